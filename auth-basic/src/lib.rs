@@ -1,0 +1,1 @@
+//! Dummy, shared-password and null authenticators

@@ -1,0 +1,1 @@
+//! Typed configuration: TOML files, environment and flags

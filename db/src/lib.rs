@@ -1,0 +1,1 @@
+//! JupyterHub's database schema and the repositories over it

@@ -1,0 +1,1 @@
+//! A JupyterHub-compatible hub, proxy and spawners in one binary

@@ -1,0 +1,1 @@
+//! What the outside sees: models, request bodies, pagination, errors, endpoints

@@ -1,0 +1,1 @@
+//! A reverse proxy for notebooks, compatible with configurable-http-proxy

@@ -1,0 +1,1 @@
+//! Singleuser servers as local processes
