@@ -1,0 +1,300 @@
+//! The hub's metrics, with JupyterHub's names, labels and buckets.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+const SPAWN_BUCKETS: &[f64] =
+    &[0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, f64::INFINITY];
+
+/// Every metric, registered once at start.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    request: HistogramVec,
+    spawn: HistogramVec,
+    stop: HistogramVec,
+    poll: HistogramVec,
+    proxy_add: HistogramVec,
+    proxy_delete: HistogramVec,
+    proxy_poll: Histogram,
+    check_routes: Histogram,
+    login: HistogramVec,
+    logout: Histogram,
+    startup: Histogram,
+    init_spawners: Histogram,
+    csp_reports: IntCounter,
+    running_servers: IntGauge,
+    total_users: IntGauge,
+    active_users: GaugeVec,
+    info: GaugeVec,
+    queue: Gauge,
+}
+
+/// How something ended, as the labels of stock spell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well.
+    Success,
+    /// Not, for a reason that lies in the request.
+    Failure,
+    /// Something broke.
+    Error,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers all metrics under `prefix`, by default `jupyterhub`.
+    pub fn new(prefix: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let make = Factory { registry: &registry, prefix };
+        let metrics = Self {
+            request: make.histograms(
+                "request_duration_seconds",
+                "Duration of HTTP requests",
+                &["method", "handler", "code"],
+                prometheus::DEFAULT_BUCKETS,
+            )?,
+            spawn: make.histograms(
+                "server_spawn_duration_seconds",
+                "Duration of server starts",
+                &["status", "reason"],
+                SPAWN_BUCKETS,
+            )?,
+            stop: make.histograms(
+                "server_stop_seconds",
+                "Duration of server stops",
+                &["status"],
+                prometheus::DEFAULT_BUCKETS,
+            )?,
+            poll: make.histograms(
+                "server_poll_duration_seconds",
+                "Duration of looking whether a server is alive",
+                &["status"],
+                prometheus::DEFAULT_BUCKETS,
+            )?,
+            proxy_add: make.histograms(
+                "proxy_add_duration_seconds",
+                "Duration of adding a route",
+                &["status"],
+                prometheus::DEFAULT_BUCKETS,
+            )?,
+            proxy_delete: make.histograms(
+                "proxy_delete_duration_seconds",
+                "Duration of deleting a route",
+                &["status"],
+                prometheus::DEFAULT_BUCKETS,
+            )?,
+            proxy_poll: make.histogram("proxy_poll_duration_seconds", "Duration of reading all routes")?,
+            check_routes: make.histogram("check_routes_duration_seconds", "Duration of checking all routes")?,
+            login: make.histograms(
+                "login_duration_seconds",
+                "Duration of logins",
+                &["status"],
+                prometheus::DEFAULT_BUCKETS,
+            )?,
+            logout: make.histogram("logout_duration_seconds", "Duration of logouts")?,
+            startup: make.histogram("hub_startup_duration_seconds", "Duration of the hub's start")?,
+            init_spawners: make.histogram(
+                "init_spawners_duration_seconds",
+                "Duration of finding running servers again at the hub's start",
+            )?,
+            csp_reports: make.counter("csp_reports", "Reports of violated content security policies")?,
+            running_servers: make.gauge("running_servers", "Servers that run")?,
+            total_users: make.gauge("total_users", "Users known")?,
+            active_users: make.gauges("active_users", "Users active within a period", &["period"])?,
+            info: make.gauges("info", "Version of the hub", &["version"])?,
+            queue: {
+                let gauge = Gauge::new("himalia_start_queue_length", "Starts that wait for their turn")?;
+                registry.register(Box::new(gauge.clone()))?;
+                gauge
+            },
+            registry: registry.clone(),
+        };
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        metrics.info.with_label_values(&[crate::JUPYTERHUB_VERSION]).set(1.0);
+        Ok(metrics)
+    }
+
+    /// All metrics in Prometheus' text form.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        let mut out = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))
+    }
+
+    /// One HTTP request.
+    pub fn request(&self, method: &str, handler: &str, code: u16, took: Duration) {
+        self.request.with_label_values(&[method, handler, &code.to_string()]).observe(took.as_secs_f64());
+    }
+
+    /// One start; `reason` is empty on success.
+    pub fn spawn(&self, outcome: Outcome, reason: &str, took: Duration) {
+        self.spawn.with_label_values(&[outcome.as_str(), reason]).observe(took.as_secs_f64());
+    }
+
+    /// One stop.
+    pub fn stop(&self, outcome: Outcome, took: Duration) {
+        self.stop.with_label_values(&[outcome.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// One poll of a server.
+    pub fn poll(&self, running: bool, took: Duration) {
+        // Stock's label values are the printed names of its enum; dashboards match them.
+        let status = if running { "ServerPollStatus.running" } else { "ServerPollStatus.stopped" };
+        self.poll.with_label_values(&[status]).observe(took.as_secs_f64());
+    }
+
+    /// One route added.
+    pub fn proxy_add(&self, outcome: Outcome, took: Duration) {
+        self.proxy_add.with_label_values(&[outcome.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// One route deleted.
+    pub fn proxy_delete(&self, outcome: Outcome, took: Duration) {
+        self.proxy_delete.with_label_values(&[outcome.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// All routes read.
+    pub fn proxy_poll(&self, took: Duration) {
+        self.proxy_poll.observe(took.as_secs_f64());
+    }
+
+    /// All routes checked.
+    pub fn check_routes(&self, took: Duration) {
+        self.check_routes.observe(took.as_secs_f64());
+    }
+
+    /// One login.
+    pub fn login(&self, success: bool, took: Duration) {
+        let status = if success { "LoginStatus.success" } else { "LoginStatus.failure" };
+        self.login.with_label_values(&[status]).observe(took.as_secs_f64());
+    }
+
+    /// One logout.
+    pub fn logout(&self, took: Duration) {
+        self.logout.observe(took.as_secs_f64());
+    }
+
+    /// The hub answers.
+    pub fn started(&self, took: Duration) {
+        self.startup.observe(took.as_secs_f64());
+    }
+
+    /// All servers were looked for.
+    pub fn servers_found(&self, took: Duration) {
+        self.init_spawners.observe(took.as_secs_f64());
+    }
+
+    /// One report of a violated policy.
+    pub fn csp_report(&self) {
+        self.csp_reports.inc();
+    }
+
+    /// Servers that run now.
+    pub fn set_running_servers(&self, count: u64) {
+        self.running_servers.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Users known now.
+    pub fn set_total_users(&self, count: u64) {
+        self.total_users.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Users active within `24h`, `7d` or `30d`.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub fn set_active_users(&self, period: &str, count: u64) {
+        self.active_users.with_label_values(&[period]).set(count as f64);
+    }
+
+    /// A start begins (1) or ends (-1) its wait.
+    pub fn queue_changed(&self, by: f64) {
+        self.queue.add(by);
+    }
+}
+
+struct Factory<'a> {
+    registry: &'a Registry,
+    prefix: &'a str,
+}
+
+impl Factory<'_> {
+    fn name(&self, name: &str) -> String {
+        format!("{}_{name}", self.prefix)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec());
+        let metric = HistogramVec::new(opts, labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+        let metric = Histogram::with_opts(HistogramOpts::new(self.name(name), help))?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    /// A counter; its name gets the `_total` that stock's client library appends.
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let metric = IntCounter::new(format!("{}_total", self.name(name)), help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let metric = IntGauge::new(self.name(name), help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        let metric = GaugeVec::new(Opts::new(self.name(name), help), labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_dashboards_made_for_stock() {
+        let metrics = Metrics::new("jupyterhub").unwrap();
+        metrics.request("GET", "jupyterhub.handlers.pages.HomeHandler", 200, Duration::from_millis(3));
+        metrics.spawn(Outcome::Success, "", Duration::from_secs(3));
+        metrics.poll(true, Duration::ZERO);
+        metrics.csp_report();
+        let text = metrics.text().unwrap();
+        for line in [
+            "jupyterhub_request_duration_seconds_count{code=\"200\",handler=\"jupyterhub.handlers.pages.HomeHandler\",method=\"GET\"} 1",
+            "jupyterhub_server_spawn_duration_seconds_bucket{reason=\"\",status=\"success\",le=\"5\"} 1",
+            "jupyterhub_server_poll_duration_seconds_count{status=\"ServerPollStatus.running\"} 1",
+            "jupyterhub_csp_reports_total 1",
+            "jupyterhub_running_servers 0",
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Routes of the proxy: wanted ones from the database, existing ones from the proxy, made equal.
+
+mod external;
+mod reconcile;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use hub_core::ServerKey;
+use hub_proxy::RouteTable;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+pub use external::{ExternalProxy, ExternalSettings};
+pub use reconcile::{Wanted, check};
+
+use crate::metrics::{Metrics, Outcome};
+
+/// Characters that stay bare in a routespec, as stock quotes keys that come back from the proxy.
+const ROUTESPEC: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@').remove(b'/');
+
+/// One spelling for a routespec: percent-encoded with `@`, `/` and `~` bare, a slash at both ends.
+pub fn canonical(routespec: &str) -> String {
+    let decoded = percent_decode_str(routespec).decode_utf8_lossy();
+    let trimmed = decoded.trim_matches('/');
+    if trimmed.is_empty() {
+        return "/".to_owned();
+    }
+    format!("/{}/", utf8_percent_encode(trimmed, ROUTESPEC))
+}
+
+/// Why the proxy did not do what it was told.
+#[derive(Debug, Error)]
+pub enum RoutingError {
+    /// It cannot be reached.
+    #[error("the proxy at {url} does not answer: {cause}")]
+    Unreachable {
+        /// Its API.
+        url: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// It answered with an error.
+    #[error("the proxy at {url} answered {status} to {method} {routespec}")]
+    Refused {
+        /// Its API.
+        url: String,
+        /// Status code.
+        status: u16,
+        /// Method of the call.
+        method: &'static str,
+        /// The route in question.
+        routespec: String,
+    },
+    /// The route cannot be.
+    #[error("route {routespec}: {cause}")]
+    Invalid {
+        /// The route in question.
+        routespec: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// One route as the proxy has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Where requests go.
+    pub target: String,
+    /// What the hub attached: `jupyterhub`, `user`, `server_name`, `hub`, `service`, `extra`.
+    pub data: Map<String, Value>,
+    /// Last traffic.
+    pub last_activity: Option<DateTime<Utc>>,
+}
+
+/// The proxy that the hub feeds.
+#[derive(Debug)]
+pub enum Proxy {
+    /// In this process.
+    InProcess(Arc<RouteTable>),
+    /// Another process with configurable-http-proxy's API.
+    External(ExternalProxy),
+}
+
+/// The routes of this hub.
+#[derive(Debug)]
+pub struct Routing {
+    proxy: Proxy,
+    metrics: Arc<Metrics>,
+    /// One check at a time: two would fight.
+    checking: tokio::sync::Mutex<()>,
+}
+
+impl Routing {
+    /// Routing through `proxy`.
+    pub fn new(proxy: Proxy, metrics: Arc<Metrics>) -> Self {
+        Self { proxy, metrics, checking: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The proxy behind.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// Adds or replaces a route.
+    pub async fn add(&self, routespec: &str, target: &str, data: Map<String, Value>) -> Result<(), RoutingError> {
+        let started = Instant::now();
+        let result = match &self.proxy {
+            Proxy::InProcess(table) => table
+                .add(routespec, target, data)
+                .map_err(|e| RoutingError::Invalid { routespec: routespec.to_owned(), cause: e.to_string() }),
+            Proxy::External(proxy) => proxy.add(routespec, target, data).await,
+        };
+        self.metrics.proxy_add(outcome(&result), started.elapsed());
+        result
+    }
+
+    /// Removes a route; one that is not there is no error.
+    pub async fn remove(&self, routespec: &str) -> Result<(), RoutingError> {
+        let started = Instant::now();
+        let result = match &self.proxy {
+            Proxy::InProcess(table) => {
+                table.remove(routespec);
+                Ok(())
+            }
+            Proxy::External(proxy) => proxy.remove(routespec).await,
+        };
+        self.metrics.proxy_delete(outcome(&result), started.elapsed());
+        result
+    }
+
+    /// All routes, also those that are not the hub's, by canonical routespec.
+    pub async fn list(&self) -> Result<BTreeMap<String, Route>, RoutingError> {
+        let started = Instant::now();
+        let routes = match &self.proxy {
+            Proxy::InProcess(table) => table
+                .list()
+                .into_iter()
+                .map(|(routespec, route)| {
+                    let last_activity = Some(route.last_activity);
+                    (canonical(&routespec), Route { target: route.target, data: route.data, last_activity })
+                })
+                .collect(),
+            Proxy::External(proxy) => proxy.list().await?,
+        };
+        self.metrics.proxy_poll(started.elapsed());
+        Ok(routes)
+    }
+
+    /// Makes the routes of the hub equal to `wanted`; see [`check`].
+    pub async fn check(&self, wanted: &Wanted) -> Result<BTreeMap<String, Route>, RoutingError> {
+        let _one = self.checking.lock().await;
+        let started = Instant::now();
+        let routes = check(self, wanted).await?;
+        self.metrics.check_routes(started.elapsed());
+        Ok(routes)
+    }
+}
+
+fn outcome<T>(result: &Result<T, RoutingError>) -> Outcome {
+    if result.is_ok() { Outcome::Success } else { Outcome::Failure }
+}
+
+/// The data that goes with a server's route.
+pub fn server_data(key: &ServerKey) -> Map<String, Value> {
+    object(json!({ "user": key.user, "server_name": key.server, "jupyterhub": true }))
+}
+
+/// The data that goes with the hub's own route.
+pub fn hub_data() -> Map<String, Value> {
+    object(json!({ "hub": true, "jupyterhub": true }))
+}
+
+/// The data that goes with a configured extra route.
+pub fn extra_data() -> Map<String, Value> {
+    object(json!({ "extra": true, "jupyterhub": true }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_route_has_one_spelling() {
+        for text in ["/user/a@b c", "/user/a%40b%20c/", "user/a@b%20c/"] {
+            assert_eq!(canonical(text), "/user/a@b%20c/");
+        }
+        assert_eq!(canonical(""), "/");
+    }
+}

@@ -1,0 +1,61 @@
+//! The spawners of this hub: one by default, others by profile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hub_core::Spawner;
+use serde_json::{Map, Value};
+
+/// Key in `spawners.state` that names the profile whose spawner made the state; absent for the default one.
+/// Stock ignores keys that it does not know.
+const STATE_KEY: &str = "himalia_profile";
+/// Key in `user_options` by which a person chooses a profile.
+const OPTION_KEY: &str = "profile";
+
+/// All spawners of this process.
+#[derive(Debug, Clone)]
+pub struct Spawners {
+    default: Arc<dyn Spawner>,
+    profiles: BTreeMap<String, Arc<dyn Spawner>>,
+}
+
+impl Spawners {
+    /// The default spawner and those of the profiles.
+    pub fn new(default: Arc<dyn Spawner>, profiles: BTreeMap<String, Arc<dyn Spawner>>) -> Self {
+        Self { default, profiles }
+    }
+
+    /// The default one.
+    pub fn default_spawner(&self) -> &Arc<dyn Spawner> {
+        &self.default
+    }
+
+    /// Every spawner once.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Spawner>> {
+        std::iter::once(&self.default).chain(self.profiles.values())
+    }
+
+    /// The profile that these options choose, if it has a spawner of its own.
+    pub fn chosen(&self, options: &Map<String, Value>) -> Option<&str> {
+        let name = options.get(OPTION_KEY)?.as_str()?;
+        self.profiles.get_key_value(name).map(|(name, _)| name.as_str())
+    }
+
+    /// The spawner of a profile.
+    pub fn of_profile(&self, profile: Option<&str>) -> &Arc<dyn Spawner> {
+        profile.and_then(|name| self.profiles.get(name)).unwrap_or(&self.default)
+    }
+
+    /// The spawner that made a saved state.
+    pub fn of_state(&self, state: &Value) -> &Arc<dyn Spawner> {
+        self.of_profile(state.get(STATE_KEY).and_then(Value::as_str))
+    }
+}
+
+/// Notes in a state which profile's spawner made it.
+pub fn mark(mut state: Value, profile: Option<&str>) -> Value {
+    if let (Some(profile), Value::Object(map)) = (profile, &mut state) {
+        map.insert(STATE_KEY.to_owned(), profile.into());
+    }
+    state
+}

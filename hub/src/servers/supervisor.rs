@@ -1,0 +1,319 @@
+//! Drives every server towards what was last asked of it.
+//!
+//! For each server at work there is one task, the driver, that carries out one intent after the other. A request
+//! only writes down its intent: a start while the server is still being stopped waits for the stop, a stop during a
+//! start cancels it. Nobody is told to try again later.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hub_core::authenticator::LoginRequest;
+use hub_core::spawner::Exit;
+use hub_core::{ServerKey, StopMode};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::live::{Live, Pending};
+use super::{Servers, SpawnerId};
+
+/// Most servers whose last failure is remembered.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// What is asked of a server.
+#[derive(Debug)]
+pub enum Intent {
+    /// Run, with these options.
+    Start(Box<StartOrder>),
+    /// Do not run.
+    Stop(StopOrder),
+    /// Find out what became of it while no hub was there.
+    Check,
+}
+
+/// One start.
+#[derive(Debug, Clone, Default)]
+pub struct StartOrder {
+    /// New user options; none keeps those of the last start.
+    pub options: Option<Map<String, Value>>,
+    /// The request that asked for it, for hooks.
+    pub request: Option<LoginRequest>,
+}
+
+/// One stop.
+#[derive(Debug, Clone)]
+pub struct StopOrder {
+    /// How.
+    pub mode: StopMode,
+    /// Delete the server's record afterwards.
+    pub remove: bool,
+    /// The server ended on its own in this way; there is only the rest to clean up.
+    pub exited: Option<Exit>,
+    /// Start again afterwards.
+    pub then: Option<Box<StartOrder>>,
+}
+
+impl StopOrder {
+    /// Stop politely.
+    pub fn graceful() -> Self {
+        Self { mode: StopMode::Graceful, remove: false, exited: None, then: None }
+    }
+}
+
+/// What the driver is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Start,
+    Stop,
+    Check,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    doing: Option<Doing>,
+    cancel: CancellationToken,
+    remove: bool,
+    next: Option<Intent>,
+}
+
+/// A server at work, with what is asked of it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The row in `spawners`.
+    pub id: SpawnerId,
+    /// What can be seen of it.
+    pub live: Live,
+    control: Mutex<Control>,
+}
+
+impl Entry {
+    fn new(id: SpawnerId, key: ServerKey) -> Self {
+        Self { id, live: Live::new(key), control: Mutex::default() }
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the server's record shall be deleted when the stop under way is through.
+    pub(super) fn is_to_be_removed(&self) -> bool {
+        self.control().remove
+    }
+
+    /// Writes the intent down. Returns whether a driver must be started for it.
+    fn ask(&self, intent: Intent) -> bool {
+        let mut control = self.control();
+        match (control.doing, intent) {
+            (None, intent) => {
+                let idle = control.next.is_none();
+                self.show(&intent);
+                control.next = Some(intent);
+                return idle;
+            }
+            // It is being started already, and nobody has cancelled that.
+            (Some(Doing::Start), Intent::Start(_)) if !control.cancel.is_cancelled() => {}
+            (Some(Doing::Start), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
+            (Some(Doing::Start), Intent::Stop(order)) => {
+                control.cancel.cancel();
+                control.next = Some(Intent::Stop(order));
+            }
+            (Some(Doing::Stop), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
+            (Some(Doing::Stop), Intent::Stop(order)) => {
+                control.remove |= order.remove;
+                control.next = order.then.map(Intent::Start);
+            }
+            (Some(Doing::Check), intent @ (Intent::Start(_) | Intent::Stop(_))) => control.next = Some(intent),
+            (Some(_), Intent::Check) => {}
+        }
+        false
+    }
+
+    /// Makes an intent visible at once, so that whoever asked sees it pending.
+    fn show(&self, intent: &Intent) {
+        match intent {
+            Intent::Start(_) => self.live.begin_start(),
+            Intent::Stop(_) => self.live.begin(Pending::Stop),
+            Intent::Check => self.live.begin(Pending::Check),
+        }
+    }
+
+    /// The next intent, or none when the driver may end.
+    fn take(&self, first: bool) -> Option<(Intent, CancellationToken)> {
+        let mut control = self.control();
+        let Some(mut intent) = control.next.take() else {
+            control.doing = None;
+            self.live.settle();
+            return None;
+        };
+        if !first {
+            self.show(&intent);
+        }
+        control.doing = Some(match intent {
+            Intent::Start(_) => Doing::Start,
+            Intent::Stop(_) => Doing::Stop,
+            Intent::Check => Doing::Check,
+        });
+        control.remove = false;
+        control.cancel = CancellationToken::new();
+        if let Intent::Stop(order) = &mut intent {
+            control.remove = order.remove;
+            control.next = order.then.take().map(Intent::Start);
+        }
+        Some((intent, control.cancel.clone()))
+    }
+}
+
+/// The servers at work in this process.
+#[derive(Debug, Default)]
+pub struct Entries(Mutex<HashMap<SpawnerId, Arc<Entry>>>);
+
+impl Entries {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SpawnerId, Arc<Entry>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of a server, if anything.
+    pub fn get(&self, id: SpawnerId) -> Option<Arc<Entry>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Entry>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Forgets a server that is gone for ever.
+    pub fn forget(&self, id: SpawnerId) {
+        self.lock().remove(&id);
+    }
+
+    fn get_or_make(&self, id: SpawnerId, key: &ServerKey) -> Arc<Entry> {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get(&id) {
+            // A server that was renamed while nothing was done to it has another key now.
+            if entry.live.key == *key || !entry.live.snapshot().is_settled() {
+                return Arc::clone(entry);
+            }
+        }
+        if entries.len() >= MAX_REMEMBERED {
+            entries.retain(|_, entry| !entry.live.snapshot().is_settled());
+        }
+        let entry = Arc::new(Entry::new(id, key.clone()));
+        entries.insert(id, Arc::clone(&entry));
+        entry
+    }
+}
+
+impl Servers {
+    /// Asks something of a server and returns what can be seen of it, pending already.
+    pub fn ask(self: &Arc<Self>, id: SpawnerId, key: &ServerKey, intent: Intent) -> Arc<Entry> {
+        let entry = self.entries.get_or_make(id, key);
+        if entry.ask(intent) {
+            let (servers, entry) = (Arc::clone(self), Arc::clone(&entry));
+            self.tasks.clone().spawn(async move { servers.drive(&entry).await });
+        }
+        entry
+    }
+
+    /// Carries out intents until there is none left.
+    async fn drive(self: &Arc<Self>, entry: &Arc<Entry>) {
+        let mut first = true;
+        while let Some((intent, cancel)) = entry.take(first) {
+            first = false;
+            match intent {
+                Intent::Start(order) => Box::pin(self.run_start(entry, *order, &cancel)).await,
+                Intent::Stop(order) => Box::pin(self.run_stop(entry, order)).await,
+                Intent::Check => Box::pin(self.run_check(entry)).await,
+            }
+        }
+        let snapshot = entry.live.snapshot();
+        if snapshot.is_settled() && snapshot.failure.is_none() {
+            self.entries.forget_idle(entry);
+        }
+    }
+}
+
+impl Entries {
+    /// Drops an entry that has nothing more to tell, unless somebody asked something in the meantime.
+    fn forget_idle(&self, entry: &Arc<Entry>) {
+        let mut entries = self.lock();
+        let control = entry.control();
+        if control.doing.is_none() && control.next.is_none() {
+            entries.remove(&entry.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hub_core::{ServerName, UserName};
+
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry::new(1, ServerKey::new(UserName::stored("ada"), ServerName::default()))
+    }
+
+    fn start() -> Intent {
+        Intent::Start(Box::default())
+    }
+
+    fn stop() -> Intent {
+        Intent::Stop(StopOrder::graceful())
+    }
+
+    #[test]
+    fn a_stop_during_a_start_cancels_it_and_comes_next() {
+        let entry = entry();
+        assert!(entry.ask(start()));
+        assert_eq!(entry.live.snapshot().pending, Some(Pending::Spawn));
+        let (_, cancel) = entry.take(true).unwrap();
+        assert!(!entry.ask(start()));
+        assert!(!cancel.is_cancelled());
+        assert!(!entry.ask(stop()));
+        assert!(cancel.is_cancelled());
+        assert!(matches!(entry.take(false), Some((Intent::Stop(_), _))));
+        assert_eq!(entry.live.snapshot().pending, Some(Pending::Stop));
+        assert!(entry.take(false).is_none());
+        assert!(entry.live.snapshot().is_settled());
+    }
+
+    #[test]
+    fn the_last_click_counts() {
+        let entry = entry();
+        assert!(entry.ask(stop()));
+        entry.take(true).unwrap();
+        assert!(!entry.ask(start()));
+        assert!(!entry.ask(stop()));
+        assert!(entry.take(false).is_none(), "the start was taken back");
+        assert!(entry.ask(stop()));
+        entry.take(true).unwrap();
+        assert!(!entry.ask(start()));
+        assert!(matches!(entry.take(false), Some((Intent::Start(_), _))));
+    }
+
+    #[test]
+    fn a_restart_starts_again_unless_a_stop_comes_after_it() {
+        let restart = || {
+            Intent::Stop(StopOrder { then: Some(Box::default()), ..StopOrder::graceful() })
+        };
+        let entry = entry();
+        entry.ask(restart());
+        entry.take(true).unwrap();
+        assert!(matches!(entry.take(false), Some((Intent::Start(_), _))));
+        assert!(entry.take(false).is_none());
+        entry.ask(restart());
+        entry.take(true).unwrap();
+        entry.ask(stop());
+        assert!(entry.take(false).is_none());
+    }
+
+    #[test]
+    fn a_removal_asked_for_during_a_stop_is_not_lost() {
+        let entry = entry();
+        entry.ask(stop());
+        entry.take(true).unwrap();
+        assert!(!entry.is_to_be_removed());
+        entry.ask(Intent::Stop(StopOrder { remove: true, ..StopOrder::graceful() }));
+        assert!(entry.is_to_be_removed());
+    }
+}

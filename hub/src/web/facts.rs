@@ -1,0 +1,151 @@
+//! The parts of a request that sessions, redirects and logs look at, read once.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{COOKIE, HOST, HeaderMap};
+
+use crate::sessions::cookies::RequestCookies;
+use crate::sessions::next::Here;
+use crate::sessions::xsrf::{Fetch, Network};
+
+/// Plain facts about one request.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Method in capitals.
+    pub method: String,
+    /// Path as sent, percent-encoded.
+    pub path: String,
+    /// Query as sent, without `?`.
+    pub query: String,
+    /// `http` or `https`, as the browser sees it.
+    pub browser_scheme: String,
+    /// `http` or `https` as far as the nearest proxy tells; decides about `Secure`.
+    pub scheme: String,
+    /// Host with port, as the browser sees it.
+    pub host: String,
+    /// The browser's address, as far as trusted proxies tell.
+    pub remote: Option<IpAddr>,
+    /// Cookies.
+    pub cookies: RequestCookies,
+    /// `Sec-Fetch-Mode`.
+    pub fetch_mode: Option<String>,
+    /// `Sec-Fetch-Site`.
+    pub fetch_site: Option<String>,
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// One element of a comma-separated list.
+fn element(text: &str, last: bool) -> &str {
+    let mut elements = text.split(',').map(str::trim);
+    if last { elements.next_back() } else { elements.next() }.unwrap_or_default()
+}
+
+fn scheme(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    matches!(text.as_str(), "http" | "https").then_some(text)
+}
+
+/// The `proto` of the first element of a `Forwarded` header.
+fn forwarded_proto(text: &str) -> Option<String> {
+    element(text, false).split(';').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        key.trim().eq_ignore_ascii_case("proto").then(|| scheme(value.trim().trim_matches('"')))?
+    })
+}
+
+impl Facts {
+    /// Reads a request. `trusted` lists the proxies that may stand between the nearest one and the browser.
+    pub fn of(rq: &HttpRequest, trusted: &[Network]) -> Self {
+        let headers = rq.headers();
+        let proto = header(headers, "x-scheme").or_else(|| header(headers, "x-forwarded-proto"));
+        let nearest = proto.and_then(|text| scheme(element(text, true))).unwrap_or_else(|| "http".to_owned());
+        let browser_scheme = header(headers, "forwarded")
+            .and_then(forwarded_proto)
+            .or_else(|| proto.and_then(|text| scheme(element(text, false))))
+            .unwrap_or_else(|| nearest.clone());
+        Self {
+            method: rq.method().as_str().to_owned(),
+            path: rq.uri().path().to_owned(),
+            query: rq.query_string().to_owned(),
+            browser_scheme,
+            scheme: nearest,
+            host: header(headers, HOST.as_str()).unwrap_or_default().to_owned(),
+            remote: remote(rq, trusted),
+            cookies: RequestCookies::parse(headers.get_all(COOKIE).filter_map(|value| value.to_str().ok())),
+            fetch_mode: header(headers, "sec-fetch-mode").map(str::to_owned),
+            fetch_site: header(headers, "sec-fetch-site").map(str::to_owned),
+        }
+    }
+
+    /// What decides about XSRF.
+    pub fn fetch(&self) -> Fetch<'_> {
+        Fetch { method: &self.method, mode: self.fetch_mode.as_deref(), site: self.fetch_site.as_deref() }
+    }
+
+    /// Path and query as sent.
+    pub fn uri(&self) -> String {
+        if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
+    }
+
+    /// The origin against which `next` is checked.
+    pub fn here(&self) -> Here<'_> {
+        Here { scheme: &self.browser_scheme, host: &self.host }
+    }
+
+    /// All query arguments, decoded, in order.
+    pub fn query_pairs(&self) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(self.query.as_bytes()).into_owned().collect()
+    }
+
+    /// The last value of a query argument.
+    pub fn argument(&self, name: &str) -> Option<String> {
+        self.query_pairs().into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+/// The nearest address in `X-Forwarded-For` that is no trusted proxy, `X-Real-Ip`, or the peer itself.
+fn remote(rq: &HttpRequest, trusted: &[Network]) -> Option<IpAddr> {
+    let headers = rq.headers();
+    let peer = rq.peer_addr().map(|address| address.ip());
+    let forwarded = header(headers, "x-forwarded-for").and_then(|text| {
+        let addresses = text.split(',').rev().filter_map(|ip| ip.trim().parse::<IpAddr>().ok());
+        let mut last = None;
+        for ip in addresses {
+            last = Some(ip);
+            if !trusted.iter().any(|network| network.contains(ip)) {
+                break;
+            }
+        }
+        last
+    });
+    let real = header(headers, "x-real-ip").and_then(|text| text.trim().parse().ok());
+    real.or(forwarded).or(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_browsers_scheme_is_the_first_and_the_nearest_the_last() {
+        let rq = TestRequest::get()
+            .uri("/hub/home?a=1&a=2&b=x%20y")
+            .insert_header(("x-forwarded-proto", "https, http"))
+            .insert_header(("x-forwarded-for", "203.0.113.7, 10.0.0.1"))
+            .insert_header(("host", "hub.example"))
+            .to_http_request();
+        let facts = Facts::of(&rq, &[Network::parse("10.0.0.0/8").unwrap()]);
+        assert_eq!((facts.browser_scheme.as_str(), facts.scheme.as_str()), ("https", "http"));
+        assert_eq!(facts.remote, "203.0.113.7".parse().ok());
+        assert_eq!(Facts::of(&rq, &[]).remote, "10.0.0.1".parse().ok());
+        assert_eq!(facts.argument("a").as_deref(), Some("2"));
+        assert_eq!(facts.argument("b").as_deref(), Some("x y"));
+        assert_eq!(facts.uri(), "/hub/home?a=1&a=2&b=x%20y");
+    }
+}
