@@ -1,1 +1,67 @@
-//! Typed configuration: TOML files, environment and flags
+//! Typed configuration of Himalia: TOML files, environment and flags.
+//!
+//! [`load()`] lays the sources over each other and gives a [`Config`], or every problem that it found at once. Names
+//! of keys are those of JupyterHub's traits wherever there is such a trait. The doc comments of the section structs
+//! are the reference: `docs/configuration.md` and the JSON Schema are made from them.
+
+pub mod addresses;
+pub mod authenticator;
+pub mod db;
+pub mod durations;
+pub mod hub;
+pub mod logging;
+pub mod metrics;
+pub mod proxy;
+pub mod roles;
+pub mod secrets;
+pub mod services;
+pub mod spawner;
+pub mod templates;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use addresses::{BindUrl, Listen, normalise_base_url};
+pub use authenticator::AuthenticatorSection;
+pub use db::DbSection;
+pub use hub::{HubSection, ServerNames};
+pub use logging::{LogFormat, LogLevel, LoggingSection};
+pub use metrics::MetricsSection;
+pub use proxy::ProxySection;
+pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
+pub use secrets::PluginTables;
+pub use services::ServiceSection;
+pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
+pub use templates::TemplatesSection;
+
+/// The whole configuration. Secrets are not part of its debug output and are not serialised.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The hub itself.
+    pub hub: HubSection,
+    /// The database.
+    pub db: DbSection,
+    /// The public side.
+    pub proxy: ProxySection,
+    /// Who gets in.
+    pub authenticator: AuthenticatorSection,
+    /// How servers are started.
+    pub spawner: SpawnerSection,
+    /// Other applications behind the hub.
+    pub services: Vec<ServiceSection>,
+    /// Roles, beside or over the built-in `user`, `admin`, `server` and `token`.
+    pub roles: Vec<RoleSection>,
+    /// Groups: name to members.
+    pub groups: BTreeMap<String, GroupSection>,
+    /// Scopes of your own: name (`custom:...`) to description.
+    pub custom_scopes: BTreeMap<String, CustomScopeSection>,
+    /// Looks.
+    pub templates: TemplatesSection,
+    /// The log.
+    pub logging: LoggingSection,
+    /// Metrics.
+    pub metrics: MetricsSection,
+}

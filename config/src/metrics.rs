@@ -1,0 +1,31 @@
+//! `[metrics]`. Answers to `c.PeriodicMetricsCollector` and `JUPYTERHUB_METRICS_PREFIX`.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::durations::DurationText;
+
+/// What `/hub/metrics` tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSection {
+    /// First word of the hub's own metrics.
+    pub prefix: String,
+    /// Whether active people are counted.
+    pub active_users_enabled: bool,
+    /// How often they are counted.
+    #[serde(with = "DurationText")]
+    pub active_users_update_interval: Duration,
+}
+
+impl Default for MetricsSection {
+    fn default() -> Self {
+        Self {
+            prefix: "jupyterhub".to_owned(),
+            active_users_enabled: true,
+            active_users_update_interval: Duration::from_secs(3600),
+        }
+    }
+}

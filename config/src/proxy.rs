@@ -1,0 +1,79 @@
+//! `[proxy]`: the public side. Answers to `bind_url`, `c.Proxy` and `c.ConfigurableHTTPProxy`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::addresses::BindUrl;
+use crate::durations::DurationText;
+use crate::secrets::SecretText;
+
+/// The proxy that people connect to.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxySection {
+    /// Where people connect. `http://:8000` listens on all interfaces. Stock listens on all by default, this only
+    /// on the machine itself. A path in it sets `base_url` of `[hub]`.
+    pub bind_url: BindUrl,
+    /// Replaces the host of `bind_url`; empty is all interfaces.
+    pub ip: Option<String>,
+    /// Replaces the port of `bind_url`.
+    pub port: Option<u16>,
+    /// Whether the hub's process also runs the proxy. `false` uses one that runs elsewhere (`himalia proxy` or
+    /// configurable-http-proxy) through its REST API.
+    pub should_start: bool,
+    /// Address of the proxy's REST API.
+    pub api_url: String,
+    /// Token of that REST API. Needed when `should_start` is false.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<SecretText>")]
+    pub auth_token: Option<SecretString>,
+    /// File with the private key (PEM) for HTTPS.
+    pub ssl_key: Option<PathBuf>,
+    /// File with the certificate chain (PEM) for HTTPS.
+    pub ssl_cert: Option<PathBuf>,
+    /// Routes of your own: path (`/docs/`) to address (`http://127.0.0.1:9000`).
+    pub extra_routes: BTreeMap<String, String>,
+    /// Threads that carry traffic; 0 is one per processor.
+    pub workers: u32,
+    /// How long an idle connection of a client is kept open.
+    #[serde(with = "DurationText")]
+    pub keep_alive_timeout: Duration,
+    /// How long a client may take to send a request; 0 is no limit.
+    #[serde(with = "DurationText")]
+    pub timeout: Duration,
+    /// How long a server may be silent before its response is given up; 0 is no limit.
+    #[serde(with = "DurationText")]
+    pub proxy_timeout: Duration,
+    /// Most connections of clients at once; 0 is no limit.
+    pub max_connections: u32,
+    /// How often an external proxy is asked whether it still runs.
+    #[serde(with = "DurationText")]
+    pub check_interval: Duration,
+}
+
+impl Default for ProxySection {
+    fn default() -> Self {
+        Self {
+            bind_url: BindUrl::http("127.0.0.1", 8000),
+            ip: None,
+            port: None,
+            should_start: true,
+            api_url: "http://127.0.0.1:8001".to_owned(),
+            auth_token: None,
+            ssl_key: None,
+            ssl_cert: None,
+            extra_routes: BTreeMap::new(),
+            workers: 0,
+            keep_alive_timeout: Duration::from_secs(5),
+            timeout: Duration::ZERO,
+            proxy_timeout: Duration::ZERO,
+            max_connections: 0,
+            check_interval: Duration::from_secs(5),
+        }
+    }
+}

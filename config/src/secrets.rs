@@ -1,0 +1,64 @@
+//! Fields that hold secrets, and the raw tables that plugins read.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Marks a secret in the JSON Schema (`#[schemars(with = "SecretText")]`). The marked key gets a sibling
+/// `KEY_file` that names a file with the value.
+#[derive(Debug)]
+pub enum SecretText {}
+
+impl JsonSchema for SecretText {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "secret"})
+    }
+}
+
+/// Whether a key of a plugin's table holds a secret, by its name: the plugins' own structs are not known here.
+pub(crate) fn is_secret_name(key: &str) -> bool {
+    ["password", "secret", "token", "passphrase"].iter().any(|word| {
+        key == *word || key.strip_suffix(word).is_some_and(|rest| rest.ends_with('_') || rest.ends_with('-'))
+    })
+}
+
+/// The tables of plugins (`[authenticator.dummy]`, `[spawner.local]`), as written. The plugin reads its own into a
+/// struct that refuses unknown keys. Debug output shows the names of the tables only, for they may hold secrets.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PluginTables(BTreeMap<String, Map<String, Value>>);
+
+impl PluginTables {
+    /// The table of one plugin; an empty table where the configuration has none.
+    pub fn of(&self, kind: &str) -> Value {
+        Value::Object(self.0.get(kind).cloned().unwrap_or_default())
+    }
+
+    /// The names of the plugins that have a table.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Puts the table of a plugin in place, for tests and embedders.
+    pub fn insert(&mut self, kind: impl Into<String>, table: Map<String, Value>) {
+        self.0.insert(kind.into(), table);
+    }
+}
+
+impl fmt::Debug for PluginTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,147 @@
+//! `[spawner]`: how servers are started. Answers to `c.Spawner` and `spawner_class`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::durations::{DurationText, OptionalSizeText};
+use crate::secrets::PluginTables;
+
+/// The variables that a local process takes over from the hub's own environment: those that find programs,
+/// libraries and the language.
+pub const LOCAL_ENV_KEEP: [&str; 9] = [
+    "CONDA_DEFAULT_ENV",
+    "CONDA_ROOT",
+    "JUPYTERHUB_SINGLEUSER_APP",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+];
+
+/// How servers are started.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpawnerSection {
+    /// Which spawner: `local` or the name of another plugin. Its own settings are in `[spawner.KIND]`.
+    pub kind: String,
+    /// Command of a server. An empty list is the default of the image, for spawners that have images.
+    pub cmd: Vec<String>,
+    /// Arguments after the command.
+    pub args: Vec<String>,
+    /// Address that a server binds; empty is all.
+    pub ip: String,
+    /// Port that a server binds; 0 is any free one.
+    pub port: u16,
+    /// How long a start may take until the server's address is known.
+    #[serde(with = "DurationText")]
+    pub start_timeout: Duration,
+    /// How long the server may take from then to its first HTTP answer.
+    #[serde(with = "DurationText")]
+    pub http_timeout: Duration,
+    /// How often a running server is looked after; 0 never.
+    #[serde(with = "DurationText")]
+    pub poll_interval: Duration,
+    /// By which part of `poll_interval` that time varies, so that not all servers are polled at once.
+    pub poll_jitter: f64,
+    /// After so many failed starts in a row the hub gives up and exits; 0 never.
+    pub consecutive_failure_limit: u32,
+    /// Variables of the server's environment. `{username}` is replaced.
+    pub environment: BTreeMap<String, String>,
+    /// Variables taken over from the hub's own environment. When left out, the spawner's own list.
+    pub env_keep: Option<Vec<String>>,
+    /// Directory shown first. `{username}` is replaced.
+    pub notebook_dir: String,
+    /// Page shown first, for example `/lab` or `/tree`. `{username}` is replaced.
+    pub default_url: String,
+    /// Servers do not read configuration of the person's own.
+    pub disable_user_config: bool,
+    /// Servers log in detail.
+    pub debug: bool,
+    /// Most memory of a server, for spawners that can hold it.
+    #[serde(with = "OptionalSizeText")]
+    pub mem_limit: Option<u64>,
+    /// Memory set aside for a server.
+    #[serde(with = "OptionalSizeText")]
+    pub mem_guarantee: Option<u64>,
+    /// Most processor cores of a server.
+    pub cpu_limit: Option<f64>,
+    /// Processor cores set aside for a server.
+    pub cpu_guarantee: Option<f64>,
+    /// Address under which this spawner's servers reach the hub, where it differs from the hub's own.
+    pub hub_connect_url: Option<String>,
+    /// Scopes that a server may ask for on behalf of whoever visits it.
+    pub oauth_client_allowed_scopes: Vec<String>,
+    /// Roles for the same purpose. Deprecated by stock: prefer `oauth_client_allowed_scopes`.
+    pub oauth_roles: Vec<String>,
+    /// Scopes of a server's own token; those of the role `server` when empty.
+    pub server_token_scopes: Vec<String>,
+    /// HTML of the fields on the spawn page; empty starts the server at once.
+    pub options_form: String,
+    /// Several ways to start a server, `[spawner.profiles.NAME]`: each may set all keys of `[spawner]` for itself.
+    #[schemars(skip)]
+    pub profiles: BTreeMap<String, SpawnerProfile>,
+    /// Tables of the plugins.
+    #[schemars(skip)]
+    pub plugins: PluginTables,
+}
+
+/// One way to start a server: the base section with the profile's own keys over it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpawnerProfile {
+    /// Name shown to people; the key of the profile when left out.
+    pub display_name: Option<String>,
+    /// Text shown to people.
+    pub description: String,
+    /// Chosen when people do not choose; the first profile by name otherwise.
+    pub default: bool,
+    /// The whole section as it holds for this profile; it has no profiles of its own.
+    pub spawner: Box<SpawnerSection>,
+}
+
+impl Default for SpawnerSection {
+    fn default() -> Self {
+        Self {
+            kind: "local".to_owned(),
+            cmd: vec!["jupyterhub-singleuser".to_owned()],
+            args: Vec::new(),
+            ip: "127.0.0.1".to_owned(),
+            port: 0,
+            start_timeout: Duration::from_secs(60),
+            http_timeout: Duration::from_secs(30),
+            poll_interval: Duration::from_secs(30),
+            poll_jitter: 0.1,
+            consecutive_failure_limit: 0,
+            environment: BTreeMap::new(),
+            env_keep: None,
+            notebook_dir: String::new(),
+            default_url: String::new(),
+            disable_user_config: false,
+            debug: false,
+            mem_limit: None,
+            mem_guarantee: None,
+            cpu_limit: None,
+            cpu_guarantee: None,
+            hub_connect_url: None,
+            oauth_client_allowed_scopes: Vec::new(),
+            oauth_roles: Vec::new(),
+            server_token_scopes: Vec::new(),
+            options_form: String::new(),
+            profiles: BTreeMap::new(),
+            plugins: PluginTables::default(),
+        }
+    }
+}
+
+impl SpawnerSection {
+    /// The table `[spawner.KIND]`, empty when there is none. The plugin reads it into its own struct.
+    pub fn options(&self, kind: &str) -> Value {
+        self.plugins.of(kind)
+    }
+}
