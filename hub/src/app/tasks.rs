@@ -16,12 +16,13 @@ pub struct Tasks {
     runtime: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
+    failed: CancellationToken,
 }
 
 impl Tasks {
     /// Tasks on the runtime in which this is called.
     pub fn new() -> Self {
-        Self { runtime: Handle::current(), tracker: TaskTracker::new(), stop: CancellationToken::new() }
+        Self { runtime: Handle::current(), tracker: TaskTracker::new(), stop: CancellationToken::new(), failed: CancellationToken::new() }
     }
 
     /// Runs `work` until it ends or the hub stops. Work dropped by the stop must be one that the next hub takes up.
@@ -52,6 +53,16 @@ impl Tasks {
     /// The signal that the hub stops.
     pub fn stopping(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Asks for the end of the hub because going on makes no sense; its exit code will be 1.
+    pub fn give_up(&self) {
+        self.failed.cancel();
+    }
+
+    /// The signal that [`Tasks::give_up`] was called.
+    pub fn failed(&self) -> CancellationToken {
+        self.failed.clone()
     }
 
     /// Cancels everything and waits for it, at most `deadline`. Tells whether all ended.

@@ -186,6 +186,11 @@ impl Entries {
         self.lock().remove(&id);
     }
 
+    /// Asks for a start after the check that is under way, unless something else was asked for already.
+    pub(super) fn resume(&self, entry: &Entry) {
+        entry.control().next.get_or_insert_with(|| Intent::Start(Box::default()));
+    }
+
     fn get_or_make(&self, id: SpawnerId, key: &ServerKey) -> Arc<Entry> {
         let mut entries = self.lock();
         if let Some(entry) = entries.get(&id) {

@@ -1,0 +1,195 @@
+//! The life of singleuser servers: start, watch, stop, find again.
+//!
+//! Whether a server runs is told by the database: a row in `servers` that a `spawners` row points to, with a port once
+//! the address is known. This module works towards what people ask for ([`supervisor`]) and keeps nothing in memory
+//! that the next hub could not find out.
+
+pub mod env;
+pub mod live;
+pub mod poll;
+pub mod progress;
+pub mod queue;
+pub mod spawners;
+mod start;
+mod stop;
+pub mod store;
+pub mod supervisor;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hub_core::spawner::{Resources, SpawnFault};
+use hub_core::{Clock, ServerKey, SpawnHook, StopMode};
+use tracing::error;
+
+use self::env::EnvSettings;
+use self::live::Snapshot;
+use self::queue::StartQueue;
+use self::spawners::Spawners;
+use self::store::Store;
+use self::supervisor::{Entries, Entry, Intent, StartOrder, StopOrder};
+use crate::app::tasks::Tasks;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::routing::Routing;
+use crate::urls::Urls;
+
+/// Primary key of a row in `spawners`.
+pub type SpawnerId = i32;
+
+/// Settings of starts and polls.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// How long a spawner may take to say where a server will listen.
+    pub start_timeout: Duration,
+    /// How long the server may then take to answer.
+    pub http_timeout: Duration,
+    /// Pause between two looks at a server; zero never looks.
+    pub poll_interval: Duration,
+    /// Command of the servers.
+    pub command: Vec<String>,
+    /// Arguments after the command.
+    pub args: Vec<String>,
+    /// Limits and guarantees.
+    pub resources: Resources,
+    /// What goes into the environment.
+    pub env: EnvSettings,
+    /// Starts at once; 0 is no limit.
+    pub concurrent_starts: usize,
+    /// After this many failed starts in a row, with nothing but failures in between, the hub ends; 0 never.
+    pub consecutive_failure_limit: u32,
+}
+
+/// All that starts, watches and stops servers.
+#[derive(Debug)]
+pub struct Servers {
+    pub(crate) store: Store,
+    pub(crate) spawners: Spawners,
+    pub(crate) entries: Entries,
+    pub(crate) settings: ServerSettings,
+    queue: Arc<StartQueue>,
+    hooks: Vec<Arc<dyn SpawnHook>>,
+    routing: Arc<Routing>,
+    urls: Arc<Urls>,
+    metrics: Arc<Metrics>,
+    events: Arc<Events>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    http: reqwest::Client,
+    failures: AtomicU32,
+}
+
+/// What [`Servers`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Rows.
+    pub store: Store,
+    /// Spawners.
+    pub spawners: Spawners,
+    /// Settings.
+    pub settings: ServerSettings,
+    /// Hooks, in order.
+    pub hooks: Vec<Arc<dyn SpawnHook>>,
+    /// Routes.
+    pub routing: Arc<Routing>,
+    /// URLs.
+    pub urls: Arc<Urls>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Event log.
+    pub events: Arc<Events>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Background work.
+    pub tasks: Tasks,
+}
+
+impl Servers {
+    /// Puts the parts together; nothing starts yet.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .timeout(Duration::from_secs(5))
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()?;
+        Ok(Arc::new(Self {
+            queue: StartQueue::new(parts.settings.concurrent_starts),
+            store: parts.store,
+            spawners: parts.spawners,
+            entries: Entries::default(),
+            settings: parts.settings,
+            hooks: parts.hooks,
+            routing: parts.routing,
+            urls: parts.urls,
+            metrics: parts.metrics,
+            events: parts.events,
+            clock: parts.clock,
+            tasks: parts.tasks,
+            http,
+            failures: AtomicU32::new(0),
+        }))
+    }
+
+    /// What this process knows of a server; the default when it knows nothing.
+    pub fn snapshot(&self, id: SpawnerId) -> Snapshot {
+        self.entries.get(id).map(|entry| entry.live.snapshot()).unwrap_or_default()
+    }
+
+    /// Asks for a start.
+    pub fn start(self: &Arc<Self>, id: SpawnerId, key: &ServerKey, order: StartOrder) -> Arc<Entry> {
+        self.ask(id, key, Intent::Start(Box::new(order)))
+    }
+
+    /// Asks for a stop; `remove` deletes the record of a named server afterwards.
+    pub fn stop(self: &Arc<Self>, id: SpawnerId, key: &ServerKey, remove: bool) -> Arc<Entry> {
+        self.ask(id, key, Intent::Stop(StopOrder { remove, ..StopOrder::graceful() }))
+    }
+
+    /// Asks for a stop and a start with the same options.
+    pub fn restart(self: &Arc<Self>, id: SpawnerId, key: &ServerKey, order: StartOrder) -> Arc<Entry> {
+        self.ask(id, key, Intent::Stop(StopOrder { then: Some(Box::new(order)), ..StopOrder::graceful() }))
+    }
+
+    /// Stops every running server, for the end of the hub. Waits at most `deadline`.
+    pub async fn stop_all(self: &Arc<Self>, deadline: Duration) -> Result<(), hub_db::DbError> {
+        let entries: Vec<_> = self
+            .store
+            .active()
+            .await?
+            .into_iter()
+            .map(|record| {
+                let order = StopOrder { mode: StopMode::Now, ..StopOrder::graceful() };
+                self.ask(record.id, &record.key, Intent::Stop(order))
+            })
+            .collect();
+        let all = async {
+            for entry in &entries {
+                entry.live.wait(deadline, Snapshot::is_settled).await;
+            }
+        };
+        if tokio::time::timeout(deadline, all).await.is_err() {
+            error!("not all servers stopped in time; the next hub will find them");
+        }
+        Ok(())
+    }
+
+    /// Counts failed starts; too many in a row end the hub, so that whoever runs it starts it afresh.
+    fn count_failure(&self, fault: SpawnFault) {
+        let limit = self.settings.consecutive_failure_limit;
+        if matches!(fault, SpawnFault::Refused) {
+            return;
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if limit > 0 && failures >= limit {
+            error!(failures, "too many starts failed in a row: ending the hub");
+            self.tasks.give_up();
+        }
+    }
+
+    fn count_success(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,96 @@
+//! Looks after running servers: who ended by itself is cleaned up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use hub_core::{PollStatus, StopMode};
+use tracing::{error, warn};
+
+use super::Servers;
+use super::live::Snapshot;
+use super::store::Record;
+use super::supervisor::{Intent, StopOrder};
+
+/// Servers looked at once.
+const CONCURRENCY: usize = 32;
+
+impl Servers {
+    /// Looks at all servers found in the database once the hub is up: those that ran before it was restarted, and
+    /// those whose start was under way. Waits at most `limit`; the rest goes on beside.
+    pub async fn find_again(self: &Arc<Self>, records: &[Record], limit: Duration) {
+        let began = Instant::now();
+        let entries: Vec<_> = records.iter().map(|r| self.ask(r.id, &r.key, Intent::Check)).collect();
+        let all = async {
+            for entry in &entries {
+                entry.live.wait(limit, Snapshot::is_settled).await;
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            warn!(servers = records.len(), "still looking for servers that ran before; going on beside");
+        }
+        self.metrics.servers_found(began.elapsed());
+    }
+
+    /// Starts the watch over running servers: periodic looks, and what spawners notice by themselves.
+    pub fn watch(self: &Arc<Self>) {
+        let interval = self.settings.poll_interval;
+        if !interval.is_zero() {
+            let servers = Arc::clone(self);
+            self.tasks.every(interval, move || {
+                let servers = Arc::clone(&servers);
+                async move { servers.poll_all().await }
+            });
+        }
+        for spawner in self.spawners.all() {
+            let (servers, spawner) = (Arc::clone(self), Arc::clone(spawner));
+            self.tasks.spawn(async move {
+                loop {
+                    let event = spawner.next_event().await;
+                    if let PollStatus::Exited(_) = event.status {
+                        match servers.store.find(&event.key).await {
+                            Ok(Some(record)) => servers.poll_one(record).await,
+                            Ok(None) => {}
+                            Err(error) => warn!(user = %event.key.user, server = %event.key.server, %error, "cannot look at a server that ended"),
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    async fn poll_all(self: &Arc<Self>) {
+        let records = match self.store.active().await {
+            Ok(records) => records,
+            Err(error) => {
+                error!(%error, "cannot look at running servers");
+                return;
+            }
+        };
+        let looks = futures_util::stream::iter(records).for_each_concurrent(CONCURRENCY, |record| self.poll_one(record));
+        looks.await;
+    }
+
+    /// Looks at one server that nothing is being done to.
+    pub async fn poll_one(self: &Arc<Self>, record: Record) {
+        let busy = self.entries.get(record.id).is_some_and(|entry| !entry.live.snapshot().is_settled());
+        if busy || record.address.is_none() {
+            return;
+        }
+        let server = record.server_ref();
+        let began = Instant::now();
+        let status = self.spawners.of_state(&server.state).poll(&server).await;
+        match status {
+            Ok(PollStatus::Running) => self.metrics.poll(true, began.elapsed()),
+            Ok(PollStatus::Exited(exit)) => {
+                self.metrics.poll(false, began.elapsed());
+                let order = StopOrder { exited: Some(exit), mode: StopMode::Now, ..StopOrder::graceful() };
+                self.ask(record.id, &record.key, Intent::Stop(order));
+            }
+            Err(failure) => {
+                warn!(user = %record.key.user, server = %record.key.server, cause = %failure.cause, error = %failure.operator,
+                    "cannot tell whether the server is alive; keeping it");
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One start, from the request to the first answer of the server. Answers to `BaseHandler.spawn_single_user` and
+//! `User.spawn`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hub_core::secret::{SecretString, random_hex32};
+use hub_core::spawner::{Owner, Phase, SpawnFault};
+use hub_core::{
+    HookContext, HookError, PollStatus, Progress, ServerRef, SpawnError, Spawner, StartJob, StartSink, Started,
+    StopMode,
+};
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use url::Url;
+
+use super::env::server_env;
+use super::live::{Failure, Live};
+use super::spawners::mark;
+use super::store::Prepared;
+use super::supervisor::{Entry, StartOrder};
+use super::{Servers, SpawnerId};
+use crate::metrics::Outcome;
+use crate::routing;
+
+/// Pauses between two tries to reach a server that is coming up.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
+
+/// Where a spawner reports to: people see progress, the database keeps state.
+struct Sink<'a> {
+    servers: &'a Servers,
+    live: &'a Live,
+    id: SpawnerId,
+    profile: Option<&'a str>,
+}
+
+#[async_trait]
+impl StartSink for Sink<'_> {
+    fn progress(&self, progress: Progress) {
+        self.live.progress(progress);
+    }
+
+    async fn save_state(&self, state: Value) -> Result<(), SpawnError> {
+        self.servers.store.save_state(self.id, mark(state, self.profile)).await.map_err(database_error)
+    }
+}
+
+fn database_error(error: hub_db::DbError) -> SpawnError {
+    let operator = format!("the database did not take the server's state: {error}");
+    SpawnError::broken("database", "The hub could not write down the state of your server.", operator).retryable()
+}
+
+impl From<HookError> for FailedStart {
+    fn from(error: HookError) -> Self {
+        Self(match error {
+            HookError::Refused(text) => SpawnError::refused("hook-refused", text),
+            HookError::Broken { user, operator, retry } => {
+                SpawnError { retry, ..SpawnError::broken("hook-failed", user, operator) }
+            }
+        })
+    }
+}
+
+/// A [`SpawnError`] on its way, so that `?` converts what else can go wrong.
+struct FailedStart(SpawnError);
+
+impl From<SpawnError> for FailedStart {
+    fn from(error: SpawnError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<hub_db::DbError> for FailedStart {
+    fn from(error: hub_db::DbError) -> Self {
+        Self(database_error(error))
+    }
+}
+
+impl Servers {
+    /// Carries out a start and records how it ended.
+    pub(super) async fn run_start(&self, entry: &Arc<Entry>, order: StartOrder, cancel: &CancellationToken) {
+        let began = Instant::now();
+        entry.live.progress(Progress::new(0, Phase::Queued, "Server requested"));
+        let result = tokio::select! {
+            () = cancel.cancelled() => None,
+            result = self.start(entry, order) => Some(result),
+        };
+        let key = &entry.live.key;
+        match result {
+            Some(Ok(())) => {
+                let seconds = began.elapsed().as_secs_f64();
+                self.metrics.spawn(Outcome::Success, "", began.elapsed());
+                info!(user = %key.user, server = %key.server, "User {} took {seconds:.3} seconds to start", key.user);
+                self.count_success();
+                self.events.server(key, "start");
+            }
+            Some(Err(FailedStart(mut failure))) => {
+                failure.at = Some(self.clock.now());
+                self.give_up(entry, &mut failure).await;
+                let (outcome, reason) = match failure.fault {
+                    SpawnFault::Refused => (Outcome::Failure, failure.cause.as_ref()),
+                    SpawnFault::Broken => (Outcome::Error, failure.cause.as_ref()),
+                    SpawnFault::TimedOut => (Outcome::Error, "timeout"),
+                };
+                self.metrics.spawn(outcome, reason, began.elapsed());
+                error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
+                    "server did not start");
+                self.count_failure(failure.fault);
+                entry.live.fail(Failure::Failed(Arc::new(failure)));
+            }
+            None => {
+                info!(user = %key.user, server = %key.server, "start cancelled");
+                entry.live.fail(Failure::Cancelled);
+            }
+        }
+    }
+
+    async fn start(&self, entry: &Arc<Entry>, order: StartOrder) -> Result<(), FailedStart> {
+        let live = &entry.live;
+        if self.store.is_running(entry.id).await? {
+            return Ok(());
+        }
+        let _permit = self.enter_queue(live).await;
+        let prepared = self.store.prepare_start(entry.id, order.options.as_ref()).await?;
+        let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
+        let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
+        let sink = Sink { servers: self, live, id: entry.id, profile: profile.as_deref() };
+        let timeout = self.settings.start_timeout;
+        let starting = async {
+            let mut job = self.job(live, &prepared);
+            let context = HookContext { request: order.request };
+            for hook in &self.hooks {
+                hook.before_start(&context, &mut job).await?;
+            }
+            Ok::<_, FailedStart>(spawner.start(job, &sink).await?)
+        };
+        let started = tokio::time::timeout(timeout, starting).await.unwrap_or_else(|_| {
+            let text = format!("Your server did not start within {} seconds.", timeout.as_secs());
+            Err(SpawnError::timed_out("start-timeout", text).into())
+        })?;
+        self.finish_start(entry, &spawner, &prepared, started, profile.as_deref()).await
+    }
+
+    /// From "it is somewhere" to "it answers and is routed".
+    async fn finish_start(
+        &self,
+        entry: &Arc<Entry>,
+        spawner: &Arc<dyn Spawner>,
+        prepared: &Prepared,
+        started: Started,
+        profile: Option<&str>,
+    ) -> Result<(), FailedStart> {
+        if let Some(token) = &started.api_token {
+            self.store.replace_server_token(entry.id, &prepared.api_token, token).await?;
+        }
+        let state = mark(started.state.clone(), profile);
+        self.store.save_started(entry.id, &started.address, &state).await?;
+        self.connect(entry, spawner, &started.address, state).await?;
+        Ok(())
+    }
+
+    /// Waits for the first answer, then opens the route.
+    pub(super) async fn connect(
+        &self,
+        entry: &Arc<Entry>,
+        spawner: &Arc<dyn Spawner>,
+        address: &Url,
+        state: Value,
+    ) -> Result<(), SpawnError> {
+        let live = &entry.live;
+        live.progress(Progress::new(80, Phase::Connecting, "Waiting for the server to answer"));
+        let server = ServerRef { key: live.key.clone(), state, address: Some(address.clone()) };
+        self.wait_up(&server, spawner, address).await?;
+        let routespec = self.urls.server(&live.key);
+        self.routing
+            .add(&routespec, address.as_str(), routing::server_data(&live.key))
+            .await
+            .map_err(|e| SpawnError::broken("route", "The proxy did not take the route to your server.", e.to_string()).retryable())?;
+        self.store.mark_ready(entry.id).await.map_err(database_error)?;
+        Ok(())
+    }
+
+    /// Asks the server for its API root until it answers with less than 500, it ends, or time is up.
+    async fn wait_up(&self, server: &ServerRef, spawner: &Arc<dyn Spawner>, address: &Url) -> Result<(), SpawnError> {
+        let mut url = address.clone();
+        url.set_path(&format!("{}api", self.urls.server(&server.key)));
+        let until = Instant::now() + self.settings.http_timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let last = match self.http.get(url.clone()).send().await {
+                Ok(answer) if answer.status().as_u16() < 500 => {
+                    self.check_version(server, &answer);
+                    return Ok(());
+                }
+                Ok(answer) => format!("status {}", answer.status().as_u16()),
+                Err(error) => error.without_url().to_string(),
+            };
+            if let Ok(PollStatus::Exited(exit)) = spawner.poll(server).await {
+                let log = spawner.recent_log(server).await;
+                let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+                let user = exit
+                    .message
+                    .unwrap_or_else(|| format!("Your server ended while it was starting (exit code {code})."));
+                let operator = format!("the process ended before it answered, exit code {code}");
+                let cause = exit.cause.unwrap_or("exited");
+                return Err(SpawnError::broken(cause, user, operator).with_log(log));
+            }
+            if Instant::now() + pause > until {
+                let seconds = self.settings.http_timeout.as_secs();
+                let text = format!("Your server runs but did not answer within {seconds} seconds.");
+                let log = spawner.recent_log(server).await;
+                let failure = SpawnError::timed_out("no-answer", text).with_log(log);
+                return Err(SpawnError { operator: format!("no answer from {address} in {seconds} s, last: {last}"), ..failure });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn check_version(&self, server: &ServerRef, answer: &reqwest::Response) {
+        let version = answer.headers().get("x-jupyterhub-version").and_then(|v| v.to_str().ok());
+        let major = |v: &str| v.split('.').next().map(str::to_owned);
+        match version {
+            Some(version) if major(version) == major(crate::JUPYTERHUB_VERSION) => {}
+            Some(version) => {
+                info!(user = %server.key.user, server = %server.key.server, %version, "server speaks another version of JupyterHub");
+            }
+            None => warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub"),
+        }
+    }
+
+    async fn enter_queue(&self, live: &Live) -> super::queue::StartPermit {
+        let metrics = &self.metrics;
+        let mut waiting = false;
+        let permit = self
+            .queue
+            .enter(|place| {
+                live.set_place(place);
+                if let Some(place) = place {
+                    if !waiting {
+                        metrics.queue_changed(1.0);
+                        waiting = true;
+                    }
+                    let text = format!("Many servers are starting right now. Your place in line: {place}");
+                    live.progress(Progress::new(0, Phase::Queued, text));
+                }
+            })
+            .await;
+        if waiting {
+            self.metrics.queue_changed(-1.0);
+        }
+        permit
+    }
+
+    fn job(&self, live: &Live, prepared: &Prepared) -> StartJob {
+        let settings = &self.settings;
+        let key = live.key.clone();
+        let mut command = settings.command.clone();
+        command.extend(settings.args.iter().cloned());
+        StartJob {
+            env: server_env(&self.urls, &settings.env, &key, &prepared.api_token, settings.resources),
+            prefix: self.urls.server(&key),
+            launch: random_hex32(),
+            owner: Owner { admin: prepared.admin, groups: prepared.groups.clone(), auth_state: prepared.auth_state.clone() },
+            display_name: prepared.display_name.clone(),
+            options: prepared.options.clone(),
+            state: prepared.state.clone(),
+            api_token: SecretString::from(prepared.api_token.clone()),
+            command,
+            resources: settings.resources,
+            labels: std::collections::BTreeMap::new(),
+            timeout: settings.start_timeout,
+            key,
+        }
+    }
+
+    /// Takes away what a failed start left, and adds the server's last words to the report.
+    async fn give_up(&self, entry: &Arc<Entry>, failure: &mut SpawnError) {
+        let record = match self.store.load(entry.id).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return,
+            Err(error) => {
+                error!(%error, "cannot read what a failed start left; the next check will clean up");
+                return;
+            }
+        };
+        let server = record.server_ref();
+        let spawner = self.spawners.of_state(&server.state);
+        if failure.log_tail.is_empty() {
+            failure.log_tail = spawner.recent_log(&server).await;
+        }
+        self.take_down(entry, &record, StopMode::Now).await;
+    }
+}

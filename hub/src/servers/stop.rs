@@ -1,0 +1,169 @@
+//! One stop, and the clean-up after a server that ended by itself. Answers to `User.stop`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hub_core::{Adoption, PollStatus, SpawnError, StopMode};
+use tracing::{error, info, warn};
+
+use super::Servers;
+use super::live::Failure;
+use super::store::Record;
+use super::supervisor::{Entry, StopOrder};
+use crate::metrics::Outcome;
+use crate::routing;
+
+impl Servers {
+    /// Carries out a stop.
+    pub(super) async fn run_stop(&self, entry: &Arc<Entry>, order: StopOrder) {
+        let began = Instant::now();
+        let key = entry.live.key.clone();
+        let record = match self.store.load(entry.id).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return,
+            Err(error) => {
+                error!(user = %key.user, server = %key.server, %error, "cannot stop: the database does not answer");
+                return;
+            }
+        };
+        if let Some(exit) = &order.exited {
+            let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+            warn!(user = %key.user, server = %key.server, cause = exit.cause, "User {key} server stopped, with exit code: {code}");
+        }
+        let was_active = record.is_active();
+        let stopped = if was_active || record.has_state() {
+            self.take_down(entry, &record, order.mode).await
+        } else {
+            true
+        };
+        let outcome = if stopped { Outcome::Success } else { Outcome::Failure };
+        if was_active {
+            self.metrics.stop(outcome, began.elapsed());
+        }
+        if stopped && was_active {
+            info!(user = %key.user, server = %key.server, "User {key} server took {:.3} seconds to stop", began.elapsed().as_secs_f64());
+            self.events.server(&key, "stop");
+        }
+        if stopped && entry.is_to_be_removed() && !key.server.is_default() {
+            self.delete(entry, &record).await;
+        }
+    }
+
+    /// Route, process and rows of a server away. Tells whether the server is gone; when it is not, it is kept as it
+    /// was, route included.
+    pub(super) async fn take_down(&self, entry: &Arc<Entry>, record: &Record, mode: StopMode) -> bool {
+        let key = &entry.live.key;
+        let routespec = self.urls.server(key);
+        if let Err(error) = self.routing.remove(&routespec).await {
+            warn!(%routespec, %error, "cannot remove the route; the next check will");
+        }
+        let server = record.server_ref();
+        let spawner = self.spawners.of_state(&server.state);
+        if let Err(failure) = spawner.stop(&server, mode).await {
+            error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator, "server did not stop");
+            if !matches!(spawner.poll(&server).await, Ok(PollStatus::Exited(_))) {
+                self.reopen_route(record, &routespec).await;
+                return false;
+            }
+        }
+        for hook in &self.hooks {
+            if let Err(error) = hook.after_stop(key).await {
+                warn!(user = %key.user, server = %key.server, %error, "a hook failed after the stop");
+            }
+        }
+        match self.store.finish_stop(entry.id, record).await {
+            Ok(()) => true,
+            Err(error) => {
+                error!(user = %key.user, server = %key.server, %error, "the server is gone but its rows are not; the next poll will clean up");
+                false
+            }
+        }
+    }
+
+    async fn reopen_route(&self, record: &Record, routespec: &str) {
+        if let Some(address) = &record.address {
+            let added = self.routing.add(routespec, address.as_str(), routing::server_data(&record.key)).await;
+            if let Err(error) = added {
+                warn!(%routespec, %error, "cannot open the route again; the next check will");
+            }
+        }
+    }
+
+    /// Deletes a named server's record for ever.
+    async fn delete(&self, entry: &Arc<Entry>, record: &Record) {
+        let server = record.server_ref();
+        let key = &entry.live.key;
+        if let Err(failure) = self.spawners.of_state(&server.state).delete_forever(&server).await {
+            error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
+                "cannot delete what belonged to the server");
+        }
+        match self.store.delete(entry.id).await {
+            Ok(()) => info!(user = %key.user, server = %key.server, "server deleted"),
+            Err(error) => error!(user = %key.user, server = %key.server, %error, "cannot delete the server's row"),
+        }
+    }
+
+    /// Finds out what became of a server while no hub was there: it lives, its start goes on, or it is cleaned up.
+    pub(super) async fn run_check(&self, entry: &Arc<Entry>) {
+        let key = &entry.live.key;
+        let record = match self.store.load(entry.id).await {
+            Ok(Some(record)) if record.is_active() => record,
+            Ok(_) => return,
+            Err(error) => {
+                error!(user = %key.user, server = %key.server, %error, "cannot check the server");
+                return;
+            }
+        };
+        let server = record.server_ref();
+        let spawner = Arc::clone(self.spawners.of_state(&server.state));
+        let was_starting = record.address.is_none();
+        match spawner.adopt(&server).await {
+            Ok(Adoption::Running(found)) => {
+                let result = async {
+                    self.store
+                        .save_started(entry.id, &found.address, &found.state)
+                        .await
+                        .map_err(|e| SpawnError::broken("database", "The hub could not write down the state of your server.", e.to_string()))?;
+                    self.connect(entry, &spawner, &found.address, found.state.clone()).await
+                }
+                .await;
+                match result {
+                    Ok(()) => info!(user = %key.user, server = %key.server, address = %found.address, "server found again"),
+                    Err(failure) => self.clean_up_lost(entry, &record, failure).await,
+                }
+            }
+            Ok(Adoption::Starting) => {
+                info!(user = %key.user, server = %key.server, "resuming the start");
+                self.entries.resume(entry);
+            }
+            Ok(Adoption::Gone(_)) if was_starting => {
+                let text = "The hub was restarted while your server was starting. Please start it again.";
+                let failure = SpawnError::broken("interrupted", text, "the hub ended during the start").retryable();
+                self.clean_up_lost(entry, &record, failure).await;
+            }
+            Ok(Adoption::Gone(exit)) => {
+                let text = exit.message.unwrap_or_else(|| "Your server ended while the hub was away.".to_owned());
+                let operator = format!("not there any more, exit code {:?}", exit.code);
+                let failure = SpawnError::broken("gone", text, operator).retryable();
+                self.clean_up_lost(entry, &record, failure).await;
+            }
+            Err(failure) => {
+                // Not to know is no reason to stop anything: the polls go on asking.
+                warn!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
+                    "cannot tell whether the server still runs; keeping it");
+            }
+        }
+    }
+
+    async fn clean_up_lost(&self, entry: &Arc<Entry>, record: &Record, mut failure: SpawnError) {
+        let key = &entry.live.key;
+        warn!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator, "cleaning up a server that did not survive");
+        let server = record.server_ref();
+        if failure.log_tail.is_empty() {
+            failure.log_tail = self.spawners.of_state(&server.state).recent_log(&server).await;
+        }
+        failure.at = Some(self.clock.now());
+        self.take_down(entry, record, StopMode::Now).await;
+        entry.live.fail(Failure::Failed(Arc::new(failure)));
+    }
+}
