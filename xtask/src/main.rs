@@ -1,1 +1,56 @@
-fn main() {}
+//! Tasks around the workspace: run a hub, test everything, compare speed with the peer.
+//!
+//! `cargo xtask run` and `cargo xtask test` need only Rust, Node and Python; what else they use they install into a
+//! cache folder (`$HIMALIA_CACHE`, else `~/.cache/himalia`) or, as root, through `apt-get`.
+
+mod bench;
+mod cache;
+mod command;
+mod counts;
+mod databases;
+mod environments;
+mod packages;
+mod run;
+mod stages;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Runs, tests and benches the workspace")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build and start a hub with JupyterLab for this user, without any configuration
+    Run(run::RunArgs),
+    /// Install what the tests need and run all stages, or the ones named
+    Test(stages::TestArgs),
+    /// Measure start time and idle memory beside stock JupyterHub
+    Bench(bench::BenchArgs),
+    /// Print the variables that the tests read, as shell exports, to run single tests by hand
+    Env,
+    /// Remove the cache folder
+    CleanCache,
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().task {
+        Task::Run(args) => run::run(&args)?,
+        Task::Test(args) => return stages::test(&args),
+        Task::Bench(args) => bench::bench(&args)?,
+        Task::Env => {
+            let found = environments::prepare_all(&cache::Cache::open()?)?;
+            for (name, value) in found.variables() {
+                println!("export {name}='{value}'");
+            }
+        }
+        Task::CleanCache => cache::Cache::open()?.remove()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,113 @@
+//! What the tests run against: virtual environments with JupyterHub and JupyterLab, the peer's proxy, a browser.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::cache::Cache;
+use crate::command::{find_program, output, run};
+use crate::packages;
+
+const JUPYTERHUB_41: &str = include_str!("../../tests/environments/jupyterhub-4.1.txt");
+const JUPYTERHUB_54: &str = include_str!("../../tests/environments/jupyterhub-5.4.txt");
+const JUPYTERHUB_61: &str = include_str!("../../tests/environments/jupyterhub-6.1.txt");
+const CONFORMANCE: &str = include_str!("../../tests/environments/conformance.txt");
+const PROXY: &str = include_str!("../../tests/environments/proxy.txt");
+
+/// Where everything is that the tests use.
+#[derive(Debug)]
+pub(crate) struct Environments {
+    /// Virtual environments with JupyterHub 4.1, 5.4 and 6.1, each with JupyterLab 4.6.
+    pub(crate) venv_41: PathBuf,
+    pub(crate) venv_54: PathBuf,
+    pub(crate) venv_61: PathBuf,
+    /// The program `configurable-http-proxy`.
+    pub(crate) chp: PathBuf,
+    chromium: PathBuf,
+    chromedriver: PathBuf,
+}
+
+impl Environments {
+    /// The names under which tests find these places.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let text = |path: &Path| path.display().to_string();
+        vec![
+            ("HIMALIA_TEST_VENV_41", text(&self.venv_41)),
+            ("HIMALIA_TEST_VENV_54", text(&self.venv_54)),
+            ("HIMALIA_TEST_VENV_61", text(&self.venv_61)),
+            ("HIMALIA_TEST_STOCK_PYTHON", text(&self.venv_61.join("bin/python"))),
+            ("HIMALIA_TEST_CHP_BIN", text(&self.chp)),
+            ("HIMALIA_TEST_CHROMIUM", text(&self.chromium)),
+            ("HIMALIA_TEST_CHROMEDRIVER", text(&self.chromedriver)),
+        ]
+    }
+}
+
+/// Installs all that is missing; the environments are made side by side because each mostly waits for the network.
+pub(crate) fn prepare_all(cache: &Cache) -> Result<Environments> {
+    packages::install()?;
+    std::thread::scope(|scope| {
+        let venv_41 = scope.spawn(|| venv(cache, "jupyterhub-4.1", JUPYTERHUB_41));
+        let venv_54 = scope.spawn(|| venv(cache, "jupyterhub-5.4", JUPYTERHUB_54));
+        let venv_61 = scope.spawn(|| jupyterhub(cache));
+        let chp = scope.spawn(|| configurable_http_proxy(cache));
+        Ok(Environments {
+            venv_41: joined(venv_41)?,
+            venv_54: joined(venv_54)?,
+            venv_61: joined(venv_61)?,
+            chp: joined(chp)?,
+            chromium: find_program("chromium").context("chromium is not on PATH")?,
+            chromedriver: find_program("chromedriver").context("chromedriver is not on PATH")?,
+        })
+    })
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The environment with the newest JupyterHub and JupyterLab, the one that `cargo xtask run` starts servers from.
+pub(crate) fn jupyterhub(cache: &Cache) -> Result<PathBuf> {
+    venv(cache, "jupyterhub-6.1", JUPYTERHUB_61)
+}
+
+/// The environment that runs JupyterHub's own tests.
+pub(crate) fn conformance(cache: &Cache) -> Result<PathBuf> {
+    venv(cache, "conformance", CONFORMANCE)
+}
+
+/// The peer's proxy, from npm.
+pub(crate) fn configurable_http_proxy(cache: &Cache) -> Result<PathBuf> {
+    let node = output(Command::new("node").arg("--version")).context("Node.js is needed")?;
+    let folder = cache.entry("proxy", &format!("{node}\n{PROXY}"), |folder| {
+        run(Command::new("npm")
+            .args(["install", "--no-fund", "--no-audit", "--no-save", "--silent", "--prefix"])
+            .arg(folder)
+            .args(PROXY.split_whitespace())
+            .stdin(std::process::Stdio::null()))
+    })?;
+    Ok(folder.join("node_modules/.bin/configurable-http-proxy"))
+}
+
+fn venv(cache: &Cache, name: &str, requirements: &str) -> Result<PathBuf> {
+    let python =
+        output(Command::new("python3").arg("--version")).context("Python 3.11 or later is needed")?;
+    cache.entry(name, &format!("{python}\n{requirements}"), |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder).stdin(std::process::Stdio::null()))
+            .context("Python's venv module is needed (Debian: python3-venv)")?;
+        run(Command::new(folder.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-input",
+                "--retries",
+                "5",
+            ])
+            .args(requirements.lines().map(str::trim).filter(|line| !line.is_empty()))
+            .stdin(std::process::Stdio::null()))
+    })
+}

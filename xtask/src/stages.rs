@@ -1,0 +1,295 @@
+//! `cargo xtask test`: the stages in order, cheap ones first, with a closing table and counts.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::cache::Cache;
+use crate::command::{cargo, in_ci, run, shown, workspace};
+use crate::counts::Counts;
+use crate::databases::Databases;
+use crate::environments::{self, Environments};
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Stages to run; all but `conformance` when none is named
+    stages: Vec<Stage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Stage {
+    /// `cargo fmt --check`
+    Format,
+    /// Clippy on all targets, warnings denied
+    Clippy,
+    /// `cargo doc`, warnings denied
+    Doc,
+    /// Unit and integration tests of all crates, on three databases
+    Unit,
+    /// `config check` on every example configuration
+    Examples,
+    /// The release binary with browser, real servers and the stock hub beside it
+    E2e,
+    /// JupyterHub's own tests against the release binary
+    Conformance,
+}
+
+impl Stage {
+    const DEFAULT: [Self; 6] = [Self::Format, Self::Clippy, Self::Doc, Self::Unit, Self::Examples, Self::E2e];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Clippy => "clippy",
+            Self::Doc => "doc",
+            Self::Unit => "unit",
+            Self::Examples => "examples",
+            Self::E2e => "e2e",
+            Self::Conformance => "conformance",
+        }
+    }
+
+    fn needs_environments(self) -> bool {
+        matches!(self, Self::Unit | Self::E2e | Self::Conformance)
+    }
+
+    fn needs_release(self) -> bool {
+        matches!(self, Self::Examples | Self::E2e | Self::Conformance)
+    }
+}
+
+/// One line of the closing table.
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    took: Duration,
+    counts: Counts,
+    ok: bool,
+}
+
+/// Runs the stages, each even when an earlier one failed, so that one run shows everything.
+///
+/// The counts are the last line printed, also of a failed run, so failure is an exit code and not an error.
+pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
+    let mut stages = if args.stages.is_empty() { Stage::DEFAULT.to_vec() } else { args.stages.clone() };
+    stages.sort_unstable();
+    stages.dedup();
+    let cache = Cache::open()?;
+    // In continuous integration two clones share one target folder, and with it the binaries under test.
+    let _target = if in_ci() { Some(cache.lock("target")?) } else { None };
+    let mut bed = TestBed { target: target(&cache)?, variables: Vec::new(), environments: None, cache };
+    let mut rows = Vec::new();
+    if stages.iter().any(|stage| stage.needs_environments()) {
+        rows.push(timed("environments", || bed.prepare().map(|()| Counts::default())));
+    }
+    let mut released = false;
+    for stage in stages {
+        if stage.needs_release() && !released {
+            rows.push(timed("release build", || bed.release().map(|()| Counts::default())));
+            released = true;
+        }
+        rows.push(timed(stage.name(), || bed.stage(stage)));
+    }
+    print_table(&rows);
+    Ok(if rows.iter().all(|row| row.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn target(cache: &Cache) -> Result<PathBuf> {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => Ok(workspace().join(folder)),
+        None if in_ci() => cache.target(),
+        None => Ok(workspace().join("target")),
+    }
+}
+
+fn timed(name: &'static str, stage: impl FnOnce() -> Result<Counts>) -> Row {
+    println!("\n=== {name}");
+    let start = Instant::now();
+    let (counts, ok) = match stage() {
+        Ok(counts) => (counts, counts.failed == 0),
+        Err(error) => {
+            println!("=== {name} failed: {error:#}");
+            (Counts { passed: 0, failed: 1 }, false)
+        }
+    };
+    Row { name, took: start.elapsed(), counts, ok }
+}
+
+fn print_table(rows: &[Row]) {
+    let mut total = Counts::default();
+    println!("\n{:<14}{:>9}{:>9}{:>9}", "stage", "seconds", "passed", "failed");
+    for row in rows {
+        total += row.counts;
+        let mark = if row.ok { "" } else { "  FAILED" };
+        let Row { name, took, counts, .. } = row;
+        println!("{name:<14}{:>9.1}{:>9}{:>9}{mark}", took.as_secs_f64(), counts.passed, counts.failed);
+    }
+    let seconds: f64 = rows.iter().map(|row| row.took.as_secs_f64()).sum();
+    println!("{:<14}{seconds:>9.1}{:>9}{:>9}", "total", total.passed, total.failed);
+    println!("\n{} passed, {} failed", total.passed, total.failed);
+}
+
+/// What stages share: where cargo builds, and what the tests are told.
+#[derive(Debug)]
+struct TestBed {
+    target: PathBuf,
+    variables: Vec<(&'static str, String)>,
+    environments: Option<Environments>,
+    cache: Cache,
+}
+
+impl TestBed {
+    fn prepare(&mut self) -> Result<()> {
+        let environments = environments::prepare_all(&self.cache)?;
+        self.variables = environments.variables();
+        self.environments = Some(environments);
+        Ok(())
+    }
+
+    fn stage(&self, stage: Stage) -> Result<Counts> {
+        if stage.needs_environments() && self.environments.is_none() {
+            bail!("the environments could not be made, see above");
+        }
+        match stage {
+            Stage::Format => run(self.cargo("fmt").args(["--all", "--check"]))?,
+            Stage::Clippy => {
+                run(self.cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+            }
+            Stage::Doc => run(self
+                .cargo("doc")
+                .args(["--workspace", "--no-deps", "--document-private-items"])
+                .env("RUSTDOCFLAGS", "--deny warnings"))?,
+            Stage::Unit => return self.unit(),
+            Stage::Examples => return self.examples(),
+            Stage::E2e => return self.end_to_end(),
+            Stage::Conformance => return self.conformance(),
+        }
+        Ok(Counts::default())
+    }
+
+    /// Everything but the module `e2e`. All calls of `cargo test` name the whole workspace, because cargo would build
+    /// the dependencies of a part of it once more, with fewer features.
+    fn unit(&self) -> Result<Counts> {
+        let databases = Databases::start()?;
+        counted(
+            self.cargo("test")
+                .args(["--workspace", "--no-fail-fast", "--", "--skip", "e2e::"])
+                .envs(databases.variables()),
+        )
+    }
+
+    fn examples(&self) -> Result<Counts> {
+        let binary = self.target.join("release/himalia");
+        let folder = workspace().join("config/examples");
+        let mut counts = Counts::default();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+            .with_context(|| format!("cannot read {}", folder.display()))?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+            .collect();
+        files.sort();
+        for file in &files {
+            match run(Command::new(&binary)
+                .args(["config", "check", "--config"])
+                .arg(file)
+                .stdin(Stdio::null()))
+            {
+                Ok(()) => counts.passed += 1,
+                Err(error) => {
+                    println!("{error:#}");
+                    counts.failed += 1;
+                }
+            }
+        }
+        if files.is_empty() {
+            bail!("there is no example in {}", folder.display());
+        }
+        Ok(counts)
+    }
+
+    fn end_to_end(&self) -> Result<Counts> {
+        let databases = Databases::start()?;
+        let it = |filter: &[&str]| {
+            let mut command = self.cargo("test");
+            command
+                .args(["--package", "hub-tests", "--test", "it", "--"])
+                .args(filter)
+                .envs(databases.variables());
+            counted(&mut command)
+        };
+        // A hundred servers at once leave no time for anything beside them.
+        let mut counts = it(&["e2e::", "--skip", "e2e::hundred", "--test-threads", "2"])?;
+        counts += it(&["e2e::hundred", "--test-threads", "1"])?;
+        Ok(counts)
+    }
+
+    fn conformance(&self) -> Result<Counts> {
+        let python = environments::conformance(&self.cache)?.join("bin/python");
+        let folder = workspace().join("tests/conformance");
+        let hub = format!("{} serve --config {{config}}", self.target.join("release/himalia").display());
+        let mut command = Command::new(python);
+        command
+            .arg(folder.join("run.py"))
+            .args(["--hub-cmd", &hub, "--config-module"])
+            .arg(folder.join("config.py"))
+            .args(["--jobs", "2", "--out"])
+            .arg(self.target.join("conformance"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        counted(&mut command)
+    }
+
+    fn release(&self) -> Result<()> {
+        run(self.cargo("build").args(["--release", "--package", "himalia", "--package", "light-singleuser"]))
+    }
+
+    fn cargo(&self, task: &str) -> Command {
+        let mut command = cargo();
+        command
+            .arg(task)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("HIMALIA_TEST_BINARY", self.target.join("release/himalia"))
+            .env("HIMALIA_TEST_LIGHT_SINGLEUSER", self.target.join("release/light-singleuser"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if in_ci() {
+            // What an incremental build keeps is of use only to a second build of the same clone.
+            command.env("CARGO_INCREMENTAL", "0");
+        }
+        command
+    }
+}
+
+/// Runs a command that states test counts, passing its output on.
+///
+/// # Errors
+/// When it fails without any failed test, which is a failure to build or to run.
+fn counted(command: &mut Command) -> Result<Counts> {
+    eprintln!("+ {}", shown(command));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let stdout = child.stdout.take().context("the command has no output")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(more) = Counts::in_line(&line) {
+            counts += more;
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && counts.failed == 0 {
+        bail!("`{}` ended with {status}", shown(command));
+    }
+    if counts == Counts::default() {
+        bail!("`{}` ran no test", shown(command));
+    }
+    Ok(counts)
+}
