@@ -1,0 +1,199 @@
+//! Progress of a start as server-sent events. Answers to `SpawnProgressAPIHandler`.
+//!
+//! Beyond stock: every event carries an id, `RUN.INDEX`, so that a browser that lost its connection goes on where it
+//! was (`Last-Event-ID`); events carry `phase` and `cause`; failures carry `cause`, `retry` and `log`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use hub_core::SpawnError;
+use serde_json::{Value, json};
+
+use super::live::{Failure, Snapshot};
+use super::supervisor::Entry;
+
+/// Pause between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(8);
+/// Longest life of one stream; the browser comes back with `Last-Event-ID`.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// The place from which a stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId {
+    run: u64,
+    index: usize,
+}
+
+impl EventId {
+    /// Parses the `Last-Event-ID` header.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (run, index) = text.split_once('.')?;
+        Some(Self { run: run.parse().ok()?, index: index.parse().ok()? })
+    }
+}
+
+/// The last event of a server that is up.
+pub fn ready_event(url: &str) -> Value {
+    let escaped = escape_html(url);
+    json!({
+        "progress": 100,
+        "ready": true,
+        "message": format!("Server ready at {url}"),
+        "html_message": format!("Server ready at <a href=\"{escaped}\">{escaped}</a>"),
+        "url": url,
+    })
+}
+
+/// The last event of a start that went wrong.
+pub fn failed_event(failure: &Failure) -> Value {
+    match failure {
+        Failure::Cancelled => json!({ "progress": 100, "failed": true, "message": "Spawn cancelled" }),
+        Failure::Failed(error) => failed(error),
+    }
+}
+
+fn failed(error: &SpawnError) -> Value {
+    let mut event = json!({
+        "progress": 100,
+        "failed": true,
+        "message": format!("Spawn failed: {}", error.user),
+        "cause": error.cause,
+        "retry": error.retry,
+    });
+    if let Value::Object(map) = &mut event {
+        if let Some(html) = &error.user_html {
+            map.insert("html_message".to_owned(), html.clone().into());
+        }
+        if !error.log_tail.is_empty() {
+            map.insert("log".to_owned(), error.log_tail.clone().into());
+        }
+    }
+    event
+}
+
+/// One event on the wire.
+pub fn frame(id: Option<(u64, usize)>, event: &Value) -> Bytes {
+    let text = match id {
+        Some((run, index)) => format!("id: {run}.{index}\ndata: {event}\n\n"),
+        None => format!("data: {event}\n\n"),
+    };
+    Bytes::from(text)
+}
+
+/// What the stream is about to do.
+struct State {
+    entry: Arc<Entry>,
+    run: u64,
+    index: usize,
+    opened: bool,
+    done: bool,
+    url: String,
+    began: tokio::time::Instant,
+}
+
+/// The events of a start under way, to its end. `url` is the server's, for the last event.
+pub fn stream(entry: Arc<Entry>, url: String, last: Option<EventId>) -> impl Stream<Item = Bytes> {
+    let run = entry.live.snapshot().run;
+    let index = last.filter(|id| id.run == run).map_or(0, |id| id.index + 1);
+    let began = tokio::time::Instant::now();
+    let state = State { entry, run, index, opened: false, done: false, url, began };
+    futures_util::stream::unfold(state, |mut state| async move {
+        if state.done {
+            return None;
+        }
+        if !state.opened {
+            state.opened = true;
+            return Some((Bytes::from_static(b"\n\n"), state));
+        }
+        let chunk = next_chunk(&mut state).await;
+        Some((chunk, state))
+    })
+}
+
+async fn next_chunk(state: &mut State) -> Bytes {
+    let mut changes = state.entry.live.watch();
+    loop {
+        changes.borrow_and_update();
+        let snapshot = state.entry.live.snapshot();
+        if snapshot.run != state.run {
+            // A new start replaced the one that was watched: tell it from its beginning.
+            (state.run, state.index) = (snapshot.run, 0);
+        }
+        let events = state.entry.live.events_from(state.index);
+        if !events.is_empty() {
+            return Bytes::from(
+                events
+                    .into_iter()
+                    .flat_map(|event| {
+                        let id = (state.run, state.index);
+                        state.index += 1;
+                        let mut json = json!({ "progress": event.percent, "message": event.message, "phase": event.phase });
+                        if let Value::Object(map) = &mut json {
+                            if let Some(html) = event.html_message {
+                                map.insert("html_message".to_owned(), html.into());
+                            }
+                            if let Some(cause) = event.cause {
+                                map.insert("cause".to_owned(), cause.into());
+                            }
+                        }
+                        frame(Some(id), &json)
+                    })
+                    .collect::<Vec<u8>>(),
+            );
+        }
+        if let Some(end) = end_of(&snapshot, &state.url) {
+            state.done = true;
+            return frame(Some((state.run, state.index)), &end);
+        }
+        if state.began.elapsed() > LONGEST {
+            state.done = true;
+            return Bytes::from_static(b"\n\n");
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { state.done = true; return Bytes::new(); },
+            () = tokio::time::sleep(HEARTBEAT) => return Bytes::from_static(b"\n\n"),
+        }
+    }
+}
+
+fn end_of(snapshot: &Snapshot, url: &str) -> Option<Value> {
+    if !snapshot.is_settled() {
+        return None;
+    }
+    Some(snapshot.failure.as_ref().map_or_else(|| ready_event(url), failed_event))
+}
+
+/// Text inside HTML.
+pub fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_goes_on_after_the_last_event_seen() {
+        assert_eq!(EventId::parse("3.7"), Some(EventId { run: 3, index: 7 }));
+        for text in ["", "3", "x.1", "1.x", "-1.1"] {
+            assert_eq!(EventId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_failure_tells_its_cause_and_the_servers_last_words() {
+        let error = SpawnError::broken("oom-killed", "Out of memory.", "secret detail").with_log(vec!["last".to_owned()]);
+        let event = failed_event(&Failure::Failed(Arc::new(error)));
+        assert_eq!(event["message"], "Spawn failed: Out of memory.");
+        assert_eq!((&event["cause"], &event["retry"], &event["log"][0]), (&"oom-killed".into(), &false.into(), &"last".into()));
+        assert!(!event.to_string().contains("secret detail"));
+    }
+
+    #[test]
+    fn the_url_in_the_ready_message_is_escaped() {
+        let event = ready_event("/user/\"><script>/");
+        assert!(!event["html_message"].as_str().unwrap().contains("<script>"));
+    }
+}
