@@ -1,0 +1,134 @@
+//! From a database URL, as SQLAlchemy writes them, to a pool.
+
+mod server;
+mod sqlite;
+mod url;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use hub_core::secret::SecretString;
+use sea_orm::{ConnectionTrait as _, DbBackend};
+
+pub use self::url::redacted;
+use self::url::{Target, parse};
+use crate::error::DbError;
+use crate::session::{Conn, Limits, Tx};
+
+/// How to reach the database and how long to wait for it.
+#[derive(Clone)]
+pub struct DbOptions {
+    /// `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`, a plain file name, `sqlite://` (in memory),
+    /// `postgresql[+driver]://user:password@host:5432/name`, `mysql[+driver]://user:password@host:3306/name`.
+    /// The driver is SQLAlchemy's and is ignored. `mariadb://` means MySQL, `postgres://` PostgreSQL.
+    pub url: String,
+    /// Password used when the URL has none; the caller reads `PGPASSWORD` or `MYSQL_PWD`.
+    pub password: Option<SecretString>,
+    /// Most connections of the pool, 10 by default. An in-memory database always has one.
+    pub max_connections: u32,
+    /// Longest wait for a connection from the pool, making one included; 10 s by default.
+    pub acquire_timeout: Duration,
+    /// Longest time for one statement, 30 s by default; the server is told as well where it can be.
+    pub statement_timeout: Duration,
+    /// Longest wait for another process or task to finish writing to the SQLite file; 10 s by default.
+    pub write_timeout: Duration,
+}
+
+impl DbOptions {
+    /// The defaults for one URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            password: None,
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Debug for DbOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DbOptions")
+            .field("url", &redacted(&self.url))
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("write_timeout", &self.write_timeout)
+            .finish()
+    }
+}
+
+/// An open database. Cheap to clone; the clones share one pool.
+#[derive(Debug, Clone)]
+pub struct Db {
+    conn: Conn,
+    file: Option<std::path::PathBuf>,
+    shown: String,
+}
+
+impl Db {
+    /// Opens the pool and proves that the database answers; a SQLite file is created (mode 0600, journal in WAL mode)
+    /// when it is missing, and an existing one keeps its journal mode and must be writable. Tables are another step:
+    /// [`crate::schema::create`].
+    ///
+    /// # Errors
+    /// [`DbError::Url`], [`DbError::SqliteFile`], or [`DbError::Unavailable`] when a server does not answer.
+    pub async fn connect(options: DbOptions) -> Result<Self, DbError> {
+        let target = parse(&options)?;
+        let shown = redacted(&options.url);
+        let (pool, file) = match target {
+            Target::Sqlite(file) => (sqlite::open(&options, file.as_deref()).await?, file),
+            Target::Postgres(server) => (server::postgres(&options, *server).await?, None),
+            Target::MySql(server) => (server::mysql(&options, *server).await?, None),
+        };
+        let limits = Limits { statement: statement_limit(&options), write_lock: options.write_timeout };
+        tracing::debug!(url = %shown, "database opened");
+        Ok(Self { conn: Conn::new(pool, limits), file, shown })
+    }
+
+    /// The pool, for single statements.
+    pub fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
+    /// Begins a transaction. On SQLite it takes the write lock at once, so keep it short.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        self.conn.begin().await
+    }
+
+    /// SQLite, PostgreSQL, or MySQL (which stands for MariaDB too).
+    pub fn backend(&self) -> DbBackend {
+        self.conn.get_database_backend()
+    }
+
+    /// The SQLite file, `None` for servers and in memory.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The URL without its password, for logs.
+    pub fn shown_url(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether the database answers now. What a health check asks.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.conn.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Closes the pool after the statements under way; on SQLite the write-ahead log is folded into the file.
+    pub async fn close(self) -> Result<(), DbError> {
+        self.conn.close().await
+    }
+}
+
+/// The limit within this process: the pool may take its own time before the statement begins, and the server's limit
+/// should strike first.
+fn statement_limit(options: &DbOptions) -> Duration {
+    options.acquire_timeout + options.statement_timeout + Duration::from_secs(2)
+}

@@ -1,0 +1,109 @@
+//! Opening a SQLite file, or memory.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Executor as _};
+
+use super::DbOptions;
+use crate::error::DbError;
+
+/// A file whose rollback journal is folded in at each commit blocks its readers; more connections than this only wait.
+const MOST_CONNECTIONS: u32 = 4;
+
+pub(super) async fn open(options: &DbOptions, file: Option<&Path>) -> Result<DatabaseConnection, DbError> {
+    let mut sqlite = SqliteConnectOptions::new()
+        .foreign_keys(true)
+        .busy_timeout(options.write_timeout)
+        .log_slow_statements(log::LevelFilter::Warn, Duration::from_secs(1));
+    let mut pool = SqlitePoolOptions::new()
+        .acquire_timeout(options.acquire_timeout)
+        .max_connections(options.max_connections.clamp(1, MOST_CONNECTIONS));
+    match file {
+        // One connection, kept for ever: the database is gone with it.
+        None => {
+            sqlite = sqlite.in_memory(true);
+            pool = pool.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+        }
+        Some(path) => {
+            if create(path)? {
+                sqlite = sqlite.journal_mode(SqliteJournalMode::Wal);
+            }
+            sqlite = sqlite.filename(path);
+        }
+    }
+    let pool = match file {
+        None => pool.connect_with(sqlite).await?,
+        Some(path) => {
+            prove_writable(&sqlite).await.map_err(|error| unusable(path, &error))?;
+            pool.connect_lazy_with(sqlite)
+        }
+    };
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}
+
+/// Makes an empty file that only its owner can read; `false` when there was one (an empty one counts as new).
+fn create(path: &Path) -> Result<bool, DbError> {
+    let refuse = |problem: String, remedy| DbError::SqliteFile { path: path.to_owned(), problem, remedy };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(refuse(
+            format!("{} is not a folder", folder.display()),
+            "create the folder or change db.url",
+        ));
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.metadata() {
+            Ok(found) if found.is_file() => Ok(found.len() == 0),
+            Ok(_) => Err(refuse("it is not a file".to_owned(), "change db.url to name a file")),
+            Err(error) => Err(refuse(error.to_string(), "check the path in db.url")),
+        },
+        Err(error) => Err(refuse(
+            error.to_string(),
+            "make the folder writable for the user that runs the hub, or change db.url",
+        )),
+    }
+}
+
+/// Makes a change and undoes it. Only that finds all of: a read-only file, a folder in which no journal can be made,
+/// a read-only file system, a file that is no database.
+async fn prove_writable(sqlite: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    let mut connection = sqlite.connect().await?;
+    connection.execute("BEGIN IMMEDIATE").await?;
+    let proof = async {
+        connection.execute("CREATE TABLE himalia_write_probe (id INTEGER)").await?;
+        connection.execute("ROLLBACK").await
+    };
+    proof.await?;
+    sqlx::Connection::close(connection).await
+}
+
+fn unusable(path: &Path, error: &sqlx::Error) -> DbError {
+    let code = match error {
+        sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()),
+        _ => None,
+    };
+    let (problem, remedy) = match code.map(|code| code & 0xff) {
+        Some(5 | 6) => return DbError::Unavailable(format!("{} is locked by another process", path.display())),
+        Some(8) => ("it is read-only".to_owned(), "make the file writable for the user that runs the hub"),
+        Some(13) => ("the disk is full".to_owned(), "free some space"),
+        Some(14) => (
+            "it or its folder cannot be written".to_owned(),
+            "make the file and its folder writable for the user that runs the hub",
+        ),
+        Some(11 | 26) => {
+            ("it is not a SQLite database, or it is damaged".to_owned(), "change db.url or restore a backup")
+        }
+        _ => (error.to_string(), "check the file and the path in db.url"),
+    };
+    DbError::SqliteFile { path: path.to_owned(), problem, remedy }
+}

@@ -1,0 +1,156 @@
+//! The two things that statements run on: the pool and a transaction.
+//!
+//! Both wrap sea-orm's own connection so that every statement passes one place. There a timestamp for SQLite becomes
+//! the text that SQLAlchemy reads and compares, writers of one process queue for SQLite's single write lock instead
+//! of polling for it, and no statement lasts longer than the limit.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
+    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _, Value,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::error::DbError;
+use crate::types::sqlite_text;
+
+/// What both kinds of session share.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Longest time for one statement.
+    pub(crate) statement: Duration,
+    /// Longest wait for SQLite's write lock within this process.
+    pub(crate) write_lock: Duration,
+}
+
+/// The pool. Each statement takes a connection for itself; use [`crate::Db::begin`] for several that belong together.
+#[derive(Debug, Clone)]
+pub struct Conn {
+    pool: DatabaseConnection,
+    /// Set for SQLite only.
+    writer: Option<Arc<Mutex<()>>>,
+    limits: Limits,
+}
+
+/// A transaction. Dropping it without [`Tx::commit`] rolls back.
+///
+/// On SQLite it holds the write lock from its first moment: keep it short, and run nothing on [`crate::Db::conn`]
+/// that writes while it is open, since that would wait for this very transaction.
+#[derive(Debug)]
+pub struct Tx {
+    inner: DatabaseTransaction,
+    limits: Limits,
+    _writer: Option<OwnedMutexGuard<()>>,
+}
+
+impl Conn {
+    pub(crate) fn new(pool: DatabaseConnection, limits: Limits) -> Self {
+        let writer =
+            (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
+        Self { pool, writer, limits }
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
+        let writer = self.lock_writer().await?;
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let inner = within(self.limits.statement, self.pool.begin_with_options(options)).await?;
+        Ok(Tx { inner, limits: self.limits.clone(), _writer: writer })
+    }
+
+    pub(crate) async fn close(self) -> Result<(), DbError> {
+        Ok(self.pool.close().await?)
+    }
+
+    async fn lock_writer(&self) -> Result<Option<OwnedMutexGuard<()>>, DbErr> {
+        let Some(writer) = &self.writer else { return Ok(None) };
+        let guard = within(self.limits.write_lock, async { Ok(Arc::clone(writer).lock_owned().await) });
+        guard.await.map(Some)
+    }
+}
+
+impl Tx {
+    /// Makes the changes durable.
+    pub async fn commit(self) -> Result<(), DbError> {
+        Ok(within(self.limits.statement, self.inner.commit()).await?)
+    }
+
+    /// Undoes the changes and says so when that fails; dropping undoes them silently.
+    pub async fn rollback(self) -> Result<(), DbError> {
+        Ok(within(self.limits.statement, self.inner.rollback()).await?)
+    }
+}
+
+/// Runs one step against the clock. The text of the error is that of an outage, which callers answer with 503.
+async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    match tokio::time::timeout(limit, step).await {
+        Ok(result) => result,
+        Err(_) => Err(DbErr::Conn(RuntimeErr::Internal(format!("no answer within {limit:?}")))),
+    }
+}
+
+fn encoded(mut statement: Statement) -> Statement {
+    if statement.db_backend == DbBackend::Sqlite
+        && let Some(values) = &mut statement.values
+    {
+        for value in &mut values.0 {
+            if let Value::ChronoDateTime(moment) = value {
+                *value = Value::String(moment.as_ref().map(sqlite_text));
+            }
+        }
+    }
+    statement
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Conn {
+    fn get_database_backend(&self) -> DbBackend {
+        self.pool.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let _writer = self.lock_writer().await?;
+        within(self.limits.statement, self.pool.execute_raw(encoded(statement))).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let _writer = self.lock_writer().await?;
+        within(self.limits.statement, self.pool.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        within(self.limits.statement, self.pool.query_one_raw(encoded(statement))).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        within(self.limits.statement, self.pool.query_all_raw(encoded(statement))).await
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Tx {
+    fn get_database_backend(&self) -> DbBackend {
+        self.inner.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        within(self.limits.statement, self.inner.execute_raw(encoded(statement))).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        within(self.limits.statement, self.inner.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        within(self.limits.statement, self.inner.query_one_raw(encoded(statement))).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        within(self.limits.statement, self.inner.query_all_raw(encoded(statement))).await
+    }
+}
