@@ -4,3 +4,210 @@ pub mod cookies;
 pub mod next;
 pub mod signed;
 pub mod xsrf;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use hub_core::Clock;
+use hub_core::secret::{ExposeSecret as _, SecretSlice, random_hex32};
+use serde_json::{Map, Value};
+
+use self::cookies::{Life, SetCookie};
+use self::xsrf::{Network, XsrfError, XsrfId};
+use crate::web::facts::Facts;
+
+/// Name of the login cookie, before a possible prefix.
+const LOGIN: &str = "jupyterhub-hub-login";
+/// Name of the cookie that ties the tokens of servers to a browser session.
+const SESSION_ID: &str = "jupyterhub-session-id";
+/// Legacy cookie of services, which is only ever cleared.
+const SERVICES: &str = "jupyterhub-services";
+/// How long browsers keep the login cookie; how long it is accepted is another setting.
+const LOGIN_EXPIRY: TimeDelta = TimeDelta::days(30);
+
+/// Settings of sessions.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Percent-encoded base URL, slashes at both ends.
+    pub base: String,
+    /// How long a login is accepted.
+    pub max_age: Duration,
+    /// Whether names carry the `__Host-` prefix.
+    pub host_prefix: bool,
+    /// Attributes of all cookies.
+    pub options: Map<String, Value>,
+    /// Attributes of the XSRF cookie, when they differ.
+    pub xsrf_options: Map<String, Value>,
+    /// Headers that tell strangers apart.
+    pub anonymous_headers: Vec<String>,
+    /// Networks whose addresses count as one.
+    pub anonymous_networks: Vec<Network>,
+    /// Whether the public URL is HTTPS; without one each request tells.
+    pub public_https: Option<bool>,
+}
+
+/// Makes and reads the hub's cookies.
+#[derive(Debug)]
+pub struct Sessions {
+    secret: SecretSlice<u8>,
+    settings: SessionSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl Sessions {
+    /// Signs with `secret`.
+    pub fn new(secret: SecretSlice<u8>, settings: SessionSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { secret, settings, clock }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().timestamp()
+    }
+
+    fn hub_path(&self) -> String {
+        format!("{}hub/", self.settings.base)
+    }
+
+    /// Name and path of the login cookie.
+    fn login_cookie(&self) -> (String, String) {
+        if self.settings.host_prefix {
+            (format!("__Host-{LOGIN}"), "/".to_owned())
+        } else {
+            (LOGIN.to_owned(), self.hub_path())
+        }
+    }
+
+    fn is_secure(&self, facts: &Facts) -> bool {
+        self.settings.host_prefix || self.settings.public_https.unwrap_or(facts.scheme == "https")
+    }
+
+    fn cookie(&self, name: String, value: String, path: String, facts: &Facts) -> SetCookie {
+        SetCookie {
+            secure: self.is_secure(facts),
+            http_only: true,
+            options: self.settings.options.clone(),
+            ..SetCookie::new(name, value, path)
+        }
+    }
+
+    /// The user's cookie id in the login cookie, if there is one and it holds. The second value tells that there is
+    /// one that does not hold and should be cleared.
+    pub fn login_of(&self, facts: &Facts) -> (Option<String>, bool) {
+        let (name, _) = self.login_cookie();
+        let Some(text) = facts.cookies.get(&name).filter(|text| !text.is_empty()) else { return (None, false) };
+        let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
+        let id = self.read_signed(&name, text, max_age);
+        let bad = id.is_none();
+        (id, bad)
+    }
+
+    /// The value of a signed text, for a cookie of any name.
+    pub fn read_signed(&self, name: &str, text: &str, max_age: i64) -> Option<String> {
+        let signed = signed::verify(self.secret.expose_secret(), name, text, max_age, self.now())?;
+        String::from_utf8(signed.value).ok()
+    }
+
+    /// Signs a value for a cookie of any name.
+    pub fn sign(&self, name: &str, value: &str) -> String {
+        signed::sign(self.secret.expose_secret(), name, value.as_bytes(), self.now())
+    }
+
+    /// The login cookie for a user.
+    pub fn login(&self, cookie_id: &str, facts: &Facts) -> SetCookie {
+        let (name, path) = self.login_cookie();
+        let value = self.sign(&name, cookie_id);
+        SetCookie {
+            life: Life::Until(self.clock.now() + LOGIN_EXPIRY),
+            ..self.cookie(name, value, path, facts)
+        }
+    }
+
+    /// The browser session's id.
+    pub fn session_id(facts: &Facts) -> Option<String> {
+        facts.cookies.get(SESSION_ID).filter(|id| !id.is_empty() && id.len() <= 255).map(str::to_owned)
+    }
+
+    /// A fresh session id, and its cookie.
+    pub fn new_session(&self, facts: &Facts) -> (String, SetCookie) {
+        let id = random_hex32();
+        let cookie = self.cookie(SESSION_ID.to_owned(), id.clone(), self.settings.base.clone(), facts);
+        (id, cookie)
+    }
+
+    /// What clears a login cookie that does not hold.
+    pub fn clear_login(&self) -> SetCookie {
+        let (name, path) = self.login_cookie();
+        self.cleared(&name, &path)
+    }
+
+    /// What clears every cookie of the hub.
+    pub fn clear_all(&self) -> Vec<SetCookie> {
+        vec![
+            self.cleared(SESSION_ID, &self.settings.base),
+            self.clear_login(),
+            self.cleared(xsrf::NAME, &self.hub_path()),
+            self.cleared(SERVICES, &format!("{}services", self.settings.base)),
+        ]
+    }
+
+    fn cleared(&self, name: &str, path: &str) -> SetCookie {
+        let mut cookie = SetCookie::cleared(name, path, self.clock.now());
+        // A cookie with a domain is only cleared with that domain.
+        cookie.options = self.settings.options.clone();
+        cookie.options.retain(|key, _| !key.eq_ignore_ascii_case("path"));
+        cookie
+    }
+
+    /// To whom XSRF tokens of this request belong. `user` is the logged-in user's cookie id.
+    pub fn xsrf_id<'a>(
+        &self,
+        facts: &Facts,
+        session_id: Option<&str>,
+        user: Option<&str>,
+        header: impl Fn(&str) -> Option<&'a [u8]>,
+    ) -> XsrfId {
+        match user {
+            Some(cookie_id) => XsrfId::user(session_id.unwrap_or("None"), cookie_id),
+            None => XsrfId::anonymous(
+                session_id,
+                facts.remote,
+                &self.settings.anonymous_networks,
+                self.settings.anonymous_headers.iter().filter_map(|name| header(name)),
+            ),
+        }
+    }
+
+    /// The first cookie value that belongs to this id.
+    pub fn xsrf_cookie(&self, facts: &Facts, id: &XsrfId) -> Option<String> {
+        let (secret, now) = (self.secret.expose_secret(), self.now());
+        facts.cookies.all(xsrf::NAME).find(|token| xsrf::belongs_to(secret, id, token, now)).map(str::to_owned)
+    }
+
+    /// A fresh token and its cookie.
+    pub fn new_xsrf(&self, facts: &Facts, id: &XsrfId, anonymous: bool) -> (String, SetCookie) {
+        let token = xsrf::issue(self.secret.expose_secret(), id, self.now());
+        let options =
+            if self.settings.xsrf_options.is_empty() { &self.settings.options } else { &self.settings.xsrf_options };
+        let cookie = SetCookie {
+            secure: self.is_secure(facts),
+            life: if anonymous { Life::MaxAge(xsrf::ANONYMOUS_MAX_AGE) } else { Life::Session },
+            options: options.clone(),
+            ..SetCookie::new(xsrf::NAME, token.clone(), self.hub_path())
+        };
+        (token, cookie)
+    }
+
+    /// Checks the token of a request against the cookie.
+    pub fn check_xsrf(&self, facts: &Facts, id: &XsrfId, argument: Option<&str>) -> Result<(), XsrfError> {
+        let argument = argument.filter(|text| !text.is_empty()).ok_or(XsrfError::Missing)?;
+        let (secret, now) = (self.secret.expose_secret(), self.now());
+        if !xsrf::belongs_to(secret, id, argument, now) {
+            return Err(if xsrf::is_token(argument) { XsrfError::Mismatch } else { XsrfError::Invalid });
+        }
+        if !facts.cookies.all(xsrf::NAME).any(|cookie| cookie == argument) {
+            return Err(XsrfError::Mismatch);
+        }
+        Ok(())
+    }
+}

@@ -87,6 +87,11 @@ pub fn issue(secret: &[u8], id: &XsrfId, now: i64) -> String {
     URL_SAFE_NO_PAD.encode(signed::sign(secret, NAME, id.0.as_bytes(), now))
 }
 
+/// Whether a text has the shape of a token, whoever issued it.
+pub fn is_token(text: &str) -> bool {
+    URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).is_ok_and(|bytes| bytes.starts_with(b"2|"))
+}
+
 /// Whether a token was issued by us to this id.
 pub fn belongs_to(secret: &[u8], id: &XsrfId, token: &str, now: i64) -> bool {
     URL_SAFE_NO_PAD

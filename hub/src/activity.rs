@@ -1,0 +1,55 @@
+//! Who was active when. Answers to `activity_resolution` and the rules of `_record_activity`.
+
+use chrono::TimeDelta;
+use hub_db::entities::{api_tokens, users};
+use hub_db::repo;
+
+use crate::app::Hub;
+use crate::web::caller::Who;
+use crate::web::error::ApiResult;
+
+/// Writes activity, at most once per resolution.
+#[derive(Debug)]
+pub struct Activity {
+    resolution: TimeDelta,
+}
+
+impl Activity {
+    /// With the time within which activity is not written again.
+    pub fn new(resolution: std::time::Duration) -> Self {
+        Self { resolution: TimeDelta::from_std(resolution).unwrap_or(TimeDelta::MAX) }
+    }
+
+    /// The time within which activity is not written again.
+    pub fn resolution(&self) -> TimeDelta {
+        self.resolution
+    }
+
+    fn is_due(&self, hub: &Hub, last: Option<hub_db::Timestamp>) -> bool {
+        last.is_none_or(|last| hub.clock.now() - last.utc() > self.resolution)
+    }
+
+    /// A browser of a user asked something.
+    pub async fn user(&self, hub: &Hub, user: &users::Model) -> ApiResult<()> {
+        if self.is_due(hub, user.last_activity) {
+            repo::users::bump_activity(hub.db.conn(), user.id, hub.clock.now(), self.resolution).await?;
+        }
+        Ok(())
+    }
+
+    /// A token was used. The token of a server says nothing about its user being there, and neither do requests to
+    /// servers that are not running.
+    pub async fn token(&self, hub: &Hub, token: &api_tokens::Model, who: &Who, path: &str) -> ApiResult<()> {
+        if path.strip_prefix(hub.urls.hub()).is_some_and(|rest| rest.starts_with("user/")) {
+            return Ok(());
+        }
+        if self.is_due(hub, token.last_activity) {
+            repo::tokens::bump_activity(hub.db.conn(), token.id, hub.clock.now(), self.resolution).await?;
+        }
+        let of_server = token.note.as_deref().is_some_and(|note| note.starts_with("Server at "));
+        match who {
+            Who::User(user) if !of_server => self.user(hub, user).await,
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The hub as one object, how it starts and how it ends.
+
+pub mod shutdown;
+pub mod startup;
+pub mod tasks;
+
+use std::sync::Arc;
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use hub_config::{Config, Loaded};
+use hub_core::Clock;
+use hub_db::Db;
+
+use crate::auth::Auth;
+use crate::metrics::Metrics;
+use crate::rbac::Rbac;
+use crate::render::{Renderer, StaticFiles};
+use crate::routing::Routing;
+use crate::servers::Servers;
+use crate::sessions::Sessions;
+use crate::sessions::xsrf::Network;
+use crate::urls::Urls;
+
+/// Which parts run in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Hub and proxy.
+    Serve,
+    /// The hub alone; the proxy is another process.
+    Hub,
+}
+
+/// Everything that requests and background work share. Built once by [`startup`].
+#[derive(Debug)]
+pub struct Hub {
+    /// Effective configuration.
+    pub config: Arc<Config>,
+    /// Database.
+    pub db: Db,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// URLs.
+    pub urls: Arc<Urls>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Who may do what.
+    pub rbac: Rbac,
+    /// Who gets in.
+    pub auth: Auth,
+    /// Cookies and XSRF tokens.
+    pub sessions: Sessions,
+    /// Servers.
+    pub servers: Arc<Servers>,
+    /// Routes of the proxy.
+    pub routing: Arc<Routing>,
+    /// Pages.
+    pub renderer: Renderer,
+    /// Scripts, styles and pictures.
+    pub files: StaticFiles,
+    /// Background work.
+    pub tasks: tasks::Tasks,
+    /// Proxies in front whose word about the browser's address counts.
+    pub trusted: Vec<Network>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    page_policy: String,
+    api_policy: String,
+}
+
+impl Hub {
+    /// The `Content-Security-Policy` of pages or of the API.
+    pub fn content_security_policy(&self, api: bool) -> &str {
+        if api { &self.api_policy } else { &self.page_policy }
+    }
+
+    /// Configured headers for every response.
+    pub fn extra_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+}
+
+/// Runs the hub until it is told to stop.
+pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
+    startup::run(loaded, mode).await
+}

@@ -1,0 +1,96 @@
+//! Who gets in: names, allow and block rules, encrypted state, and what a login changes in the database. Answers to
+//! `Authenticator.get_authenticated_user` and `BaseHandler.auth_to_user`.
+
+pub mod crypt;
+pub mod login;
+pub mod names;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub_core::Authenticator;
+
+use self::crypt::Crypt;
+use self::names::NameRules;
+
+/// The allow rules, as configured.
+#[derive(Debug, Clone, Default)]
+pub struct AllowRules {
+    /// Everybody who proves who they are.
+    pub all: bool,
+    /// Everybody who is in the database.
+    pub existing: bool,
+    /// These, normalised.
+    pub users: BTreeSet<String>,
+    /// Never these, normalised.
+    pub blocked: BTreeSet<String>,
+    /// Administrators, normalised; they may always enter.
+    pub admins: BTreeSet<String>,
+}
+
+/// Settings of logins.
+#[derive(Debug, Clone, Default)]
+pub struct AuthSettings {
+    /// Whether groups follow the identity.
+    pub manage_groups: bool,
+    /// Whether state is kept, encrypted.
+    pub auth_state: bool,
+    /// How old an identity may be before it is looked at again; zero never looks.
+    pub refresh_age: Duration,
+    /// Whether a start looks again first.
+    pub refresh_pre_spawn: bool,
+    /// Whether a stale identity also fails requests by token.
+    pub refresh_strict: bool,
+    /// Strangers are sent on without the login page.
+    pub auto_login: bool,
+    /// The same, for OAuth authorisations only.
+    pub auto_login_oauth: bool,
+    /// Servers stop when their owner logs out.
+    pub shutdown_on_logout: bool,
+}
+
+/// Everything about getting in.
+#[derive(Debug)]
+pub struct Auth {
+    /// The chosen authenticator.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Name rules.
+    pub names: NameRules,
+    /// Allow rules.
+    pub allow: AllowRules,
+    /// Keys for state.
+    pub crypt: Crypt,
+    /// Settings.
+    pub settings: AuthSettings,
+    /// When identities were last looked at, per user id; bounded and forgotten with time.
+    pub refreshed: moka::sync::Cache<i32, ()>,
+}
+
+impl AllowRules {
+    /// Whether a valid name may enter. `exists` tells that the user is in the database.
+    pub fn allows(&self, name: &str, exists: bool) -> bool {
+        !self.blocked.contains(name)
+            && (self.all
+                || self.users.contains(name)
+                || self.admins.contains(name)
+                || (self.existing && exists))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_goes_before_allow() {
+        let set = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
+        let rules = AllowRules { users: set(&["ada", "eve"]), blocked: set(&["eve"]), admins: set(&["root"]), ..AllowRules::default() };
+        assert!(rules.allows("ada", false));
+        assert!(rules.allows("root", false));
+        assert!(!rules.allows("eve", true));
+        assert!(!rules.allows("bob", true));
+        assert!(AllowRules { existing: true, ..rules.clone() }.allows("bob", true));
+        assert!(!AllowRules { all: true, ..rules }.allows("eve", true));
+    }
+}

@@ -1,0 +1,201 @@
+//! Who may do what: scopes of users, services and tokens, resolved from the database at every request, so that a
+//! change of role or group counts at once.
+
+pub mod roles;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hub_core::scopes::{
+    Client, ExpandContext, Membership, Owner, ScopeSet, ScopeTable, identify_scopes, resolve_token_scopes,
+};
+use hub_db::entities::api_tokens;
+use hub_db::{ConnectionTrait, DbError, repo};
+use tracing::{debug, warn};
+
+/// OAuth client id of the hub itself.
+pub const HUB_CLIENT: &str = "jupyterhub";
+
+/// The scopes that exist, and how they are resolved.
+#[derive(Debug)]
+pub struct Rbac {
+    table: ScopeTable,
+}
+
+/// A user or service that holds roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// A user.
+    User {
+        /// Primary key.
+        id: i32,
+        /// Name.
+        name: String,
+    },
+    /// A service.
+    Service {
+        /// Primary key.
+        id: i32,
+        /// Name.
+        name: String,
+    },
+}
+
+impl Holder {
+    /// As the owner of scopes.
+    pub fn owner(&self) -> Owner<'_> {
+        match self {
+            Self::User { name, .. } => Owner::User(name),
+            Self::Service { name, .. } => Owner::Service(name),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User { name, .. } | Self::Service { name, .. } => name,
+        }
+    }
+}
+
+/// What somebody holds.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// As written in roles and shares.
+    pub raw: BTreeSet<String>,
+    /// Expanded.
+    pub scopes: ScopeSet,
+}
+
+/// An OAuth client as owned values; see [`Client`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientKind {
+    /// The hub itself.
+    Hub,
+    /// A server: owner and name.
+    Server(String, String),
+    /// A service.
+    Service(String),
+    /// Its server or service is gone.
+    Orphan,
+}
+
+impl ClientKind {
+    /// For the algebra of scopes.
+    pub fn as_client(&self) -> Client<'_> {
+        match self {
+            Self::Hub => Client::Hub,
+            Self::Server(user, server) => Client::Server { user, server },
+            Self::Service(name) => Client::Service(name),
+            Self::Orphan => Client::Orphan,
+        }
+    }
+}
+
+/// Groups of the users that a decision is about.
+#[derive(Debug, Clone, Default)]
+pub struct Groups(pub BTreeMap<String, Vec<String>>);
+
+impl Membership for Groups {
+    fn in_any(&self, user: &str, groups: &BTreeSet<String>) -> bool {
+        self.0.get(user).is_some_and(|of_user| of_user.iter().any(|group| groups.contains(group)))
+    }
+}
+
+impl Rbac {
+    /// With the scopes of a table.
+    pub fn new(table: ScopeTable) -> Self {
+        Self { table }
+    }
+
+    /// The scopes that exist.
+    pub fn table(&self) -> &ScopeTable {
+        &self.table
+    }
+
+    /// What a holder may do by roles, direct and through groups, and by shares. Sessions count shares given to the
+    /// holder's groups; tokens do not, as in stock.
+    pub async fn held(&self, db: &impl ConnectionTrait, holder: &Holder, group_shares: bool) -> Result<Held, DbError> {
+        let (raw, shares) = match holder {
+            Holder::User { id, .. } => {
+                let raw = repo::roles::scopes_of_user(db, *id).await?;
+                let shares = repo::shares::scopes_of_user(db, *id, group_shares).await?;
+                (raw, shares)
+            }
+            Holder::Service { id, .. } => (repo::roles::scopes_of_service(db, *id).await?, Vec::new()),
+        };
+        let mut raw: BTreeSet<String> = raw.into_iter().collect();
+        let expansion = self.table.expand_stored(&raw, &ExpandContext::owner(holder.owner()));
+        for note in &expansion.notes {
+            debug!(holder = holder.name(), %note, "scope of a role");
+        }
+        let mut scopes = expansion.scopes;
+        match ScopeSet::from_expanded(&shares) {
+            Ok(shared) => scopes.extend(shared),
+            Err(error) => warn!(holder = holder.name(), %error, "a share holds a scope that cannot be read"),
+        }
+        raw.extend(shares);
+        Ok(Held { raw, scopes })
+    }
+
+    /// What a browser session may do: all that its user holds, and to know the user.
+    pub async fn session_scopes(&self, db: &impl ConnectionTrait, user: &Holder) -> Result<Held, DbError> {
+        let mut held = self.held(db, user, true).await?;
+        held.scopes.extend(identity(user.owner()));
+        Ok(held)
+    }
+
+    /// What a token may do now.
+    pub async fn token_scopes(
+        &self,
+        db: &impl ConnectionTrait,
+        token: &api_tokens::Model,
+        owner: &Holder,
+    ) -> Result<ScopeSet, DbError> {
+        let held = self.held(db, owner, false).await?;
+        let client = self.client_of(db, token.client_id.as_deref()).await?;
+        let wanted = self.table.expand_stored(&token.scopes.0, &ExpandContext::token(owner.owner(), client.as_client()));
+        let groups = self.membership(db, &wanted.scopes, &held.scopes).await?;
+        let resolved = resolve_token_scopes(
+            &self.table,
+            &token.scopes.0,
+            owner.owner(),
+            client.as_client(),
+            &held.scopes,
+            &groups,
+        );
+        if !resolved.excess.is_empty() {
+            debug!(owner = owner.name(), token = token.id, excess = ?resolved.excess.to_vec(), "token asks for more than its owner holds");
+        }
+        let mut scopes = resolved.scopes;
+        scopes.extend(identity(owner.owner()));
+        Ok(scopes)
+    }
+
+    /// The groups that a comparison of two sets needs.
+    pub async fn membership(&self, db: &impl ConnectionTrait, a: &ScopeSet, b: &ScopeSet) -> Result<Groups, DbError> {
+        let users: Vec<String> = a.users_to_look_up(b).into_iter().collect();
+        if users.is_empty() {
+            return Ok(Groups::default());
+        }
+        Ok(Groups(repo::groups::names_of_users(db, &users).await?))
+    }
+
+    /// What an OAuth client is.
+    pub async fn client_of(&self, db: &impl ConnectionTrait, client_id: Option<&str>) -> Result<ClientKind, DbError> {
+        let Some(id) = client_id else { return Ok(ClientKind::Orphan) };
+        if id == HUB_CLIENT {
+            return Ok(ClientKind::Hub);
+        }
+        if let Some((user, server)) = repo::spawners::by_oauth_client(db, id).await? {
+            return Ok(ClientKind::Server(user, server));
+        }
+        Ok(repo::services::by_oauth_client(db, id)
+            .await?
+            .map_or(ClientKind::Orphan, |service| ClientKind::Service(service.name)))
+    }
+}
+
+/// The least that everybody may do: know who they are.
+pub fn identity(owner: Owner<'_>) -> ScopeSet {
+    ScopeSet::from_expanded(identify_scopes(owner)).unwrap_or_default()
+}

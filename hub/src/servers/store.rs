@@ -1,0 +1,355 @@
+//! The rows of one server, changed together: `spawners`, `servers`, its token and its OAuth client.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hub_core::scopes::{
+    Client, ExpandContext, Owner, ScopeTable, client_allowed_scopes, requested_server_scopes, resolve_requested,
+};
+use hub_core::secret::{ExposeSecret as _, SecretString, random_hex32};
+use hub_core::{Clock, ServerKey, ServerName, ServerRef, UserName, token};
+use hub_db::repo::{self, spawners::Address, spawners::Spawner as Row};
+use hub_db::{Db, DbError};
+use serde_json::{Map, Value, json};
+use tracing::warn;
+use url::Url;
+
+use super::SpawnerId;
+use crate::auth::crypt::Crypt;
+use crate::rbac::{HUB_CLIENT, Holder, Rbac};
+use crate::urls::Urls;
+
+/// Settings of what a server's token and client may do.
+#[derive(Debug, Clone, Default)]
+pub struct GrantSettings {
+    /// Scopes of a server's token; empty means those of the role `server`.
+    pub server_token_scopes: Vec<String>,
+    /// Scopes that a server's OAuth client may ask for besides access to the server.
+    pub client_allowed_scopes: Vec<String>,
+}
+
+/// Reads and writes the rows of servers.
+#[derive(Debug)]
+pub struct Store {
+    db: Db,
+    rbac: Arc<Rbac>,
+    crypt: Arc<Crypt>,
+    urls: Arc<Urls>,
+    clock: Arc<dyn Clock>,
+    grants: GrantSettings,
+}
+
+/// What the database tells of one server.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Row in `spawners`.
+    pub id: SpawnerId,
+    /// Whose, which.
+    pub key: ServerKey,
+    /// Owner's row.
+    pub user_id: i32,
+    /// Saved state, `{}` when there is none.
+    pub state: Value,
+    /// Row in `servers`.
+    pub server_id: Option<i32>,
+    /// Where it is, once that is known.
+    pub address: Option<Url>,
+    /// OAuth client.
+    pub oauth_client_id: Option<String>,
+}
+
+impl Record {
+    /// Whether it runs, or is on its way.
+    pub fn is_active(&self) -> bool {
+        self.server_id.is_some()
+    }
+
+    /// Whether a spawner saved anything.
+    pub fn has_state(&self) -> bool {
+        self.state.as_object().is_some_and(|map| !map.is_empty())
+    }
+
+    /// For the spawner.
+    pub fn server_ref(&self) -> ServerRef {
+        ServerRef { key: self.key.clone(), state: self.state.clone(), address: self.address.clone() }
+    }
+
+    /// From rows, with the owner's name.
+    pub fn of(row: &Row, owner: &str) -> Self {
+        let name = ServerName::stored(row.row.name.clone());
+        Self {
+            id: row.row.id,
+            key: ServerKey::new(UserName::stored(owner), name),
+            user_id: row.row.user_id.unwrap_or_default(),
+            state: row.row.state.clone().map_or_else(|| json!({}), |state| state.0),
+            server_id: row.server.as_ref().map(|server| server.id),
+            address: row.server.as_ref().and_then(address),
+            oauth_client_id: row.row.oauth_client_id.clone(),
+        }
+    }
+}
+
+/// The address in a `servers` row; none while it is not known (port 0).
+pub fn address(server: &hub_db::entities::servers::Model) -> Option<Url> {
+    let port = server.port.filter(|port| *port > 0)?;
+    let proto = server.proto.as_deref().unwrap_or("http");
+    let ip = match server.ip.as_deref().unwrap_or_default() {
+        // Stock stores the address that the server binds; "everywhere" is reached on this machine.
+        "" | "0.0.0.0" | "::" => "127.0.0.1",
+        ip => ip,
+    };
+    let host = if ip.contains(':') && !ip.starts_with('[') { format!("[{ip}]") } else { ip.to_owned() };
+    Url::parse(&format!("{proto}://{host}:{port}")).ok()
+}
+
+/// What a start was given.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The fresh token.
+    pub api_token: String,
+    /// Options of this start.
+    pub options: Map<String, Value>,
+    /// State kept from the run before.
+    pub state: Value,
+    /// Name shown to people.
+    pub display_name: Option<String>,
+    /// Whether the owner is an administrator.
+    pub admin: bool,
+    /// Groups of the owner.
+    pub groups: Vec<String>,
+    /// What the authenticator keeps about the owner.
+    pub auth_state: Option<Value>,
+}
+
+impl Store {
+    /// Over a database.
+    pub fn new(
+        db: Db,
+        rbac: Arc<Rbac>,
+        crypt: Arc<Crypt>,
+        urls: Arc<Urls>,
+        clock: Arc<dyn Clock>,
+        grants: GrantSettings,
+    ) -> Self {
+        Self { db, rbac, crypt, urls, clock, grants }
+    }
+
+    /// One server.
+    pub async fn load(&self, id: SpawnerId) -> Result<Option<Record>, DbError> {
+        let Some(row) = repo::spawners::by_id(self.db.conn(), id).await? else { return Ok(None) };
+        let owner = repo::users::by_id(self.db.conn(), row.row.user_id.unwrap_or_default()).await?;
+        Ok(owner.map(|owner| Record::of(&row, &owner.name)))
+    }
+
+    /// One server by its name.
+    pub async fn find(&self, key: &ServerKey) -> Result<Option<Record>, DbError> {
+        let Some(owner) = repo::users::by_name(self.db.conn(), key.user.as_str()).await? else { return Ok(None) };
+        let row = repo::spawners::by_name(self.db.conn(), owner.id, key.server.as_str()).await?;
+        Ok(row.map(|row| Record::of(&row, &owner.name)))
+    }
+
+    /// Every server that runs or is on its way, in a fixed number of queries.
+    pub async fn active(&self) -> Result<Vec<Record>, DbError> {
+        let rows = repo::spawners::active(self.db.conn()).await?;
+        let owners: Vec<i32> = rows.iter().filter_map(|row| row.row.user_id).collect();
+        let owners = repo::users::by_ids(self.db.conn(), &owners).await?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| Some(Record::of(row, &owners.get(&row.row.user_id?)?.name)))
+            .collect())
+    }
+
+    /// Whether a server runs and its address is known.
+    pub async fn is_running(&self, id: SpawnerId) -> Result<bool, DbError> {
+        Ok(self.load(id).await?.is_some_and(|record| record.address.is_some()))
+    }
+
+    /// Rows for a start: an empty address, a fresh token, the OAuth client with the token as its secret, options.
+    /// Leftovers of an earlier run go.
+    pub async fn prepare_start(&self, id: SpawnerId, options: Option<&Map<String, Value>>) -> Result<Prepared, DbError> {
+        let gone = || DbError::Invalid("the server was deleted before it could start".to_owned());
+        let record = self.load(id).await?.ok_or_else(gone)?;
+        let owner = repo::users::by_id(self.db.conn(), record.user_id).await?.ok_or_else(gone)?;
+        let groups = repo::groups::names_of_users(self.db.conn(), std::slice::from_ref(&owner.name)).await?;
+        let groups = groups.get(&owner.name).cloned().unwrap_or_default();
+        let scopes = self.token_scopes(&owner.name, owner.id, &record.key).await?;
+        let key = &record.key;
+        let api_token = random_hex32();
+        // The client's secret is hashed many times over: not on this thread.
+        let secret = {
+            let plain = api_token.clone();
+            tokio::task::spawn_blocking(move || token::hash(&plain, token::CHOSEN_ROUNDS))
+                .await
+                .map_err(|e| DbError::Invalid(format!("hashing a secret failed: {e}")))?
+        };
+        let client_id = key.oauth_client_id();
+        let prefix = self.urls.server(key);
+        let client = Client::Server { user: key.user.as_str(), server: key.server.as_str() };
+        let allowed = client_allowed_scopes(&self.grants.client_allowed_scopes, &client);
+        let now = self.clock.now();
+
+        let tx = self.db.begin().await?;
+        let row = repo::spawners::by_id(&tx, id).await?.ok_or_else(gone)?;
+        repo::tokens::delete_of_server(&tx, owner.id, &token_note(&prefix)).await?;
+        let address = Address { proto: "http".to_owned(), ip: String::new(), port: 0, base_url: prefix.clone() };
+        repo::spawners::set_server(&tx, id, &address).await?;
+        repo::oauth::put_client(
+            &tx,
+            &repo::oauth::NewClient {
+                identifier: client_id.clone(),
+                description: Some(format!("Server at {prefix}")),
+                secret_hash: secret,
+                redirect_uri: format!("{}oauth_callback", self.urls.for_browser(&prefix)),
+                allowed_scopes: allowed.into_iter().collect(),
+            },
+        )
+        .await?;
+        repo::spawners::set_oauth_client(&tx, id, Some(&client_id)).await?;
+        repo::tokens::create(
+            &tx,
+            &repo::tokens::NewToken {
+                owner: repo::tokens::TokenOwner::User(owner.id),
+                token: SecretString::from(api_token.clone()),
+                rounds: token::GENERATED_ROUNDS,
+                client_id: HUB_CLIENT.to_owned(),
+                session_id: None,
+                note: Some(token_note(&prefix)),
+                scopes: scopes.into_iter().collect(),
+                expires_at: None,
+                created: now,
+            },
+        )
+        .await?;
+        if let Some(options) = options {
+            repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
+        }
+        repo::spawners::set_started(&tx, id, Some(now)).await?;
+        repo::spawners::bump_activity(&tx, id, now, chrono::TimeDelta::zero()).await?;
+        tx.commit().await?;
+
+        let saved = row.row.user_options.and_then(|saved| saved.0.as_object().cloned()).unwrap_or_default();
+        Ok(Prepared {
+            api_token,
+            options: options.cloned().unwrap_or(saved),
+            state: record.state,
+            display_name: row.row.display_name,
+            admin: owner.is_admin(),
+            groups,
+            auth_state: owner.encrypted_auth_state.as_deref().and_then(|s| self.crypt.decrypt(s)).map(|d| d.state),
+        })
+    }
+
+    /// What the token of a server may do: what is configured, as far as its owner may do it.
+    async fn token_scopes(&self, name: &str, id: i32, key: &ServerKey) -> Result<BTreeSet<String>, DbError> {
+        let configured = if self.grants.server_token_scopes.is_empty() {
+            repo::roles::by_name(self.db.conn(), hub_core::scopes::SERVER_ROLE)
+                .await?
+                .map(|role| role.scopes.0)
+                .unwrap_or_default()
+        } else {
+            self.grants.server_token_scopes.clone()
+        };
+        let (requested, added) = requested_server_scopes(configured, name, key.server.as_str());
+        if added && !self.grants.server_token_scopes.is_empty() {
+            warn!("spawner.server_token_scopes lacks users:activity!user; adding it");
+        }
+        let holder = Holder::User { id, name: name.to_owned() };
+        let held = self.rbac.held(self.db.conn(), &holder, true).await?;
+        let mut have = held.raw;
+        have.insert("inherit".to_owned());
+        let cx = ExpandContext::token(Owner::User(name), Client::Hub);
+        let table: &ScopeTable = self.rbac.table();
+        let wanted = table.expand_stored(&requested, &cx).scopes;
+        let groups = self.rbac.membership(self.db.conn(), &wanted, &held.scopes).await?;
+        Ok(resolve_requested(table, &requested, &have, &cx, &groups).allowed)
+    }
+
+    /// Saves what a spawner wants to find again.
+    pub async fn save_state(&self, id: SpawnerId, state: Value) -> Result<(), DbError> {
+        repo::spawners::set_state(self.db.conn(), id, Some(state)).await
+    }
+
+    /// Saves where a server is.
+    pub async fn save_started(&self, id: SpawnerId, address: &Url, state: &Value) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        let Some(row) = repo::spawners::by_id(&tx, id).await? else {
+            return Err(DbError::Invalid("the server was deleted while it started".to_owned()));
+        };
+        let base_url = row.server.and_then(|server| server.base_url).unwrap_or_default();
+        let address = Address {
+            proto: address.scheme().to_owned(),
+            ip: address.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
+            port: address.port_or_known_default().unwrap_or_default(),
+            base_url,
+        };
+        repo::spawners::set_server(&tx, id, &address).await?;
+        repo::spawners::set_state(&tx, id, Some(state.clone())).await?;
+        tx.commit().await
+    }
+
+    /// The server answered: that counts as activity.
+    pub async fn mark_ready(&self, id: SpawnerId) -> Result<(), DbError> {
+        let resolution = chrono::TimeDelta::zero();
+        repo::spawners::bump_activity(self.db.conn(), id, self.clock.now(), resolution).await.map(drop)
+    }
+
+    /// A spawner found a server that runs with another token: that one counts from now on.
+    pub async fn replace_server_token(&self, id: SpawnerId, ours: &str, theirs: &SecretString) -> Result<(), DbError> {
+        let record = self.load(id).await?.ok_or_else(|| DbError::Invalid("the server was deleted".to_owned()))?;
+        let now = self.clock.now();
+        let prefix = self.urls.server(&record.key);
+        let tx = self.db.begin().await?;
+        let Some(old) = repo::tokens::find(&tx, ours, now).await? else { return Ok(()) };
+        if let Some(known) = repo::tokens::find(&tx, theirs.expose_secret(), now).await? {
+            if known.user_id != Some(record.user_id) {
+                repo::tokens::delete(&tx, known.id).await?;
+                tx.commit().await?;
+                return Err(DbError::Invalid("the server that was found runs with the token of another user".to_owned()));
+            }
+        } else {
+            repo::tokens::create(
+                &tx,
+                &repo::tokens::NewToken {
+                    owner: repo::tokens::TokenOwner::User(record.user_id),
+                    token: theirs.clone(),
+                    rounds: token::CHOSEN_ROUNDS,
+                    client_id: HUB_CLIENT.to_owned(),
+                    session_id: None,
+                    note: Some(token_note(&prefix)),
+                    scopes: old.scopes.0.clone(),
+                    expires_at: None,
+                    created: now,
+                },
+            )
+            .await?;
+        }
+        repo::tokens::delete(&tx, old.id).await?;
+        tx.commit().await
+    }
+
+    /// After a stop: address, token, OAuth client (with the sessions that hang on it) and state go.
+    pub async fn finish_stop(&self, id: SpawnerId, record: &Record) -> Result<(), DbError> {
+        let prefix = self.urls.server(&record.key);
+        let tx = self.db.begin().await?;
+        repo::spawners::clear_server(&tx, id).await?;
+        repo::spawners::set_state(&tx, id, Some(json!({}))).await?;
+        repo::spawners::set_started(&tx, id, None).await?;
+        repo::tokens::delete_of_server(&tx, record.user_id, &token_note(&prefix)).await?;
+        repo::spawners::set_oauth_client(&tx, id, None).await?;
+        let client = record.oauth_client_id.clone().unwrap_or_else(|| record.key.oauth_client_id());
+        repo::oauth::delete_client(&tx, &client).await?;
+        tx.commit().await
+    }
+
+    /// Deletes a named server's row for ever.
+    pub async fn delete(&self, id: SpawnerId) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        repo::spawners::delete(&tx, id).await?;
+        tx.commit().await
+    }
+}
+
+/// The note by which a server's own token is told from others.
+pub fn token_note(prefix: &str) -> String {
+    format!("Server at {prefix}")
+}
