@@ -45,7 +45,12 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
     if hub.auth.settings.manage_groups
         && let Some(groups) = &identity.groups
     {
-        sync_groups(&tx, user.id, groups).await?;
+        for name in groups {
+            if repo::groups::by_name(&tx, name).await?.is_none() {
+                repo::groups::create(&tx, name).await?;
+            }
+        }
+        repo::groups::set_for_user(&tx, user.id, groups).await?;
     }
     let state = if hub.auth.settings.auth_state { identity.auth_state.as_ref() } else { None };
     let stored = state.and_then(|state| hub.auth.crypt.encrypt(state));
@@ -69,17 +74,4 @@ pub async fn ensure_user(hub: &Hub, tx: &Tx, name: &str) -> Result<users::Model,
     let user = repo::users::create(tx, name, false, hub.clock.now()).await?;
     roles::grant_default(tx, user.id).await?;
     Ok(user)
-}
-
-/// Makes the user's groups equal to those of the identity.
-async fn sync_groups(tx: &Tx, user: i32, names: &[String]) -> Result<(), hub_db::DbError> {
-    let mut ids = Vec::with_capacity(names.len());
-    for name in names {
-        let group = match repo::groups::by_name(tx, name).await? {
-            Some(group) => group,
-            None => repo::groups::create(tx, name).await?,
-        };
-        ids.push(group.id);
-    }
-    repo::groups::set_for_user(tx, user, &ids).await
 }

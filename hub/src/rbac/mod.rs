@@ -4,7 +4,9 @@
 pub mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use hub_core::Clock;
 use hub_core::scopes::{
     Client, ExpandContext, Membership, Owner, ScopeSet, ScopeTable, identify_scopes, resolve_token_scopes,
 };
@@ -12,13 +14,13 @@ use hub_db::entities::api_tokens;
 use hub_db::{ConnectionTrait, DbError, repo};
 use tracing::{debug, warn};
 
-/// OAuth client id of the hub itself.
-pub const HUB_CLIENT: &str = "jupyterhub";
+pub use hub_db::repo::oauth::HUB_CLIENT;
 
 /// The scopes that exist, and how they are resolved.
 #[derive(Debug)]
 pub struct Rbac {
     table: ScopeTable,
+    clock: Arc<dyn Clock>,
 }
 
 /// A user or service that holds roles.
@@ -103,8 +105,8 @@ impl Membership for Groups {
 
 impl Rbac {
     /// With the scopes of a table.
-    pub fn new(table: ScopeTable) -> Self {
-        Self { table }
+    pub fn new(table: ScopeTable, clock: Arc<dyn Clock>) -> Self {
+        Self { table, clock }
     }
 
     /// The scopes that exist.
@@ -117,11 +119,13 @@ impl Rbac {
     pub async fn held(&self, db: &impl ConnectionTrait, holder: &Holder, group_shares: bool) -> Result<Held, DbError> {
         let (raw, shares) = match holder {
             Holder::User { id, .. } => {
-                let raw = repo::roles::scopes_of_user(db, *id).await?;
-                let shares = repo::shares::scopes_of_user(db, *id, group_shares).await?;
+                let raw = repo::roles::scopes_of(db, repo::roles::Holder::User(*id)).await?;
+                let shares = repo::shares::scopes_of_user(db, *id, group_shares, self.clock.now()).await?;
                 (raw, shares)
             }
-            Holder::Service { id, .. } => (repo::roles::scopes_of_service(db, *id).await?, Vec::new()),
+            Holder::Service { id, .. } => {
+                (repo::roles::scopes_of(db, repo::roles::Holder::Service(*id)).await?, Vec::new())
+            }
         };
         let mut raw: BTreeSet<String> = raw.into_iter().collect();
         let expansion = self.table.expand_stored(&raw, &ExpandContext::owner(holder.owner()));
@@ -177,7 +181,15 @@ impl Rbac {
         if users.is_empty() {
             return Ok(Groups::default());
         }
-        Ok(Groups(repo::groups::names_of_users(db, &users).await?))
+        self.groups_of(db, &users).await
+    }
+
+    /// The groups of users, by their names.
+    pub async fn groups_of(&self, db: &impl ConnectionTrait, users: &[String]) -> Result<Groups, DbError> {
+        let users = repo::users::by_names(db, users).await?;
+        let ids: Vec<i32> = users.iter().map(|user| user.id).collect();
+        let mut names = repo::groups::names_of_users(db, &ids).await?;
+        Ok(Groups(users.into_iter().map(|user| (user.name, names.remove(&user.id).unwrap_or_default())).collect()))
     }
 
     /// What an OAuth client is.
@@ -186,8 +198,9 @@ impl Rbac {
         if id == HUB_CLIENT {
             return Ok(ClientKind::Hub);
         }
-        if let Some((user, server)) = repo::spawners::by_oauth_client(db, id).await? {
-            return Ok(ClientKind::Server(user, server));
+        if let Some(row) = repo::spawners::by_oauth_client(db, id).await? {
+            let owner = repo::users::by_id(db, row.user_id.unwrap_or_default()).await?;
+            return Ok(owner.map_or(ClientKind::Orphan, |owner| ClientKind::Server(owner.name, row.name)));
         }
         Ok(repo::services::by_oauth_client(db, id)
             .await?

@@ -170,18 +170,11 @@ impl Store {
         let gone = || DbError::Invalid("the server was deleted before it could start".to_owned());
         let record = self.load(id).await?.ok_or_else(gone)?;
         let owner = repo::users::by_id(self.db.conn(), record.user_id).await?.ok_or_else(gone)?;
-        let groups = repo::groups::names_of_users(self.db.conn(), std::slice::from_ref(&owner.name)).await?;
-        let groups = groups.get(&owner.name).cloned().unwrap_or_default();
+        let mut groups = repo::groups::names_of_users(self.db.conn(), &[owner.id]).await?;
+        let groups = groups.remove(&owner.id).unwrap_or_default();
         let scopes = self.token_scopes(&owner.name, owner.id, &record.key).await?;
         let key = &record.key;
         let api_token = random_hex32();
-        // The client's secret is hashed many times over: not on this thread.
-        let secret = {
-            let plain = api_token.clone();
-            tokio::task::spawn_blocking(move || token::hash(&plain, token::CHOSEN_ROUNDS))
-                .await
-                .map_err(|e| DbError::Invalid(format!("hashing a secret failed: {e}")))?
-        };
         let client_id = key.oauth_client_id();
         let prefix = self.urls.server(key);
         let client = Client::Server { user: key.user.as_str(), server: key.server.as_str() };
@@ -193,33 +186,16 @@ impl Store {
         repo::tokens::delete_of_server(&tx, owner.id, &token_note(&prefix)).await?;
         let address = Address { proto: "http".to_owned(), ip: String::new(), port: 0, base_url: prefix.clone() };
         repo::spawners::set_server(&tx, id, &address).await?;
-        repo::oauth::put_client(
-            &tx,
-            &repo::oauth::NewClient {
-                identifier: client_id.clone(),
-                description: Some(format!("Server at {prefix}")),
-                secret_hash: secret,
-                redirect_uri: format!("{}oauth_callback", self.urls.for_browser(&prefix)),
-                allowed_scopes: allowed.into_iter().collect(),
-            },
-        )
-        .await?;
+        let spec = repo::oauth::ClientSpec {
+            identifier: client_id.clone(),
+            description: format!("Server at {prefix}"),
+            redirect_uri: format!("{}oauth_callback", self.urls.for_browser(&prefix)),
+            allowed_scopes: allowed.into_iter().collect(),
+        };
+        repo::oauth::upsert_client(&tx, spec, &api_token).await?;
         repo::spawners::set_oauth_client(&tx, id, Some(&client_id)).await?;
-        repo::tokens::create(
-            &tx,
-            &repo::tokens::NewToken {
-                owner: repo::tokens::TokenOwner::User(owner.id),
-                token: SecretString::from(api_token.clone()),
-                rounds: token::GENERATED_ROUNDS,
-                client_id: HUB_CLIENT.to_owned(),
-                session_id: None,
-                note: Some(token_note(&prefix)),
-                scopes: scopes.into_iter().collect(),
-                expires_at: None,
-                created: now,
-            },
-        )
-        .await?;
+        let new = server_token(owner.id, &prefix, token::GENERATED_ROUNDS, scopes.into_iter().collect());
+        repo::tokens::create(&tx, &api_token, new, now).await?;
         if let Some(options) = options {
             repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
         }
@@ -307,21 +283,8 @@ impl Store {
                 return Err(DbError::Invalid("the server that was found runs with the token of another user".to_owned()));
             }
         } else {
-            repo::tokens::create(
-                &tx,
-                &repo::tokens::NewToken {
-                    owner: repo::tokens::TokenOwner::User(record.user_id),
-                    token: theirs.clone(),
-                    rounds: token::CHOSEN_ROUNDS,
-                    client_id: HUB_CLIENT.to_owned(),
-                    session_id: None,
-                    note: Some(token_note(&prefix)),
-                    scopes: old.scopes.0.clone(),
-                    expires_at: None,
-                    created: now,
-                },
-            )
-            .await?;
+            let new = server_token(record.user_id, &prefix, token::CHOSEN_ROUNDS, old.scopes.0.clone());
+            repo::tokens::create(&tx, theirs.expose_secret(), new, now).await?;
         }
         repo::tokens::delete(&tx, old.id).await?;
         tx.commit().await
@@ -352,4 +315,17 @@ impl Store {
 /// The note by which a server's own token is told from others.
 pub fn token_note(prefix: &str) -> String {
     format!("Server at {prefix}")
+}
+
+/// What to store for a server's own token. It never ends: it goes when the server stops.
+fn server_token(user: i32, prefix: &str, rounds: u32, scopes: Vec<String>) -> repo::tokens::NewToken {
+    repo::tokens::NewToken {
+        owner: repo::Owner::User(user),
+        rounds,
+        client_id: HUB_CLIENT.to_owned(),
+        scopes,
+        note: token_note(prefix),
+        session_id: None,
+        expires_at: None,
+    }
 }

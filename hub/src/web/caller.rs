@@ -149,8 +149,8 @@ impl Caller {
         if !needed {
             return Ok(Vec::new());
         }
-        let mut groups = repo::groups::names_of_users(hub.db.conn(), &[user.to_owned()]).await?;
-        Ok(groups.remove(user).unwrap_or_default())
+        let mut groups = hub.rbac.groups_of(hub.db.conn(), &[user.to_owned()]).await?;
+        Ok(groups.0.remove(user).unwrap_or_default())
     }
 }
 
