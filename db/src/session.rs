@@ -48,8 +48,7 @@ pub struct Tx {
 
 impl Conn {
     pub(crate) fn new(pool: DatabaseConnection, limits: Limits) -> Self {
-        let writer =
-            (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
+        let writer = (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
         Self { pool, writer, limits }
     }
 

@@ -93,7 +93,9 @@ fn unusable(path: &Path, error: &sqlx::Error) -> DbError {
         _ => None,
     };
     let (problem, remedy) = match code.map(|code| code & 0xff) {
-        Some(5 | 6) => return DbError::Unavailable(format!("{} is locked by another process", path.display())),
+        Some(5 | 6) => {
+            return DbError::Unavailable(format!("{} is locked by another process", path.display()));
+        }
         Some(8) => ("it is read-only".to_owned(), "make the file writable for the user that runs the hub"),
         Some(13) => ("the disk is full".to_owned(), "free some space"),
         Some(14) => (

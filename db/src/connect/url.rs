@@ -24,10 +24,14 @@ pub(super) enum Target {
 pub fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     // The authority ends at the first slash; a raw `@` inside a password is an error, but is hidden all the same.
-    let end = rest.rfind('@').map_or(0, |at| rest.get(at..).and_then(|tail| tail.find('/')).map_or(rest.len(), |n| at + n));
+    let end = rest
+        .rfind('@')
+        .map_or(0, |at| rest.get(at..).and_then(|tail| tail.find('/')).map_or(rest.len(), |n| at + n));
     let (authority, path) = rest.split_at(end);
     let Some((credentials, host)) = authority.rsplit_once('@') else { return url.to_owned() };
-    let path = path.split_once('?').map_or_else(|| path.to_owned(), |(path, query)| format!("{path}?{}", hide(query)));
+    let path = path
+        .split_once('?')
+        .map_or_else(|| path.to_owned(), |(path, query)| format!("{path}?{}", hide(query)));
     match credentials.split_once(':') {
         Some((user, _)) => format!("{scheme}://{user}:***@{host}{path}"),
         None => format!("{scheme}://{credentials}@{host}{path}"),
@@ -46,7 +50,9 @@ pub(super) fn parse(options: &DbOptions) -> Result<Target, DbError> {
     let text = options.url.trim();
     let bad = |problem: String| DbError::Url { url: redacted(text), problem };
     if text.is_empty() {
-        return Err(bad("is empty; give a file name or a URL such as `sqlite:///jupyterhub.sqlite`".to_owned()));
+        return Err(bad(
+            "is empty; give a file name or a URL such as `sqlite:///jupyterhub.sqlite`".to_owned()
+        ));
     }
     if text == ":memory:" {
         return Ok(Target::Sqlite(None));
@@ -61,7 +67,9 @@ pub(super) fn parse(options: &DbOptions) -> Result<Target, DbError> {
         "sqlite" => sqlite(rest).map_err(bad),
         "postgresql" | "postgres" => postgres(text, options).map_err(bad),
         "mysql" | "mariadb" => mysql(text, options).map_err(bad),
-        other => Err(bad(format!("has the unknown scheme {other:?}; known are sqlite, postgresql and mysql"))),
+        other => {
+            Err(bad(format!("has the unknown scheme {other:?}; known are sqlite, postgresql and mysql")))
+        }
     }
 }
 
@@ -70,7 +78,10 @@ fn sqlite(rest: &str) -> Result<Target, String> {
         return Ok(Target::Sqlite(None));
     }
     let Some(path) = rest.strip_prefix('/') else {
-        return Err("names a host; a file has three slashes (`sqlite:///relative`) or four (`sqlite:////absolute`)".to_owned());
+        return Err(
+            "names a host; a file has three slashes (`sqlite:///relative`) or four (`sqlite:////absolute`)"
+                .to_owned(),
+        );
     };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     if !query.is_empty() {
@@ -169,7 +180,8 @@ fn mysql(text: &str, options: &DbOptions) -> Result<Target, String> {
     if let Some(password) = &server.password {
         my = my.password(password);
     }
-    let database = server.database.as_deref().ok_or("names no database, like `mysql://user@host/jupyterhub`")?;
+    let database =
+        server.database.as_deref().ok_or("names no database, like `mysql://user@host/jupyterhub`")?;
     my = my.database(database);
     for (key, value) in &server.query {
         my = match key.as_str() {
@@ -209,7 +221,9 @@ mod tests {
             ("/srv/hub.sqlite", Some("/srv/hub.sqlite")),
         ] {
             match target(url).unwrap() {
-                Target::Sqlite(found) => assert_eq!(found.as_deref(), file.map(std::path::Path::new), "{url}"),
+                Target::Sqlite(found) => {
+                    assert_eq!(found.as_deref(), file.map(std::path::Path::new), "{url}")
+                }
                 other => panic!("{url}: {other:?}"),
             }
         }
@@ -256,7 +270,10 @@ mod tests {
     #[test]
     fn redaction_hides_the_password_and_nothing_else() {
         assert_eq!(redacted("postgresql://hub:a:b@c/d@db:1/hub"), "postgresql://hub:***@db:1/hub");
-        assert_eq!(redacted("mysql://hub@db/hub?password=x&charset=y"), "mysql://hub@db/hub?password=***&charset=y");
+        assert_eq!(
+            redacted("mysql://hub@db/hub?password=x&charset=y"),
+            "mysql://hub@db/hub?password=***&charset=y"
+        );
         assert_eq!(redacted("sqlite:///a@b.sqlite"), "sqlite:///a@b.sqlite");
         let options = DbOptions {
             password: Some("hunter2".to_owned().into()),

@@ -215,9 +215,7 @@ impl ValueType for JsonDict {
 impl ValueType for JsonList {
     fn try_from(value: Value) -> Result<Self, ValueTypeErr> {
         match value {
-            Value::String(text) => {
-                Ok(Self(text.as_deref().and_then(parse).map(strings).unwrap_or_default()))
-            }
+            Value::String(text) => Ok(Self(text.as_deref().and_then(parse).map(strings).unwrap_or_default())),
             _ => Err(ValueTypeErr),
         }
     }

@@ -1,0 +1,51 @@
+//! Names at the far end of a map table, collected by the id at the near end.
+
+use std::collections::HashMap;
+
+use sea_orm::prelude::*;
+use sea_orm::{ConnectionTrait, JoinType, QueryOrder as _, QuerySelect as _};
+
+use super::CHUNK;
+use crate::error::DbError;
+
+/// A walk over a map table: from `near` ids to rows of `R`, whose `name` is wanted in the order of `sort`.
+pub(super) struct Walk<M: EntityTrait, R: EntityTrait> {
+    /// Column of the map by which is asked and collected.
+    pub(super) near: M::Column,
+    /// Column of the map that points to `R`.
+    pub(super) far: M::Column,
+    /// Primary key of `R`.
+    pub(super) id: R::Column,
+    /// Name column of `R`.
+    pub(super) name: R::Column,
+    /// What each list is sorted by.
+    pub(super) sort: R::Column,
+}
+
+impl<M: EntityTrait, R: EntityTrait> Walk<M, R> {
+    /// The names by near id, in one query. Ids without names have no entry.
+    pub(super) async fn names(
+        self,
+        db: &impl ConnectionTrait,
+        near: &[i32],
+    ) -> Result<HashMap<i32, Vec<String>>, DbError> {
+        let mut found: HashMap<i32, Vec<String>> = HashMap::new();
+        for ids in near.chunks(CHUNK) {
+            let far = M::belongs_to(R::default()).from(self.far).to(self.id).into();
+            let rows: Vec<(i32, String)> = M::find()
+                .select_only()
+                .column(self.near)
+                .column(self.name)
+                .join(JoinType::InnerJoin, far)
+                .filter(self.near.is_in(ids.iter().copied()))
+                .order_by_asc(self.sort)
+                .into_tuple()
+                .all(db)
+                .await?;
+            for (id, name) in rows {
+                found.entry(id).or_default().push(name);
+            }
+        }
+        Ok(found)
+    }
+}

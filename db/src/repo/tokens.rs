@@ -1,0 +1,247 @@
+//! API tokens, OAuth access tokens among them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hub_core::token;
+use sea_orm::ActiveValue::Set;
+use sea_orm::prelude::*;
+use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
+
+use super::{Owner, hashing, oauth};
+use crate::entities::api_tokens;
+use crate::error::DbError;
+use crate::types::{JsonList, Timestamp};
+
+/// One token; the token itself is known only when it is made.
+pub use crate::entities::api_tokens::Model as ApiToken;
+
+/// Shortest token that may be chosen; generated ones are longer.
+pub const MIN_LENGTH: usize = 8;
+
+/// What to store for a new token.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Whose token it is.
+    pub owner: Owner,
+    /// Hash rounds: [`token::GENERATED_ROUNDS`] or [`token::CHOSEN_ROUNDS`].
+    pub rounds: u32,
+    /// The OAuth client that issues it, [`oauth::HUB_CLIENT`] for plain tokens; it must exist.
+    pub client_id: String,
+    /// Scopes, not expanded.
+    pub scopes: Vec<String>,
+    /// Text for people.
+    pub note: String,
+    /// Browser session with which it ends.
+    pub session_id: Option<String>,
+    /// When it ends; `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token with the OAuth client that issued it, as lists show it.
+#[derive(Debug, Clone)]
+pub struct TokenDetails {
+    /// The row.
+    pub token: ApiToken,
+    /// Description of the client, or its identifier when it has none.
+    pub oauth_client: Option<String>,
+}
+
+/// Stores the hash of `text`.
+///
+/// # Errors
+/// [`DbError::Invalid`] when it has not 8 to 64 characters, [`DbError::Conflict`] when it is in use already.
+pub async fn create(
+    db: &impl ConnectionTrait,
+    text: &str,
+    new: NewToken,
+    now: DateTime<Utc>,
+) -> Result<ApiToken, DbError> {
+    if text.len() < MIN_LENGTH {
+        return Err(DbError::Invalid(format!("a token has at least {MIN_LENGTH} characters")));
+    }
+    let hashed = hashing::hash(text, new.rounds).await?;
+    // A generated token cannot meet another; a chosen one may.
+    if new.rounds != token::GENERATED_ROUNDS && find(db, text, now).await?.is_some() {
+        return Err(DbError::Conflict("the token is in use already".to_owned()));
+    }
+    let (user_id, service_id) = match new.owner {
+        Owner::User(id) => (Some(id), None),
+        Owner::Service(id) => (None, Some(id)),
+    };
+    let row = api_tokens::ActiveModel {
+        user_id: Set(user_id),
+        service_id: Set(service_id),
+        hashed: Set(Some(hashed)),
+        prefix: Set(Some(token::prefix(text))),
+        client_id: Set(Some(new.client_id)),
+        session_id: Set(new.session_id),
+        created: Set(Some(now.into())),
+        expires_at: Set(new.expires_at.map(Timestamp::from)),
+        note: Set(Some(truncated(&new.note))),
+        scopes: Set(JsonList(new.scopes)),
+        ..Default::default()
+    };
+    Ok(row.insert(db).await?)
+}
+
+/// The column holds 1023 characters, and a longer note must not fail on the databases that count.
+fn truncated(note: &str) -> String {
+    note.chars().take(1023).collect()
+}
+
+/// The token behind `text`, if it is known and has not ended. Stale rows (issued by a client that is gone) are deleted
+/// when seen and are no match. Compared in constant time.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<ApiToken>, DbError> {
+    if text.is_empty() || text.len() > token::MAX_LENGTH {
+        return Ok(None);
+    }
+    let mut candidates = api_tokens::Entity::find()
+        .filter(api_tokens::Column::Prefix.eq(token::prefix(text)))
+        .filter(not_ended(now))
+        .all(db)
+        .await?;
+    let hashes = candidates.iter().map(|row| row.hashed.clone()).collect();
+    let Some(position) = hashing::position(text, hashes).await? else { return Ok(None) };
+    let found = candidates.swap_remove(position);
+    if found.client_id.as_deref().is_none_or(str::is_empty) {
+        tracing::warn!(token = found.id, "deleting a stale token whose OAuth client is gone");
+        api_tokens::Entity::delete_by_id(found.id).exec(db).await?;
+        return Ok(None);
+    }
+    Ok(Some(found))
+}
+
+fn not_ended(now: DateTime<Utc>) -> Condition {
+    Condition::any()
+        .add(api_tokens::Column::ExpiresAt.is_null())
+        .add(api_tokens::Column::ExpiresAt.gte(Timestamp::from(now)))
+}
+
+fn owned_by(owner: Owner) -> Expr {
+    match owner {
+        Owner::User(id) => api_tokens::Column::UserId.eq(id),
+        Owner::Service(id) => api_tokens::Column::ServiceId.eq(id),
+    }
+}
+
+/// The tokens of an owner that have not ended, the most recently used (or else made) last. Two queries.
+pub async fn of_owner(
+    db: &impl ConnectionTrait,
+    owner: Owner,
+    now: DateTime<Utc>,
+) -> Result<Vec<TokenDetails>, DbError> {
+    let mut rows = api_tokens::Entity::find()
+        .filter(owned_by(owner))
+        .filter(not_ended(now))
+        .order_by_asc(api_tokens::Column::Id)
+        .all(db)
+        .await?;
+    rows.sort_by_key(|row| row.last_activity.or(row.created));
+    with_clients(db, rows).await
+}
+
+async fn with_clients(db: &impl ConnectionTrait, rows: Vec<ApiToken>) -> Result<Vec<TokenDetails>, DbError> {
+    let ids: Vec<String> = rows.iter().filter_map(|row| row.client_id.clone()).collect();
+    let clients = oauth::clients_by_ids(db, &ids).await?;
+    let details = rows.into_iter().map(|token| TokenDetails {
+        oauth_client: token.client_id.as_ref().map(|id| {
+            let described = clients.get(id).and_then(|client| client.description.clone());
+            described.filter(|text| !text.is_empty()).unwrap_or_else(|| id.clone())
+        }),
+        token,
+    });
+    Ok(details.collect())
+}
+
+/// The token with this id, if it is this owner's and has not ended. Two queries.
+pub async fn by_id(
+    db: &impl ConnectionTrait,
+    owner: Owner,
+    id: i32,
+    now: DateTime<Utc>,
+) -> Result<Option<TokenDetails>, DbError> {
+    let row =
+        api_tokens::Entity::find_by_id(id).filter(owned_by(owner)).filter(not_ended(now)).one(db).await?;
+    Ok(with_clients(db, row.into_iter().collect()).await?.pop())
+}
+
+/// The tokens that a client issued to a user and that have not ended.
+pub async fn of_user_and_client(
+    db: &impl ConnectionTrait,
+    user_id: i32,
+    client_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<ApiToken>, DbError> {
+    Ok(api_tokens::Entity::find()
+        .filter(api_tokens::Column::UserId.eq(user_id))
+        .filter(api_tokens::Column::ClientId.eq(client_id))
+        .filter(not_ended(now))
+        .order_by_asc(api_tokens::Column::Id)
+        .all(db)
+        .await?)
+}
+
+/// Ends a token. `false`: there was none.
+pub async fn delete(db: &impl ConnectionTrait, id: i32) -> Result<bool, DbError> {
+    Ok(api_tokens::Entity::delete_by_id(id).exec(db).await?.rows_affected > 0)
+}
+
+/// Ends what one browser session of a user was given: its logout. How many.
+pub async fn delete_by_session(
+    db: &impl ConnectionTrait,
+    user_id: i32,
+    session_id: &str,
+) -> Result<u64, DbError> {
+    let done = api_tokens::Entity::delete_many()
+        .filter(api_tokens::Column::UserId.eq(user_id))
+        .filter(api_tokens::Column::SessionId.eq(session_id))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected)
+}
+
+/// Ends all tokens that a client issued to a user. How many.
+pub async fn delete_by_client(
+    db: &impl ConnectionTrait,
+    user_id: i32,
+    client_id: &str,
+) -> Result<u64, DbError> {
+    let done = api_tokens::Entity::delete_many()
+        .filter(api_tokens::Column::UserId.eq(user_id))
+        .filter(api_tokens::Column::ClientId.eq(client_id))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected)
+}
+
+/// Replaces the scopes of a token.
+pub async fn set_scopes(db: &impl ConnectionTrait, id: i32, scopes: Vec<String>) -> Result<(), DbError> {
+    api_tokens::Entity::update_many()
+        .col_expr(api_tokens::Column::Scopes, Expr::value(JsonList(scopes)))
+        .filter(api_tokens::Column::Id.eq(id))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Notes that a token was used, as [`super::users::bump_activity`] does.
+pub async fn bump_activity(
+    db: &impl ConnectionTrait,
+    id: i32,
+    at: DateTime<Utc>,
+    resolution: TimeDelta,
+) -> Result<bool, DbError> {
+    let due = Condition::any()
+        .add(api_tokens::Column::LastActivity.is_null())
+        .add(api_tokens::Column::LastActivity.lt(Timestamp::from(at - resolution)));
+    let done = api_tokens::Entity::update_many()
+        .col_expr(api_tokens::Column::LastActivity, Expr::value(Timestamp::from(at)))
+        .filter(api_tokens::Column::Id.eq(id))
+        .filter(due)
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected > 0)
+}
