@@ -1,0 +1,56 @@
+//! Fields that are there for some readers only.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A field of a model that the reader may or may not see. A hidden field is left out of the JSON; a shown one can
+/// still be null, which an `Option` alone could not tell apart.
+///
+/// Every field of this type carries `#[serde(default, skip_serializing_if = "Gate::is_hidden")]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gate<T> {
+    /// Not for this reader.
+    #[default]
+    Hidden,
+    /// The value.
+    Shown(T),
+}
+
+impl<T> Gate<T> {
+    /// Whether the field is left out.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self, Self::Hidden)
+    }
+
+    /// Hides the field unless `visible`.
+    pub fn keep_if(&mut self, visible: bool) {
+        if !visible {
+            *self = Self::Hidden;
+        }
+    }
+
+    /// The value, if shown.
+    pub fn as_option(&self) -> Option<&T> {
+        if let Self::Shown(value) = self { Some(value) } else { None }
+    }
+}
+
+impl<T> From<T> for Gate<T> {
+    fn from(value: T) -> Self {
+        Self::Shown(value)
+    }
+}
+
+impl<T: Serialize> Serialize for Gate<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Shown(value) => value.serialize(serializer),
+            Self::Hidden => serializer.serialize_none(),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Gate<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Self::Shown)
+    }
+}

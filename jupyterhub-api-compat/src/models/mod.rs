@@ -1,0 +1,38 @@
+//! The JSON objects of the REST API.
+//!
+//! The hub builds them whole and then lets `restrict` take away what the caller's scopes do not show.
+
+mod group;
+mod info;
+mod server;
+mod service;
+mod share;
+mod token;
+mod user;
+
+use serde::{Deserialize, Serialize};
+
+pub use group::Group;
+pub use info::{ClassInfo, Info, ShuttingDown, Version};
+pub use server::{Pending, Server};
+pub use service::Service;
+pub use share::{Named, Share, ShareCode, ShareKind, ShareServer};
+pub use token::{Token, TokenCreated, TokenList};
+pub use user::{Identified, SelfModel, User};
+
+/// The `kind` of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A user.
+    User,
+    /// A group.
+    Group,
+    /// A service.
+    Service,
+    /// An API token.
+    ApiToken,
+}
+
+#[cfg(test)]
+mod tests;

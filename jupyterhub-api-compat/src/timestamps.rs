@@ -1,0 +1,114 @@
+//! Moments as JupyterHub writes and reads them.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Timelike as _, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A moment in UTC. Serialises as `2026-01-01T00:00:00Z`, with six digits of a second only when they are not all
+/// zero. Unset moments are `Option<Timestamp>`, null in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub DateTime<Utc>);
+
+impl Timestamp {
+    /// Reads what clients send: ISO 8601 in its common forms, with `T` or a space, with or without seconds, fraction
+    /// and offset. Without an offset it is UTC. None for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (day, rest) = match text.split_once(['T', 't', ' ']) {
+            Some((day, rest)) => (day, Some(rest.trim())),
+            None => (text, None),
+        };
+        let day =
+            ["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d"].iter().find_map(|f| NaiveDate::parse_from_str(day, f).ok())?;
+        let Some(rest) = rest else {
+            return Some(Self(day.and_time(NaiveTime::MIN).and_utc()));
+        };
+        let (clock, offset) = split_offset(rest)?;
+        let formats = ["%H:%M:%S%.f", "%H:%M", "%H%M%S%.f", "%H%M"];
+        let clock = formats.iter().find_map(|f| NaiveTime::parse_from_str(clock, f).ok())?;
+        let local: NaiveDateTime = day.and_time(clock);
+        let utc = local.checked_sub_signed(chrono::TimeDelta::seconds(offset))?;
+        Some(Self(utc.and_utc()))
+    }
+}
+
+/// The time of day and the seconds that it is ahead of UTC.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    for suffix in ["Z", "z", "UTC", "GMT"] {
+        if let Some(clock) = text.strip_suffix(suffix) {
+            return Some((clock.trim_end(), 0));
+        }
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return Some((text, 0)) };
+    let (clock, offset) = text.split_at_checked(at)?;
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    let digits: String = offset.chars().skip(1).filter(|c| *c != ':').collect();
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let (hours, minutes): (i64, i64) = match digits.len() {
+        1 | 2 => (digits.parse().ok()?, 0),
+        4 => (digits.get(..2)?.parse().ok()?, digits.get(2..)?.parse().ok()?),
+        _ => return None,
+    };
+    (hours < 24 && minutes < 60).then_some((clock.trim_end(), sign * (hours * 3600 + minutes * 60)))
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(moment: DateTime<Utc>) -> Self {
+        Self(moment)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.0.nanosecond() < 1000;
+        let format = if whole { SecondsFormat::Secs } else { SecondsFormat::Micros };
+        f.write_str(&self.0.to_rfc3339_opts(format, true))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not an ISO 8601 timestamp"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microseconds_are_written_only_when_there_are_some() {
+        for (text, written) in [
+            ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+            ("2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:05Z"),
+            ("2026-01-02T03:04:05.1Z", "2026-01-02T03:04:05.100000Z"),
+            ("2026-01-02T03:04:05.000001", "2026-01-02T03:04:05.000001Z"),
+            ("2026-01-02T03:04:05+02:00", "2026-01-02T01:04:05Z"),
+            ("2026-01-02T03:04:05-0130", "2026-01-02T04:34:05Z"),
+            ("2026-01-02 03:04", "2026-01-02T03:04:00Z"),
+            ("20260102T030405Z", "2026-01-02T03:04:05Z"),
+            ("2026-01-02", "2026-01-02T00:00:00Z"),
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), written, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_refused() {
+        for text in
+            ["", "soon", "2026-13-01", "2026-01-02T25:00", "2026-01-02T03:04:05+99:00", "é", "2026-01-02T+é"]
+        {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+}
