@@ -17,11 +17,13 @@ pub mod logging;
 pub mod metrics;
 mod problem;
 pub mod proxy;
+pub mod reference;
 pub mod roles;
 mod schema;
 mod secret_files;
 pub mod secrets;
 pub mod services;
+mod show;
 pub mod spawner;
 pub mod stock;
 pub mod templates;
@@ -50,8 +52,12 @@ pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
 pub use schema::json_schema;
 pub use secrets::PluginTables;
 pub use services::ServiceSection;
+pub use show::show;
 pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
 pub use templates::TemplatesSection;
+
+/// What holds over the defaults for a hub that was started without any configuration file.
+pub const QUICK_START: &str = include_str!("quick_start.toml");
 
 /// The whole configuration. Secrets are not part of its debug output and are not serialised.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
