@@ -168,7 +168,7 @@ impl JsonSchema for BindUrl {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "bind-url"})
+        json_schema!({"type": "string", "x-kind": "bind-url"})
     }
 }
 
@@ -224,6 +224,6 @@ impl JsonSchema for BaseUrlText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "base-url"})
+        json_schema!({"type": "string", "x-kind": "base-url"})
     }
 }

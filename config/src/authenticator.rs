@@ -13,6 +13,7 @@ use crate::secrets::PluginTables;
 /// Who gets in, and as what.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct AuthenticatorSection {
     /// Which authenticator: `first-admin` (one-time link for the first administrator), `shared-password`, `dummy`,
     /// `null` or the name of another plugin. Its own settings are in `[authenticator.KIND]`.
@@ -82,7 +83,7 @@ impl Default for AuthenticatorSection {
             auto_login_oauth2_authorize: false,
             login_service: String::new(),
             enable_auth_state: false,
-            auth_refresh_age: Duration::from_secs(300),
+            auth_refresh_age: Duration::from_mins(5),
             auth_refresh_strict: false,
             refresh_pre_spawn: false,
             refresh_pre_stop: false,

@@ -16,7 +16,7 @@ pub struct DbSection {
     /// `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`, `sqlite:///:memory:`,
     /// `postgresql://user:password@host/name` or `mysql://user:password@host/name`.
     #[serde(skip_serializing)]
-    #[schemars(with = "SecretText")]
+    #[schemars(with = "SecretText", extend("default" = "sqlite:///jupyterhub.sqlite"))]
     pub url: SecretString,
     /// Password of the database, put into `url`.
     #[serde(skip_serializing)]

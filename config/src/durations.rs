@@ -76,27 +76,20 @@ fn from_seconds(seconds: f64) -> Result<Duration, QuantityError> {
 
 /// The shortest notation that [`parse_duration`] reads back: `1h30m`, `14d`, `250ms`, `0s`.
 pub fn format_duration(duration: Duration) -> String {
-    let mut rest = duration.as_secs();
-    let mut text = String::new();
-    for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
-        if rest >= size {
-            text.push_str(&format!("{}{unit}", rest / size));
-            rest %= size;
+    let seconds = duration.as_secs();
+    let micros = duration.subsec_micros();
+    let mut parts = Vec::new();
+    for (unit, count) in
+        [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)]
+    {
+        if count > 0 {
+            parts.push(format!("{count}{unit}"));
         }
     }
-    let nanos = duration.subsec_nanos();
-    if rest > 0 && nanos == 0 {
-        text.push_str(&format!("{rest}s"));
-    } else if nanos > 0 && nanos % 1_000_000 == 0 {
-        if rest > 0 {
-            text.push_str(&format!("{rest}s"));
-        }
-        text.push_str(&format!("{}ms", nanos / 1_000_000));
-    } else if nanos > 0 {
-        let fraction = format!("{:09}", nanos);
-        text.push_str(&format!("{rest}.{}s", fraction.trim_end_matches('0')));
+    if micros > 0 {
+        parts.push(format!("{}ms", f64::from(micros) / 1e3));
     }
-    if text.is_empty() { "0s".to_owned() } else { text }
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
 }
 
 /// Reads `512M`, `2G`, `1.5T`, `64K` (powers of 1024, as stock) or a number of bytes.
@@ -144,13 +137,13 @@ pub fn format_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
-struct Text<T> {
+struct Reader<T> {
     expecting: &'static str,
-    number: fn(f64) -> Result<T, QuantityError>,
-    text: fn(&str) -> Result<T, QuantityError>,
+    from_number: fn(f64) -> Result<T, QuantityError>,
+    from_text: fn(&str) -> Result<T, QuantityError>,
 }
 
-impl<T> Visitor<'_> for Text<T> {
+impl<T> Visitor<'_> for Reader<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,27 +151,27 @@ impl<T> Visitor<'_> for Text<T> {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
-        (self.text)(text).map_err(E::custom)
+        (self.from_text)(text).map_err(E::custom)
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-        (self.number)(approximate(number)).map_err(E::custom)
+        (self.from_number)(approximate(number)).map_err(E::custom)
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
         #[expect(clippy::cast_precision_loss, reason = "numbers that large are refused anyway")]
-        (self.number)(number as f64).map_err(E::custom)
+        (self.from_number)(number as f64).map_err(E::custom)
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
-        (self.number)(number).map_err(E::custom)
+        (self.from_number)(number).map_err(E::custom)
     }
 }
 
-const DURATION: Text<Duration> = Text {
+const DURATION: Reader<Duration> = Reader {
     expecting: "a duration such as \"30s\" or a number of seconds",
-    number: from_seconds,
-    text: parse_duration,
+    from_number: from_seconds,
+    from_text: parse_duration,
 };
 
 /// Notation of a [`Duration`] field.
@@ -207,7 +200,7 @@ impl JsonSchema for DurationText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number"], "format": "duration"})
+        json_schema!({"type": ["string", "number"], "x-kind": "duration"})
     }
 }
 
@@ -217,7 +210,6 @@ pub enum OptionalDurationText {}
 
 impl OptionalDurationText {
     /// As text, or nothing.
-    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => DurationText::serialize(duration, serializer),
@@ -241,7 +233,7 @@ impl JsonSchema for OptionalDurationText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number", "null"], "format": "duration"})
+        json_schema!({"type": ["string", "number", "null"], "x-kind": "duration"})
     }
 }
 
@@ -251,7 +243,6 @@ pub enum WaitText {}
 
 impl WaitText {
     /// As text.
-    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
     pub fn serialize<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match wait {
             Some(duration) => DurationText::serialize(duration, serializer),
@@ -261,10 +252,10 @@ impl WaitText {
 
     /// From text or a number of seconds; a negative number is for ever.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        deserializer.deserialize_any(Text {
+        deserializer.deserialize_any(Reader {
             expecting: "a duration such as \"30s\", a number of seconds or \"forever\"",
-            number: |seconds| if seconds < 0.0 { Ok(None) } else { from_seconds(seconds).map(Some) },
-            text: parse_wait,
+            from_number: |seconds| if seconds < 0.0 { Ok(None) } else { from_seconds(seconds).map(Some) },
+            from_text: parse_wait,
         })
     }
 }
@@ -288,7 +279,7 @@ impl JsonSchema for WaitText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number"], "format": "wait"})
+        json_schema!({"type": ["string", "number"], "x-kind": "wait"})
     }
 }
 
@@ -296,15 +287,14 @@ impl JsonSchema for WaitText {
 #[derive(Debug)]
 pub enum OptionalSizeText {}
 
-const SIZE: Text<u64> = Text {
+const SIZE: Reader<u64> = Reader {
     expecting: "a size such as \"512M\" or a number of bytes",
-    number: |bytes| parse_size(&bytes.to_string()),
-    text: parse_size,
+    from_number: |bytes| parse_size(&bytes.to_string()),
+    from_text: parse_size,
 };
 
 impl OptionalSizeText {
     /// As text, or nothing.
-    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
     pub fn serialize<S: Serializer>(size: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
         match size {
             Some(size) => serializer.serialize_str(&format_size(*size)),
@@ -328,11 +318,11 @@ impl JsonSchema for OptionalSizeText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number", "null"], "format": "size"})
+        json_schema!({"type": ["string", "number", "null"], "x-kind": "size"})
     }
 }
 
-struct Optional<T>(Text<T>);
+struct Optional<T>(Reader<T>);
 
 impl<'de, T> Visitor<'de> for Optional<T> {
     type Value = Option<T>;

@@ -16,6 +16,7 @@ use crate::secrets::SecretText;
 /// The hub itself: addresses, sessions, limits, API.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct HubSection {
     /// The path below which everything lives: hub, servers, services. Raw or percent-encoded.
     #[serde(with = "BaseUrlText")]
@@ -176,7 +177,7 @@ impl Default for HubSection {
             user_redirect_limit: 4,
             cookie_secret: None,
             cookie_secret_file: PathBuf::from("jupyterhub_cookie_secret"),
-            cookie_max_age: Duration::from_secs(14 * 86_400),
+            cookie_max_age: Duration::from_hours(14 * 24),
             cookie_host_prefix_enabled: false,
             cookie_options: Map::new(),
             xsrf_cookie_kwargs: Map::new(),
@@ -204,10 +205,10 @@ impl Default for HubSection {
             cleanup_servers: true,
             cleanup_proxy: true,
             activity_resolution: Duration::from_secs(30),
-            last_activity_interval: Duration::from_secs(300),
-            service_check_interval: Duration::from_secs(60),
+            last_activity_interval: Duration::from_mins(5),
+            service_check_interval: Duration::from_mins(1),
             service_poll_interval: Duration::from_secs(30),
-            active_user_window: Duration::from_secs(1800),
+            active_user_window: Duration::from_mins(30),
             authenticate_prometheus: true,
             api_page_default_limit: 50,
             api_page_max_limit: 200,

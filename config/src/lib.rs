@@ -6,17 +6,28 @@
 
 pub mod addresses;
 pub mod authenticator;
+mod check;
+mod cookie_secret;
 pub mod db;
 pub mod durations;
 pub mod hub;
+mod layers;
+mod load;
 pub mod logging;
 pub mod metrics;
+mod problem;
 pub mod proxy;
+pub mod reference;
 pub mod roles;
+mod schema;
+mod secret_files;
 pub mod secrets;
 pub mod services;
+mod show;
 pub mod spawner;
+pub mod stock;
 pub mod templates;
+mod validate;
 
 use std::collections::BTreeMap;
 
@@ -25,16 +36,28 @@ use serde::{Deserialize, Serialize};
 
 pub use addresses::{BindUrl, Listen, normalise_base_url};
 pub use authenticator::AuthenticatorSection;
+pub use cookie_secret::{
+    CookieSecret, GENERATED_SECRETS_FILE, GeneratedSecrets, SecretError, decode_crypt_key,
+    load_or_create_cookie_secret, load_or_create_secrets,
+};
 pub use db::DbSection;
 pub use hub::{HubSection, ServerNames};
+pub use layers::{FileSource, KnownPlugins, Override, Sources};
+pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};
 pub use metrics::MetricsSection;
+pub use problem::{ConfigErrors, Origin, Problem};
 pub use proxy::ProxySection;
 pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
+pub use schema::json_schema;
 pub use secrets::PluginTables;
 pub use services::ServiceSection;
+pub use show::show;
 pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
 pub use templates::TemplatesSection;
+
+/// What holds over the defaults for a hub that was started without any configuration file.
+pub const QUICK_START: &str = include_str!("quick_start.toml");
 
 /// The whole configuration. Secrets are not part of its debug output and are not serialised.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

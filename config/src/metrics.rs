@@ -25,7 +25,7 @@ impl Default for MetricsSection {
         Self {
             prefix: "jupyterhub".to_owned(),
             active_users_enabled: true,
-            active_users_update_interval: Duration::from_secs(3600),
+            active_users_update_interval: Duration::from_hours(1),
         }
     }
 }

@@ -23,7 +23,7 @@ impl JsonSchema for SecretText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "secret"})
+        json_schema!({"type": "string", "x-kind": "secret"})
     }
 }
 

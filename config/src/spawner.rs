@@ -113,7 +113,7 @@ impl Default for SpawnerSection {
             args: Vec::new(),
             ip: "127.0.0.1".to_owned(),
             port: 0,
-            start_timeout: Duration::from_secs(60),
+            start_timeout: Duration::from_mins(1),
             http_timeout: Duration::from_secs(30),
             poll_interval: Duration::from_secs(30),
             poll_jitter: 0.1,

@@ -1,0 +1,267 @@
+//! From sources to a [`Config`]: read, check, lay over each other, derive, validate.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use figment::Figment;
+use figment::providers::Serialized;
+use serde_json::{Map, Value, json};
+
+use crate::Config;
+use crate::addresses::Listen;
+use crate::check::{self, Findings, child};
+use crate::layers::{self, Layer, Node, NodeValue, Sources};
+use crate::problem::{ConfigErrors, Origin, Problem};
+use crate::schema::SCHEMA;
+use crate::validate;
+
+/// A configuration, and how it came about.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Who set what.
+    pub origins: Origins,
+    /// What is doubtful but no mistake; to be logged once the log works.
+    pub warnings: Vec<Problem>,
+    /// What was set, before defaults; with secrets, so it stays in here.
+    pub(crate) set: Value,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("config", &self.config)
+            .field("origins", &self.origins)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who set what. Keys are paths, `spawner.start_timeout` or `services[0].name`.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(BTreeMap<String, Mark>);
+
+#[derive(Debug, Clone)]
+struct Mark {
+    layer: usize,
+    origin: Origin,
+}
+
+impl Origins {
+    /// Who set a key; [`Origin::Default`] where nobody did.
+    pub fn of(&self, key: &str) -> &Origin {
+        self.0.get(key).map_or(&Origin::Default, |mark| &mark.origin)
+    }
+
+    /// Whether anybody set a key.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Who set a key, or else the table or list that it is in.
+    pub fn around(&self, key: &str) -> &Origin {
+        let mut at = key;
+        loop {
+            if let Some(mark) = self.0.get(at) {
+                return &mark.origin;
+            }
+            match at.rfind(['.', '[']) {
+                Some(end) => at = at.get(..end).unwrap_or_default(),
+                None => return &Origin::Default,
+            }
+        }
+    }
+
+    /// The number of the layer that set a key; later layers have higher numbers, defaults have none.
+    fn layer(&self, key: &str) -> Option<usize> {
+        self.0.get(key).map(|mark| mark.layer)
+    }
+
+    fn cover(&mut self, node: &Node, key: &str, layer: usize) {
+        let mark = Mark { layer, origin: node.origin.clone() };
+        match &node.value {
+            NodeValue::Table(table) => {
+                if !key.is_empty() {
+                    self.0.entry(key.to_owned()).or_insert(mark);
+                }
+                for (name, inner) in table {
+                    self.cover(inner, &child(key, name), layer);
+                }
+            }
+            NodeValue::List(list) => {
+                let prefix = format!("{key}[");
+                self.0.retain(|known, _| !known.starts_with(&prefix));
+                self.0.insert(key.to_owned(), mark);
+                for (index, inner) in list.iter().enumerate() {
+                    self.cover(inner, &format!("{key}[{index}]"), layer);
+                }
+            }
+            NodeValue::Leaf(_) | NodeValue::Date(_) => {
+                self.0.insert(key.to_owned(), mark);
+            }
+        }
+    }
+}
+
+/// Reads all sources and lays them over each other: JupyterHub's own variables, files in their order, variables
+/// `HUB__SECTION__KEY`, flags. Tables are merged key by key; lists are replaced.
+///
+/// # Errors
+/// Every problem of every source, not only the first.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+    let mut findings = Findings::default();
+    let mut all: Vec<Layer> = vec![layers::read_stock_env(&sources.env, &mut findings.problems)];
+    all.extend(sources.files.iter().filter_map(|file| layers::read_file(file, &mut findings.problems)));
+    all.push(layers::read_env(&sources.env, &mut findings.problems));
+    all.push(layers::read_overrides(&sources.overrides, &mut findings.problems));
+
+    let mut figment = Figment::new();
+    let mut origins = Origins::default();
+    for (number, layer) in all.iter_mut().enumerate() {
+        check::check_layer(layer, &mut findings);
+        origins.cover(&layer.root, "", number);
+        figment = figment.merge(Serialized::defaults(layer.root.to_value()));
+    }
+    let set: Value = figment.extract().map_err(|error| unreadable(error, &origins, &mut findings))?;
+    let shaped = shape(set.clone());
+    let extracted: Result<Config, _> = Figment::from(Serialized::defaults(shaped)).extract();
+    let mut config = extracted.map_err(|error| unreadable(error, &origins, &mut findings))?;
+
+    let mut problems = Vec::new();
+    fold_addresses(&mut config, &origins, &mut problems);
+    for admin in std::mem::take(&mut config.hub.admin_users) {
+        if !config.authenticator.admin_users.contains(&admin) {
+            config.authenticator.admin_users.push(admin);
+        }
+    }
+    let mut validated = validate::validate(&config, &sources.plugins);
+    problems.append(&mut validated.problems);
+    findings.warnings.append(&mut validated.warnings);
+    let located = |mut problem: Problem| {
+        if problem.origin.is_none() {
+            problem.origin = Some(origins.around(&problem.key).clone());
+        }
+        problem
+    };
+    findings.problems.extend(problems.into_iter().map(located));
+    if !findings.problems.is_empty() {
+        return Err(ConfigErrors(findings.problems));
+    }
+    let warnings = findings.warnings.into_iter().map(located).collect();
+    Ok(Loaded { config, origins, warnings, set })
+}
+
+/// What the schema lets through and the structs refuse; each is reported with what was found before.
+fn unreadable(error: figment::Error, origins: &Origins, findings: &mut Findings) -> ConfigErrors {
+    for error in error {
+        let key = error.path.join(".");
+        let origin = origins.around(&key).clone();
+        findings.problems.push(Problem::new(key, error.kind.to_string()).at(origin));
+    }
+    ConfigErrors(std::mem::take(&mut findings.problems))
+}
+
+/// From the shape that people write to the shape of the structs: plugin tables and profiles get places of their own.
+fn shape(mut set: Value) -> Value {
+    if let Some(section) = section_mut(&mut set, "authenticator") {
+        gather_plugins(section, "authenticator");
+    }
+    if let Some(section) = section_mut(&mut set, "spawner") {
+        let profiles = section.remove("profiles");
+        let base = section.clone();
+        gather_plugins(section, "spawner");
+        if let Some(Value::Object(profiles)) = profiles {
+            let profiles: Map<String, Value> =
+                profiles.into_iter().map(|(name, profile)| (name, shape_profile(&base, profile))).collect();
+            section.insert("profiles".to_owned(), Value::Object(profiles));
+        }
+    }
+    set
+}
+
+fn section_mut<'v>(set: &'v mut Value, name: &str) -> Option<&'v mut Map<String, Value>> {
+    set.get_mut(name)?.as_object_mut()
+}
+
+fn gather_plugins(section: &mut Map<String, Value>, name: &str) {
+    let known = SCHEMA.pointer(&format!("/properties/{name}/properties"));
+    let is_plugin = |key: &str| known.is_some_and(|known| known.get(key).is_none());
+    let names: Vec<String> = section.keys().filter(|key| is_plugin(key)).cloned().collect();
+    let plugins: Map<String, Value> =
+        names.into_iter().filter_map(|name| section.remove(&name).map(|table| (name, table))).collect();
+    section.insert("plugins".to_owned(), Value::Object(plugins));
+}
+
+fn shape_profile(base: &Map<String, Value>, profile: Value) -> Value {
+    let Value::Object(mut profile) = profile else { return profile };
+    let mut shaped = Map::new();
+    for own in ["display_name", "description", "default"] {
+        if let Some(value) = profile.remove(own) {
+            shaped.insert(own.to_owned(), value);
+        }
+    }
+    let mut spawner = Value::Object(base.clone());
+    overlay(&mut spawner, Value::Object(profile));
+    if let Some(spawner) = spawner.as_object_mut() {
+        gather_plugins(spawner, "spawner");
+    }
+    shaped.insert("spawner".to_owned(), spawner);
+    json!(shaped)
+}
+
+/// Lays one value over another: tables key by key, all else as a whole.
+fn overlay(base: &mut Value, top: Value) {
+    match (base, top) {
+        (Value::Object(base), Value::Object(top)) => {
+            for (key, value) in top {
+                match base.get_mut(&key) {
+                    Some(below) => overlay(below, value),
+                    None => {
+                        base.insert(key, value);
+                    }
+                }
+            }
+        }
+        (base, top) => *base = top,
+    }
+}
+
+/// `proxy.ip` and `proxy.port` replace parts of `proxy.bind_url`, and its path sets `hub.base_url`, unless a later
+/// source says otherwise: a flag `--url` wins over `port` in a file.
+fn fold_addresses(config: &mut Config, origins: &Origins, problems: &mut Vec<Problem>) {
+    let bind_layer = origins.layer("proxy.bind_url");
+    let proxy = &mut config.proxy;
+    if proxy.ip.is_some() && origins.layer("proxy.ip") < bind_layer {
+        proxy.ip = None;
+    }
+    if proxy.port.is_some() && origins.layer("proxy.port") < bind_layer {
+        proxy.port = None;
+    }
+    match &mut proxy.bind_url.listen {
+        Listen::Tcp { host, port } => {
+            if let Some(ip) = &proxy.ip {
+                ip.trim_matches(['[', ']']).clone_into(host);
+            }
+            if let Some(number) = proxy.port {
+                *port = number;
+            }
+        }
+        Listen::Unix(_) if proxy.ip.is_some() || proxy.port.is_some() => {
+            problems
+                .push(Problem::new("proxy.bind_url", "is a socket; proxy.ip and proxy.port say otherwise"));
+        }
+        Listen::Unix(_) => {}
+    }
+    if bind_layer.is_none() || proxy.bind_url.path == "/" || proxy.bind_url.path == config.hub.base_url {
+        return;
+    }
+    let base_layer = origins.layer("hub.base_url");
+    if base_layer < bind_layer {
+        config.hub.base_url.clone_from(&proxy.bind_url.path);
+    } else if base_layer == bind_layer {
+        let message =
+            format!("has the path {}, but hub.base_url is {}", proxy.bind_url.path, config.hub.base_url);
+        problems.push(Problem::new("proxy.bind_url", message).hint("leave the path out here"));
+    }
+}
