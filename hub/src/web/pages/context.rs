@@ -1,0 +1,262 @@
+//! Variables that all pages share, built once per request.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use hub_core::scopes::Access;
+use hub_core::{LoginMethod, ServerKey, ServerName, UserName};
+use hub_db::entities::users;
+use hub_db::repo::{self, spawners::Spawner as Row};
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use crate::app::Hub;
+use crate::render::{CommonContext, Date, SpawnerView, UserView};
+use crate::servers::live::{Pending, Snapshot};
+use crate::servers::store::{Record, address};
+use crate::web::caller::{Caller, Page};
+use crate::web::error::{ApiError, ApiResult};
+
+/// What is known of one server at this moment: its row and what this process does to it.
+#[derive(Debug, Clone)]
+pub struct ServerState {
+    /// The rows.
+    pub row: Row,
+    /// The rows, read.
+    pub record: Record,
+    /// What this process knows.
+    pub live: Snapshot,
+}
+
+impl ServerState {
+    /// The state of a row of a user.
+    pub fn of(hub: &Hub, row: Row, owner: &str) -> Self {
+        Self { record: Record::of(&row, owner), live: hub.servers.snapshot(row.row.id), row }
+    }
+
+    /// What is being done to it. A server on its way without an address is being started, by this hub or another.
+    pub fn pending(&self) -> Option<Pending> {
+        self.live.pending.or_else(|| {
+            (self.record.is_active() && self.record.address.is_none()).then_some(Pending::Spawn)
+        })
+    }
+
+    /// Whether it can be used.
+    pub fn is_ready(&self) -> bool {
+        self.pending().is_none() && self.record.address.is_some()
+    }
+
+    /// Whether it runs or something is being done to it.
+    pub fn is_active(&self) -> bool {
+        self.pending().is_some() || self.is_ready()
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &ServerKey {
+        &self.record.key
+    }
+
+    /// For templates.
+    pub fn view(&self, hub: &Hub) -> SpawnerView {
+        SpawnerView {
+            name: self.row.row.name.clone(),
+            display_name: self.row.row.display_name.clone().unwrap_or_default(),
+            active: self.is_active(),
+            ready: self.is_ready(),
+            pending: self.pending().map(|pending| pending.as_str().to_owned()),
+            last_activity: self.row.row.last_activity.map(|at| Date(at.utc())),
+            started: self.row.row.started.map(|at| Date(at.utc())),
+            url: hub.urls.for_browser(&hub.urls.server(self.key())),
+            options_form: hub.has_options_form(),
+            user_options: self
+                .row
+                .row
+                .user_options
+                .as_ref()
+                .and_then(|options| options.0.as_object().cloned())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// All servers of a user.
+pub async fn servers_of(hub: &Hub, user: &users::Model) -> ApiResult<Vec<ServerState>> {
+    let rows = repo::spawners::of_user(hub.db.conn(), user.id).await?;
+    Ok(rows.into_iter().map(|row| ServerState::of(hub, row, &user.name)).collect())
+}
+
+/// One server of a user, if there is one of that name.
+pub async fn server_of(hub: &Hub, user: &users::Model, name: &str) -> ApiResult<Option<ServerState>> {
+    let row = repo::spawners::by_name(hub.db.conn(), user.id, name).await?;
+    Ok(row.map(|row| ServerState::of(hub, row, &user.name)))
+}
+
+/// A server that exists, or the shape of one that does not yet.
+pub fn empty_view(hub: &Hub, key: &ServerKey) -> SpawnerView {
+    SpawnerView {
+        name: key.server.to_string(),
+        url: hub.urls.for_browser(&hub.urls.server(key)),
+        options_form: hub.has_options_form(),
+        ..SpawnerView::default()
+    }
+}
+
+/// A user with servers, for templates.
+pub async fn user_view(hub: &Hub, user: &users::Model) -> ApiResult<UserView> {
+    let servers = servers_of(hub, user).await?;
+    let mut groups = repo::groups::names_of_users(hub.db.conn(), &[user.id]).await?;
+    Ok(UserView {
+        name: user.name.clone(),
+        admin: user.is_admin(),
+        groups: groups.remove(&user.id).unwrap_or_default(),
+        url: hub.urls.for_browser(&hub.urls.user(&UserName::stored(user.name.clone()))),
+        spawners: servers.iter().map(|server| server.view(hub)).collect(),
+    })
+}
+
+/// Filters of a scope as templates see them: `true` for none, else kind to names.
+fn filters(access: &Access) -> Value {
+    match access {
+        Access::None => json!(false),
+        Access::All => json!(true),
+        Access::Filtered(filters) => {
+            let mut map = BTreeMap::new();
+            for (kind, names) in [
+                ("group", &filters.groups),
+                ("server", &filters.servers),
+                ("service", &filters.services),
+                ("user", &filters.users),
+            ] {
+                if !names.is_empty() {
+                    map.insert(kind, names);
+                }
+            }
+            json!(map)
+        }
+    }
+}
+
+/// Where to log in.
+pub fn login_url(hub: &Hub) -> String {
+    match hub.auth.authenticator.login() {
+        LoginMethod::Redirect { path, .. } if hub.auth.settings.auto_login => hub.urls.hub_path(&path),
+        _ => hub.urls.hub_path("login"),
+    }
+}
+
+/// The variables.
+pub async fn common(page: &Page) -> ApiResult<CommonContext> {
+    let hub = &page.hub;
+    let user = match page.caller.user() {
+        Some(user) => Some(user_view(hub, user).await?),
+        None => None,
+    };
+    Ok(CommonContext {
+        base_url: hub.urls.hub().to_owned(),
+        prefix: hub.urls.base().to_owned(),
+        user,
+        login_url: login_url(hub),
+        logout_url: hub.urls.hub_path("logout"),
+        login_service: login_service(hub),
+        services: hub.service_links(&page.caller).await?,
+        parsed_scopes: page
+            .caller
+            .scopes
+            .iter()
+            .map(|(name, access)| (name.to_owned(), filters(access)))
+            .collect(),
+        expanded_scopes: page.caller.scopes.to_vec().into_iter().collect(),
+        xsrf: page.xsrf_token.clone(),
+        xsrf_token: page.xsrf_token.clone(),
+        csp_nonce: None,
+        lang: None,
+        admin_access: hub.config.hub.admin_access,
+    })
+}
+
+/// The name of an outside login service; empty where the hub has a form of its own.
+pub fn login_service(hub: &Hub) -> String {
+    match hub.auth.authenticator.login() {
+        LoginMethod::Redirect { label, .. } => label,
+        LoginMethod::Form | LoginMethod::Automatic => hub.config.authenticator.login_service.clone(),
+    }
+}
+
+/// Renders a page with the shared variables.
+pub async fn html(
+    page: &Page,
+    status: actix_web::http::StatusCode,
+    content: &impl crate::render::Page,
+) -> ApiResult<HttpResponse> {
+    let common = common(page).await?;
+    let text = page.hub.renderer.render(&common, content).map_err(ApiError::internal)?;
+    Ok(HttpResponse::build(status)
+        .content_type("text/html; charset=UTF-8")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(text))
+}
+
+/// A redirect.
+pub fn redirect(location: &str) -> HttpResponse {
+    HttpResponse::Found().insert_header((LOCATION, location)).finish()
+}
+
+/// Appends arguments to a path.
+pub fn with_query<K: AsRef<str>, V: AsRef<str>>(path: &str, pairs: impl IntoIterator<Item = (K, V)>) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    if query.is_empty() {
+        return path.to_owned();
+    }
+    format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' })
+}
+
+/// Whoever is logged in, or a redirect to the login page that comes back here.
+pub fn logged_in(page: &Page) -> Result<users::Model, HttpResponse> {
+    page.caller.user().cloned().ok_or_else(|| {
+        redirect(&with_query(&login_url(&page.hub), [("next", page.facts.uri().as_str())]))
+    })
+}
+
+/// The key of a server.
+pub fn key(user: &str, server: &str) -> ServerKey {
+    ServerKey::new(UserName::stored(user), ServerName::stored(server))
+}
+
+/// Where a person goes after login or from the root: their default page, their running server, a start, or home.
+pub async fn default_target(hub: &Hub, caller: &Caller) -> ApiResult<String> {
+    let Some(user) = caller.user() else { return Ok(login_url(hub)) };
+    if let Some(url) = &hub.config.hub.default_url {
+        return Ok(url.replace("{username}", &user.name));
+    }
+    if !hub.config.hub.redirect_to_server {
+        return Ok(hub.urls.hub_path("home"));
+    }
+    let active = server_of(hub, user, "").await?.is_some_and(|server| server.is_active());
+    if active {
+        return Ok(hub.urls.for_browser(&hub.urls.user(&UserName::stored(user.name.clone()))));
+    }
+    Ok(hub.urls.hub_path("spawn"))
+}
+
+/// The validated `next` argument; none when there is none or it leads elsewhere.
+pub fn next_of(page: &Page, argument: Option<&str>) -> Option<String> {
+    let given = argument.map(str::to_owned).or_else(|| page.facts.argument("next")).filter(|text| !text.is_empty())?;
+    let here = page.facts.here();
+    let own = page.hub.urls.public();
+    let host = own.map(|url| url.host_str().unwrap_or_default().to_owned() + &url.port().map(|p| format!(":{p}")).unwrap_or_default());
+    let here = match (own, &host) {
+        (Some(url), Some(host)) => crate::sessions::next::Here { scheme: url.scheme(), host },
+        _ => here,
+    };
+    let target = crate::sessions::next::safe_next(&given, here);
+    if target.is_none() {
+        tracing::warn!(next = %given.chars().take(200).collect::<String>(), "not redirecting to a foreign target");
+    }
+    target
+}
+
+/// An address in the rows of a server, for other modules of pages.
+pub fn target_of(row: &Row) -> Option<url::Url> {
+    row.server.as_ref().and_then(address)
+}

@@ -1,0 +1,74 @@
+//! Error pages: of the hub's own failures, and of the proxy (`/hub/error/{code}`).
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+
+use super::context::{login_service, login_url};
+use super::spawn::path_argument;
+use crate::app::Hub;
+use crate::render::{CommonContext, ErrorPage};
+use crate::web::error::{ApiError, ApiResult};
+use crate::web::middleware::RequestId;
+
+/// Variables of an error page: nothing that could fail again.
+fn common(hub: &Hub) -> CommonContext {
+    CommonContext {
+        base_url: hub.urls.hub().to_owned(),
+        prefix: hub.urls.base().to_owned(),
+        login_url: login_url(hub),
+        logout_url: hub.urls.hub_path("logout"),
+        login_service: login_service(hub),
+        ..CommonContext::default()
+    }
+}
+
+fn render(hub: &Hub, page: &ErrorPage) -> String {
+    hub.renderer.render(&common(hub), page).unwrap_or_else(|error| {
+        tracing::error!(%error, "the error page itself cannot be rendered");
+        format!("{} {}", page.status_code, page.status_message)
+    })
+}
+
+/// The page for a failed request.
+pub async fn respond(hub: &Hub, rq: &HttpRequest, error: &ApiError) -> HttpResponse {
+    let content = ErrorPage {
+        status_code: error.status.as_u16(),
+        status_message: error.status.canonical_reason().unwrap_or("Unknown Error").to_owned(),
+        message: error.page_message(),
+        message_html: error.message_html.clone().unwrap_or_default(),
+        request_id: rq.extensions().get::<RequestId>().map(|id| id.0.clone()),
+        no_spawner_check: true,
+        ..ErrorPage::default()
+    };
+    let mut response = HttpResponse::build(error.status);
+    for header in error.headers() {
+        response.insert_header(header.clone());
+    }
+    response.content_type("text/html; charset=UTF-8").body(render(hub, &content))
+}
+
+/// `GET /hub/error/{code}`: the proxy asks for the page and sends it with that status.
+pub async fn of_proxy(hub: actix_web::web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpResponse> {
+    let code = path_argument(&rq, "code");
+    let status = code
+        .parse::<u16>()
+        .ok()
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or_else(ApiError::not_found)?;
+    let (message, extra) = match status.as_u16() {
+        503 => (
+            "Your server appears to be down.",
+            format!("<p>Try restarting it <a href=\"{}\">from the hub</a>.</p>", hub.urls.hub_path("home")),
+        ),
+        _ => ("", String::new()),
+    };
+    let content = ErrorPage {
+        status_code: status.as_u16(),
+        status_message: status.canonical_reason().unwrap_or("Unknown Error").to_owned(),
+        message: message.to_owned(),
+        extra_error_html: extra,
+        no_spawner_check: true,
+        ..ErrorPage::default()
+    };
+    Ok(HttpResponse::Ok().content_type("text/html; charset=UTF-8").body(render(&hub, &content)))
+}

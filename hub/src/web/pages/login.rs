@@ -1,0 +1,245 @@
+//! Login and logout. Answers to `LoginHandler` and `LogoutHandler`.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep};
+use hub_db::repo;
+use tracing::{info, warn};
+
+use super::context::{default_target, html, login_url, next_of, redirect, with_query};
+use crate::auth::login::admit;
+use crate::render::{AuthenticatorView, LoginPage, LogoutPage};
+use crate::sessions::cookies::{Life, SetCookie};
+use crate::web::caller::{Caller, Page, Via, Who};
+use crate::web::error::{ApiError, ApiResult};
+use crate::web::middleware::Outgoing;
+
+/// The request as authenticators see it.
+pub fn login_request(page: &Page, rq: &HttpRequest, form: &[(String, String)]) -> LoginRequest {
+    let mut fields: BTreeMap<String, String> = form.iter().cloned().collect();
+    let next = next_of(page, fields.get("next").map(String::as_str));
+    fields.remove("_xsrf");
+    if let Some(name) = fields.get_mut("username") {
+        *name = name.trim().to_owned();
+    }
+    LoginRequest {
+        method: page.facts.method.clone(),
+        url: format!("{}://{}{}", page.facts.browser_scheme, page.facts.host, page.facts.uri()),
+        query: page.facts.query_pairs().into_iter().collect(),
+        form: fields,
+        headers: rq
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect(),
+        cookies: page.facts.cookies.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        remote: page.facts.remote,
+        next,
+    }
+}
+
+/// Where somebody goes who is logged in now.
+async fn onward(page: &Page, caller: &Caller, next: Option<String>) -> ApiResult<String> {
+    if let Some(next) = next {
+        return Ok(next);
+    }
+    let target = default_target(&page.hub, caller).await?;
+    let rest: Vec<_> =
+        page.facts.query_pairs().into_iter().filter(|(key, _)| key != "next" && key != "_xsrf" && key != "token").collect();
+    Ok(with_query(&target, rest))
+}
+
+/// `GET /hub/login`.
+pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
+    if let Some(user) = page.caller.user() {
+        let target = onward(&page, &page.caller, next_of(&page, None)).await?;
+        Outgoing::of(&rq).set(page.hub.sessions.login(&user.cookie_id, &page.facts));
+        return Ok(redirect(&target));
+    }
+    let request = login_request(&page, &rq, &[]);
+    let step = page.hub.auth.authenticator.begin(&request).await;
+    follow(&page, &rq, step, &request).await
+}
+
+/// `POST /hub/login`.
+pub async fn submit(page: Page, rq: HttpRequest, form: web::Form<Vec<(String, String)>>) -> ApiResult<HttpResponse> {
+    let request = login_request(&page, &rq, &form);
+    let token = form.iter().rev().find(|(key, _)| key == "_xsrf").map(|(_, value)| value.as_str());
+    if page.check_form(&rq, token).is_err() {
+        warn!("a login form came without a valid XSRF token");
+        let text = "Login form invalid or expired. Try again.";
+        return form_page(&page, &LoginForm::default(), &request, StatusCode::FORBIDDEN, text).await;
+    }
+    let step = page.hub.auth.authenticator.finish(&request).await;
+    follow(&page, &rq, step, &request).await
+}
+
+/// A path that the authenticator answers itself.
+pub async fn route(page: Page, rq: HttpRequest, body: web::Bytes, path: web::ReqData<AuthPath>) -> ApiResult<HttpResponse> {
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
+    if path.xsrf && page.facts.method == "POST" {
+        let token = form.iter().rev().find(|(key, _)| key == "_xsrf").map(|(_, value)| value.as_str());
+        page.check_form(&rq, token)?;
+    }
+    let request = login_request(&page, &rq, &form);
+    let step = page.hub.auth.authenticator.handle(&path.path, &request).await;
+    follow(&page, &rq, step, &request).await
+}
+
+/// Which of the authenticator's own paths a request is for.
+#[derive(Debug, Clone)]
+pub struct AuthPath {
+    /// Path below `/hub/`.
+    pub path: String,
+    /// Whether a form needs the XSRF token.
+    pub xsrf: bool,
+}
+
+async fn follow(
+    page: &Page,
+    rq: &HttpRequest,
+    step: Result<LoginStep, AuthError>,
+    request: &LoginRequest,
+) -> ApiResult<HttpResponse> {
+    match step {
+        Ok(LoginStep::Form(form)) => form_page(page, &form, request, StatusCode::OK, "").await,
+        Ok(LoginStep::Redirect { location, cookies }) => {
+            for cookie in cookies {
+                let value = page.hub.sessions.sign(&cookie.name, &cookie.value);
+                let cookie = SetCookie {
+                    http_only: true,
+                    secure: page.facts.scheme == "https",
+                    life: Life::MaxAge(i64::from(cookie.max_age)),
+                    ..SetCookie::new(cookie.name, value, page.hub.urls.hub())
+                };
+                Outgoing::of(rq).set(cookie);
+            }
+            Ok(redirect(&location))
+        }
+        Ok(LoginStep::Identity(identity)) => log_in(page, rq, *identity, request).await,
+        Ok(LoginStep::Revoke { users }) => {
+            for name in users {
+                if let Some(user) = repo::users::by_name(page.hub.db.conn(), &name).await? {
+                    repo::users::reset_cookie_id(page.hub.db.conn(), user.id).await?;
+                    info!(user = %name, "login ended by the identity provider");
+                }
+            }
+            Ok(HttpResponse::Ok().finish())
+        }
+        Err(error) => refused(page, error.into(), request).await,
+    }
+}
+
+/// Shows the form again with the reason, or an error page where there is no form.
+async fn refused(page: &Page, error: ApiError, request: &LoginRequest) -> ApiResult<HttpResponse> {
+    warn!(%error, "Failed login for {}", request.form.get("username").map(String::as_str).unwrap_or_default().chars().take(64).collect::<String>());
+    if page.hub.auth.authenticator.login() != LoginMethod::Form || error.status.is_server_error() {
+        return Err(error);
+    }
+    let text = error.page_message();
+    form_page(page, &LoginForm::default(), request, error.status, &text).await
+}
+
+async fn log_in(page: &Page, rq: &HttpRequest, identity: Identity, request: &LoginRequest) -> ApiResult<HttpResponse> {
+    let user = match admit(&page.hub, identity).await {
+        Ok(user) => user,
+        Err(error) => return refused(page, error, request).await,
+    };
+    let outgoing = Outgoing::of(rq);
+    let sessions = &page.hub.sessions;
+    outgoing.set(sessions.login(&user.cookie_id, &page.facts));
+    let session_id = match &page.caller.session_id {
+        Some(id) => id.clone(),
+        None => {
+            let (id, cookie) = sessions.new_session(&page.facts);
+            outgoing.set(cookie);
+            id
+        }
+    };
+    let header = |_: &str| None;
+    let id = sessions.xsrf_id(&page.facts, Some(&session_id), Some(&user.cookie_id), header);
+    let (_, cookie) = sessions.new_xsrf(&page.facts, &id, false);
+    outgoing.set(cookie);
+    let caller = Caller { who: Some(Who::User(Box::new(user))), via: Via::Cookie, ..Caller::clone(&page.caller) };
+    let target = onward(page, &caller, request.next.clone()).await?;
+    Ok(redirect(&target))
+}
+
+async fn form_page(
+    page: &Page,
+    form: &LoginForm,
+    request: &LoginRequest,
+    status: StatusCode,
+    login_error: &str,
+) -> ApiResult<HttpResponse> {
+    let hub = &page.hub;
+    let method = hub.auth.authenticator.login();
+    let (login_service, path) = match &method {
+        LoginMethod::Redirect { label, path } => (label.clone(), path.as_str()),
+        LoginMethod::Form | LoginMethod::Automatic => (String::new(), "login"),
+    };
+    let next = request.next.clone().unwrap_or_default();
+    let target = hub.urls.hub_path(path);
+    let target =
+        if next.is_empty() { target } else { with_query(&target, [("next", next.as_str())]) };
+    let otp = form.otp_prompt.clone().or_else(|| {
+        hub.config.authenticator.request_otp.then(|| hub.config.authenticator.otp_prompt.clone())
+    });
+    let content = LoginPage {
+        custom_html: form.custom_html.clone().unwrap_or_default(),
+        login_service,
+        authenticator: AuthenticatorView { request_otp: otp.is_some(), otp_prompt: otp.unwrap_or_default() },
+        authenticator_login_url: target,
+        next,
+        username: request.form.get("username").or_else(|| request.query.get("username")).cloned().unwrap_or_default(),
+        login_error: login_error.to_owned(),
+    };
+    html(page, status, &content).await
+}
+
+/// `GET /hub/logout`.
+pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
+    let began = Instant::now();
+    let hub = &page.hub;
+    let outgoing = Outgoing::of(&rq);
+    let mut onward = None;
+    if let Some(user) = page.caller.user() {
+        if hub.auth.settings.shutdown_on_logout {
+            for server in super::context::servers_of(hub, user).await?.iter().filter(|s| s.is_active()) {
+                hub.servers.stop(server.record.id, server.key(), false);
+            }
+        }
+        if let Some(session_id) = &page.caller.session_id {
+            repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
+        }
+        let identity = Identity { name: user.name.clone(), ..Identity::default() };
+        let request = login_request(&page, &rq, &[]);
+        onward = match hub.auth.authenticator.logged_out(&identity, &request).await {
+            Ok(location) => location,
+            Err(error) => {
+                warn!(user = %user.name, %error, "the identity service was not told of the logout");
+                None
+            }
+        };
+        info!(user = %user.name, "User logged out: {}", user.name);
+    }
+    for cookie in hub.sessions.clear_all() {
+        outgoing.set(cookie);
+    }
+    hub.metrics.logout(began.elapsed());
+    if let Some(location) = onward {
+        return Ok(redirect(&location));
+    }
+    if hub.auth.settings.auto_login || hub.auth.authenticator.login() == LoginMethod::Automatic {
+        // Sent to the login, the person would be back in at once.
+        let stranger = Page {
+            caller: std::rc::Rc::new(Caller { who: None, via: Via::Nobody, ..Caller::clone(&page.caller) }),
+            ..page.clone()
+        };
+        return html(&stranger, StatusCode::OK, &LogoutPage {}).await;
+    }
+    Ok(redirect(&login_url(hub)))
+}

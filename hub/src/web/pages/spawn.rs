@@ -1,0 +1,346 @@
+//! Starting a server from a browser: options, start, progress. Answers to `SpawnHandler` and `SpawnPendingHandler`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_multipart::Multipart;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
+use futures_util::TryStreamExt as _;
+use hub_core::spawner::{FormContext, Owner};
+use hub_core::{ServerKey, SpawnError};
+use hub_db::entities::users;
+use hub_db::repo;
+use serde_json::{Map, Value};
+
+use super::context::{ServerState, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query};
+use super::login::login_request;
+use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
+use crate::servers::live::{Failure, Pending, Snapshot};
+use crate::servers::supervisor::StartOrder;
+use crate::web::caller::Page;
+use crate::web::error::{ApiError, ApiResult};
+
+/// Largest form, in bytes; files included.
+const MAX_FORM: usize = 16 << 20;
+/// Most fields.
+const MAX_FIELDS: usize = 1_000;
+/// How long a start from a page is watched for an immediate error.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// The server that a page is about: owner's row and key.
+struct Subject {
+    owner: users::Model,
+    key: ServerKey,
+    state: Option<ServerState>,
+}
+
+/// Path arguments, percent-decoded.
+pub fn path_argument(rq: &HttpRequest, name: &str) -> String {
+    let raw = rq.match_info().get(name).unwrap_or_default();
+    percent_encoding::percent_decode_str(raw).decode_utf8_lossy().into_owned()
+}
+
+async fn subject(page: &Page, rq: &HttpRequest, user: &users::Model) -> ApiResult<Subject> {
+    let hub = &page.hub;
+    let name = match path_argument(rq, "user") {
+        name if name.is_empty() => user.name.clone(),
+        name => name,
+    };
+    let server = path_argument(rq, "server");
+    page.caller.require_server(hub, &["servers"], &name, &server).await?;
+    let owner = if name == user.name {
+        user.clone()
+    } else {
+        repo::users::by_name(hub.db.conn(), &name)
+            .await?
+            .ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, format!("No such user: {name}")))?
+    };
+    let state = server_of(hub, &owner, &server).await?;
+    Ok(Subject { key: super::context::key(&owner.name, &server), owner, state })
+}
+
+/// Options in the query: those with `opt-`, or, where there are none, all that is not reserved.
+fn query_options(page: &Page) -> ApiResult<Option<BTreeMap<String, Vec<String>>>> {
+    let mut marked: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut plain: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, value) in page.facts.query_pairs() {
+        if matches!(key.as_str(), "next" | "display_name" | "_xsrf") {
+            continue;
+        }
+        match key.strip_prefix("opt-") {
+            Some("") => {
+                return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "An option in the address has no name: write opt-NAME=VALUE."));
+            }
+            Some(name) => marked.entry(name.to_owned()).or_default().push(value),
+            None => plain.entry(key).or_default().push(value),
+        }
+    }
+    let options = if marked.is_empty() { plain } else { marked };
+    Ok((!options.is_empty()).then_some(options))
+}
+
+/// `GET /hub/spawn[/{user}[/{server}]]`.
+pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
+    let user = match logged_in(&page) {
+        Ok(user) => user,
+        Err(to_login) => return Ok(to_login),
+    };
+    let hub = &page.hub;
+    let subject = subject(&page, &rq, &user).await?;
+    check_named(&page, &subject).await?;
+    if let Some(state) = &subject.state {
+        if state.is_ready() && state.pending().is_none() {
+            return Ok(redirect(&target(&page, &subject.key)));
+        }
+        if matches!(state.pending(), Some(Pending::Spawn | Pending::Check)) {
+            return Ok(redirect(&pending_url(&page, &subject.key)));
+        }
+    }
+    if let Some(options) = query_options(&page)? {
+        let form = form_options(&page, &subject, options).await?;
+        return start(&page, &rq, subject, Some(form)).await;
+    }
+    if hub.has_options_form() {
+        return form_page(&page, &subject, StatusCode::OK, "").await;
+    }
+    start(&page, &rq, subject, None).await
+}
+
+/// `POST /hub/spawn[/{user}[/{server}]]`.
+pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResult<HttpResponse> {
+    let user = match logged_in(&page) {
+        Ok(user) => user,
+        Err(to_login) => return Ok(to_login),
+    };
+    let mut form = read_form(&rq, body).await?;
+    let token = form.remove("_xsrf").and_then(|values| values.into_iter().next_back());
+    page.check_form(&rq, token.as_deref())?;
+    let subject = subject(&page, &rq, &user).await?;
+    check_named(&page, &subject).await?;
+    if subject.state.as_ref().is_some_and(ServerState::is_ready) {
+        return Err(ApiError::bad_request(format!("{} is already running", subject.key)));
+    }
+    form.remove("display_name");
+    match form_options(&page, &subject, form).await {
+        Ok(options) => start(&page, &rq, subject, Some(options)).await,
+        Err(error) => form_page(&page, &subject, error.status, &error.page_message()).await,
+    }
+}
+
+/// Named servers must be allowed, and new names must be good.
+async fn check_named(page: &Page, subject: &Subject) -> ApiResult<()> {
+    if subject.key.server.is_default() {
+        return Ok(());
+    }
+    page.hub.check_named_server(&subject.owner, &subject.key.server, subject.state.is_some()).await
+}
+
+async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> {
+    let mut groups = repo::groups::names_of_users(page.hub.db.conn(), &[subject.owner.id]).await?;
+    let previous = subject.state.as_ref().and_then(|state| state.row.row.user_options.clone());
+    Ok(FormContext {
+        key: subject.key.clone(),
+        owner: Owner {
+            admin: subject.owner.is_admin(),
+            groups: groups.remove(&subject.owner.id).unwrap_or_default(),
+            auth_state: page.hub.auth_state(&subject.owner),
+        },
+        previous: previous.and_then(|options| options.0.as_object().cloned()).unwrap_or_default(),
+        languages: Vec::new(),
+    })
+}
+
+async fn form_options(
+    page: &Page,
+    subject: &Subject,
+    form: BTreeMap<String, Vec<String>>,
+) -> ApiResult<Map<String, Value>> {
+    let context = form_context(page, subject).await?;
+    let spawner = page.hub.servers.spawners.default_spawner();
+    Ok(spawner.options_from_form(&context, form).await?)
+}
+
+async fn form_page(page: &Page, subject: &Subject, status: StatusCode, error: &str) -> ApiResult<HttpResponse> {
+    let hub = &page.hub;
+    let context = form_context(page, subject).await?;
+    let form = match hub.servers.spawners.default_spawner().options_form(&context).await? {
+        Some(form) => form.0,
+        None => hub.config.spawner.options_form.clone(),
+    };
+    let mut arguments = vec![("_xsrf".to_owned(), page.xsrf_token.clone())];
+    if let Some(next) = next_of(page, None) {
+        arguments.push(("next".to_owned(), next));
+    }
+    let content = SpawnPage {
+        for_user: user_view(hub, &subject.owner).await?,
+        spawner_options_form: form,
+        error_message: error.to_owned(),
+        html_error_message: String::new(),
+        url: with_query(&page.facts.path, arguments),
+        spawner: subject.state.as_ref().map_or_else(|| empty_view(hub, &subject.key), |state| state.view(hub)),
+        auth_state: context.owner.auth_state,
+    };
+    html(page, status, &content).await
+}
+
+/// Starts the server and sends the browser to the progress page; an error that comes at once is shown here.
+async fn start(
+    page: &Page,
+    rq: &HttpRequest,
+    subject: Subject,
+    options: Option<Map<String, Value>>,
+) -> ApiResult<HttpResponse> {
+    let hub = &page.hub;
+    hub.check_may_start(page.caller.as_ref()).await?;
+    let id = match &subject.state {
+        Some(state) => state.record.id,
+        None => repo::spawners::create(hub.db.conn(), subject.owner.id, subject.key.server.as_str()).await?.id,
+    };
+    let order = StartOrder { options, request: Some(login_request(page, rq, &[])) };
+    let entry = hub.servers.start(id, &subject.key, order);
+    let seen = entry.live.wait(FIRST_LOOK, Snapshot::is_settled).await;
+    if let (true, Some(Failure::Failed(error))) = (seen.is_settled(), &seen.failure) {
+        if hub.has_options_form() {
+            let status = ApiError::from(error.as_ref()).status;
+            return form_page(page, &subject, status, &error.user).await;
+        }
+        return failed_page(page, &subject.owner, &subject.key, error).await;
+    }
+    Ok(redirect(&pending_url(page, &subject.key)))
+}
+
+/// Where a person is sent when the server is ready.
+fn target(page: &Page, key: &ServerKey) -> String {
+    next_of(page, None).unwrap_or_else(|| page.hub.urls.for_browser(&page.hub.urls.server(key)))
+}
+
+fn pending_url(page: &Page, key: &ServerKey) -> String {
+    let keep: Vec<_> = page
+        .facts
+        .query_pairs()
+        .into_iter()
+        .filter(|(name, _)| name != "display_name" && name != "_xsrf" && !name.starts_with("opt-"))
+        .collect();
+    with_query(&page.hub.urls.server_page("spawn-pending", key), keep)
+}
+
+/// `GET /hub/spawn-pending/{user}[/{server}]`.
+pub async fn pending(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
+    let user = match logged_in(&page) {
+        Ok(user) => user,
+        Err(to_login) => return Ok(to_login),
+    };
+    let hub = &page.hub;
+    let subject = subject(&page, &rq, &user).await?;
+    let Some(state) = &subject.state else {
+        let text = format!("{} has no server {:?}", subject.owner.name, subject.key.server.as_str());
+        return Err(ApiError::new(StatusCode::NOT_FOUND, text));
+    };
+    if state.is_ready() {
+        return Ok(redirect(&target(&page, &subject.key)));
+    }
+    let auth_state = hub.auth_state(&subject.owner);
+    let spawn_url = spawn_url(&page, &subject.key);
+    match (state.pending(), &state.live.failure) {
+        (Some(Pending::Stop), _) => {
+            let content = StopPendingPage { spawner: state.view(hub), auth_state };
+            html(&page, StatusCode::OK, &content).await
+        }
+        (Some(Pending::Spawn | Pending::Check), _) => {
+            let content = SpawnPendingPage {
+                spawner: state.view(hub),
+                progress_url: hub.urls.progress(&subject.key),
+                spawn_url,
+                auth_state,
+            };
+            html(&page, StatusCode::OK, &content).await
+        }
+        (None, Some(Failure::Failed(error))) => failed_page(&page, &subject.owner, &subject.key, error).await,
+        (None, _) => {
+            let content = NotRunningPage {
+                user: Some(user_view(hub, &subject.owner).await?),
+                server_name: subject.key.server.to_string(),
+                spawn_url,
+                auth_state,
+                ..NotRunningPage::default()
+            };
+            html(&page, StatusCode::OK, &content).await
+        }
+    }
+}
+
+fn spawn_url(page: &Page, key: &ServerKey) -> String {
+    let next = next_of(page, None);
+    with_query(&page.hub.urls.server_page("spawn", key), next.iter().map(|next| ("next", next.as_str())))
+}
+
+/// The page about a start that failed.
+pub async fn failed_page(
+    page: &Page,
+    owner: &users::Model,
+    key: &ServerKey,
+    error: &SpawnError,
+) -> ApiResult<HttpResponse> {
+    let content = NotRunningPage {
+        user: Some(user_view(&page.hub, owner).await?),
+        server_name: key.server.to_string(),
+        spawn_url: spawn_url(page, key),
+        failed: true,
+        failed_message: error.user.clone(),
+        failed_html_message: error.user_html.clone().unwrap_or_default(),
+        retry: Some(error.retry),
+        log_tail: error.log_tail.clone(),
+        exception: Some(error.cause.to_string()),
+        auth_state: page.hub.auth_state(owner),
+        ..NotRunningPage::default()
+    };
+    html(page, ApiError::from(error).status, &content).await
+}
+
+/// Reads an urlencoded or multipart form. Files become fields `NAME_file` with their content, as stock has them.
+async fn read_form(rq: &HttpRequest, body: web::Payload) -> ApiResult<BTreeMap<String, Vec<String>>> {
+    let multipart = rq
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|text| text.starts_with("multipart/form-data"));
+    let mut form: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let too_large = || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.");
+    if !multipart {
+        let bytes = body.to_bytes_limited(MAX_FORM).await.map_err(|_| too_large())?;
+        let bytes = bytes.map_err(|e| ApiError::bad_request(format!("The form cannot be read: {e}")))?;
+        for (name, value) in url::form_urlencoded::parse(&bytes).into_owned().take(MAX_FIELDS) {
+            form.entry(name).or_default().push(value);
+        }
+        return Ok(form);
+    }
+    let mut payload = body.into_inner();
+    let mut parts = Multipart::from_request(rq, &mut payload)
+        .await
+        .map_err(|e| ApiError::bad_request(format!("The form cannot be read: {e}")))?;
+    let unreadable = |e: actix_multipart::MultipartError| ApiError::bad_request(format!("The form cannot be read: {e}"));
+    let mut size = 0;
+    let mut fields = 0;
+    while let Some(mut part) = parts.try_next().await.map_err(unreadable)? {
+        let Some(name) = part.name().map(str::to_owned) else { continue };
+        let file = part.content_disposition().and_then(|d| d.get_filename()).is_some();
+        let mut content = Vec::new();
+        while let Some(chunk) = part.try_next().await.map_err(unreadable)? {
+            size += chunk.len();
+            if size > MAX_FORM {
+                return Err(too_large());
+            }
+            content.extend_from_slice(&chunk);
+        }
+        fields += 1;
+        if fields > MAX_FIELDS {
+            return Err(too_large());
+        }
+        let text = String::from_utf8_lossy(&content).into_owned();
+        let name = if file { format!("{name}_file") } else { name };
+        form.entry(name).or_default().push(text);
+    }
+    Ok(form)
+}
