@@ -1,0 +1,4 @@
+//! Integration tests of the vocabulary.
+
+mod scope_laws;
+mod scope_vectors;
