@@ -27,7 +27,8 @@ fn main() {
 
 fn bundle() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts")?);
-    let sources = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?).join("frontend");
+    let sources = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?)
+        .join("frontend");
     check_node()?;
 
     let work = out.join("frontend");
@@ -42,7 +43,10 @@ fn bundle() -> Result<(), Box<dyn Error>> {
     copy(&sources, &work)?;
     link_packages(&packages(&out, &sources)?, &work)?;
 
-    run(Command::new(work.join("node_modules/.bin/tsc")).arg("--noEmit").current_dir(&work), "type check of hub/frontend")?;
+    run(
+        Command::new(work.join("node_modules/.bin/tsc")).arg("--noEmit").current_dir(&work),
+        "type check of hub/frontend",
+    )?;
     let fresh = out.join("static.new");
     remove(&fresh)?;
     run(Command::new("node").arg("build.mjs").arg(&fresh).current_dir(&work), "bundling of hub/frontend")?;
@@ -59,13 +63,19 @@ fn check_node() -> Result<(), String> {
              Install it (Debian: apt-get install nodejs npm; others: https://nodejs.org) and build again."
         )
     };
-    let answer = Command::new("node").arg("--version").output().map_err(|error| missing("node", &format!("cannot be run ({error})")))?;
+    let answer = Command::new("node")
+        .arg("--version")
+        .output()
+        .map_err(|error| missing("node", &format!("cannot be run ({error})")))?;
     let version = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < NODE_MINIMUM) {
         return Err(missing("node", &format!("says that it is {version:?}")));
     }
-    Command::new("npm").arg("--version").output().map_err(|error| missing("npm", &format!("cannot be run ({error})")))?;
+    Command::new("npm")
+        .arg("--version")
+        .output()
+        .map_err(|error| missing("npm", &format!("cannot be run ({error})")))?;
     Ok(())
 }
 
@@ -90,7 +100,9 @@ fn packages(out: &Path, sources: &Path) -> Result<PathBuf, Box<dyn Error>> {
         fs::copy(sources.join(name), aside.join(name))?;
     }
     run(
-        Command::new("npm").args(["ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"]).current_dir(&aside),
+        Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"])
+            .current_dir(&aside),
         "npm ci in hub/frontend",
     )?;
     match fs::rename(&aside, &place) {

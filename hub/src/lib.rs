@@ -1,1 +1,3 @@
 //! A JupyterHub-compatible hub, proxy and spawners in one binary
+
+pub mod render;

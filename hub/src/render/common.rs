@@ -1,0 +1,58 @@
+//! What every page is given.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::user::UserView;
+
+/// A service in the menu. `href` is where the link leads.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ServiceLink {
+    /// Name.
+    pub name: String,
+    /// Target of the link.
+    pub href: String,
+    /// Address that the proxy forwards to.
+    pub url: String,
+    /// Path below which it is reached.
+    pub prefix: String,
+    /// Whether it is shown; only those with `true` belong into the list.
+    pub display: bool,
+    /// Whatever the configuration says about it.
+    pub info: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Variables of all pages (`template_namespace`). `static_url`, `version_hash`, `url_path_join` and the configured
+/// `template_vars` are added by the renderer; a variable of the page wins over `template_vars`, which win over these.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CommonContext {
+    /// The hub's prefix, `/base/hub/`, percent-encoded.
+    pub base_url: String,
+    /// The base URL, `/base/`, percent-encoded.
+    pub prefix: String,
+    /// The logged-in person; templates see `none` for everybody else.
+    pub user: Option<UserView>,
+    /// Where to log in.
+    pub login_url: String,
+    /// Where to log out.
+    pub logout_url: String,
+    /// Name of the outside login service; empty where the hub has a form of its own.
+    pub login_service: String,
+    /// Services in the menu.
+    pub services: Vec<ServiceLink>,
+    /// Scopes of the request as `parse_scopes` gives them: scope to filters. Serialises `true` for no filter.
+    pub parsed_scopes: BTreeMap<String, serde_json::Value>,
+    /// The same as plain strings with their filters.
+    pub expanded_scopes: BTreeSet<String>,
+    /// The XSRF token of this person's session, for forms.
+    pub xsrf: String,
+    /// The same, under the name that scripts use.
+    pub xsrf_token: String,
+    /// Value for `nonce` of the one inline script, where the content security policy asks for it.
+    pub csp_nonce: Option<String>,
+    /// Language of the page; English where none is given.
+    pub lang: Option<String>,
+    /// Whether administrators may open other people's servers; goes into `window.jhdata`.
+    pub admin_access: bool,
+}
