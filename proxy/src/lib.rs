@@ -1,1 +1,21 @@
-//! A reverse proxy for notebooks, compatible with configurable-http-proxy
+//! A reverse proxy for notebooks, compatible with configurable-http-proxy.
+//!
+//! [`RouteTable`] says where requests go and may change at any time. [`Proxy`] serves them: one thread, runtime and
+//! socket for each core, each with its own pool of target connections. [`api`] is configurable-http-proxy's REST
+//! interface to the table, [`metrics`] its Prometheus names, [`options::chp`] its command line. This crate knows
+//! nothing of the hub.
+//!
+//! The life of a request is told in order by `forward::handle`.
+
+mod error;
+mod forward;
+pub mod metrics;
+pub mod options;
+mod routes;
+mod server;
+mod target;
+
+pub use error::{ProxyError, RouteError};
+pub use options::{Listen, ProxyOptions};
+pub use routes::{RouteInfo, RouteTable};
+pub use server::Proxy;

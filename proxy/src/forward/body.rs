@@ -1,0 +1,342 @@
+//! Bodies on their way through: streamed, never collected, the sender held back by the receiver.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::{
+    sync::mpsc,
+    task::spawn_local,
+    time::{Instant, Sleep, sleep, timeout},
+};
+
+use super::pool::Lease;
+use crate::{
+    routes::Route,
+    server::{client::Turn, worker::Worker},
+};
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The client's side: broken framing or a lost connection.
+    #[error("request body: {0}")]
+    Client(hyper::Error),
+    /// The target's side.
+    #[error("response body: {0}")]
+    Upstream(hyper::Error),
+    /// The target answered without wanting the body.
+    #[error("the target answered without reading the request body")]
+    Unwanted,
+    /// The target stopped sending.
+    #[error("the target sent nothing for too long")]
+    Stalled,
+}
+
+/// Holds a request body back until the target says `100 Continue`.
+#[derive(Debug, Default)]
+pub(crate) struct ContinueGate {
+    state: AtomicU8,
+    waker: AtomicWaker,
+}
+
+const WAITING: u8 = 0;
+const OPEN: u8 = 1;
+const UNWANTED: u8 = 2;
+
+impl ContinueGate {
+    /// The target wants the body.
+    pub(crate) fn open(&self) {
+        let _ = self.state.compare_exchange(WAITING, OPEN, Relaxed, Relaxed);
+        self.waker.wake();
+    }
+
+    /// The target has answered; a body that was not asked for is never sent.
+    pub(crate) fn give_up(&self) {
+        let _ = self.state.compare_exchange(WAITING, UNWANTED, Relaxed, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Whether the body is still held back.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state.load(Relaxed) == WAITING
+    }
+}
+
+/// The client's request body, as the target's connection reads it.
+#[derive(Default)]
+pub(crate) struct RequestBody {
+    stream: Option<Box<RequestStream>>,
+}
+
+struct RequestStream {
+    /// `None` once it ended.
+    incoming: Option<Incoming>,
+    route: Arc<Route>,
+    linger: mpsc::Sender<Incoming>,
+    gate: Option<(Arc<ContinueGate>, Pin<Box<Sleep>>)>,
+    fault: Arc<ClientFault>,
+    started: bool,
+}
+
+/// Set when the request body ended by the client's fault: the answer is then 400, not 503.
+#[derive(Debug, Default)]
+pub(crate) struct ClientFault(AtomicU8);
+
+impl ClientFault {
+    pub(crate) fn happened(&self) -> bool {
+        self.0.load(Relaxed) != 0
+    }
+}
+
+impl RequestBody {
+    pub(crate) fn stream(
+        incoming: Incoming,
+        route: &Arc<Route>,
+        worker: &Worker,
+        gate: Option<Arc<ContinueGate>>,
+    ) -> (Self, Arc<ClientFault>) {
+        let fault = Arc::new(ClientFault::default());
+        let wait = worker.settings().timeouts.expect_continue;
+        let stream = RequestStream {
+            incoming: Some(incoming),
+            route: Arc::clone(route),
+            linger: worker.linger.clone(),
+            gate: gate.map(|gate| (gate, Box::pin(sleep(wait)))),
+            fault: Arc::clone(&fault),
+            started: false,
+        };
+        (Self { stream: Some(Box::new(stream)) }, fault)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        if let Some((gate, patience)) = &mut stream.gate {
+            gate.waker.register(cx.waker());
+            if gate.is_waiting() && patience.as_mut().poll(cx).is_ready() {
+                gate.open();
+            }
+            match gate.state.load(Relaxed) {
+                WAITING => return Poll::Pending,
+                UNWANTED => return Poll::Ready(Some(Err(BodyError::Unwanted))),
+                _ => stream.gate = None,
+            }
+        }
+        let Some(incoming) = &mut stream.incoming else { return Poll::Ready(None) };
+        stream.started = true;
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => stream.route.activity.touch(),
+            Some(Err(_)) => {
+                stream.fault.0.store(1, Relaxed);
+                stream.incoming = None;
+            }
+            None => stream.incoming = None,
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Client)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.incoming.as_ref().is_none_or(Body::is_end_stream))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.stream.as_ref().and_then(|stream| stream.incoming.as_ref()) {
+            Some(incoming) => incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for RequestStream {
+    fn drop(&mut self) {
+        // A client that is still sending would lose our answer if the connection were closed under it.
+        if self.started
+            && let Some(incoming) = self.incoming.take()
+            && !incoming.is_end_stream()
+        {
+            let _ = self.linger.try_send(incoming);
+        }
+    }
+}
+
+/// Most bytes and longest time for which an unwanted request body is still read.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// Reads abandoned request bodies to their end, within bounds.
+pub(crate) async fn drain_bodies(mut bodies: mpsc::Receiver<Incoming>) {
+    while let Some(mut body) = bodies.recv().await {
+        spawn_local(timeout(LINGER_TIME, async move {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(frame)) = body.frame().await {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                left = match left.checked_sub(len) {
+                    Some(left) => left,
+                    None => break,
+                };
+            }
+        }));
+    }
+}
+
+/// The answer to a client.
+pub(crate) struct ProxyBody {
+    content: Content,
+    /// Dropped with the body: the request is then over.
+    _turn: Option<Turn>,
+}
+
+enum Content {
+    Empty,
+    Full(Option<Bytes>),
+    Relay(Relay),
+}
+
+/// A target's response body.
+pub(crate) struct Relay {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    /// Whether this response makes the route look used, and which.
+    active: Option<Arc<Route>>,
+    gate: Option<Arc<ContinueGate>>,
+    /// Longest silence, with its timer once one was needed.
+    silence: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
+    worker: Rc<Worker>,
+}
+
+impl Relay {
+    pub(crate) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        active: Option<Arc<Route>>,
+        gate: Option<Arc<ContinueGate>>,
+        worker: &Rc<Worker>,
+    ) -> Self {
+        let silence = worker.settings().timeouts.response.map(|limit| (limit, None));
+        let mut relay =
+            Self { incoming, lease: Some(lease), active, gate, silence, worker: Rc::clone(worker) };
+        if relay.incoming.is_end_stream() {
+            relay.finish();
+        }
+        relay
+    }
+
+    /// The whole response has arrived: its connection may serve the next request.
+    fn finish(&mut self) {
+        if let Some(route) = &self.active {
+            route.activity.touch();
+        }
+        if let Some(lease) = self.lease.take() {
+            // A body that the target never asked for leaves the connection in the middle of a request.
+            let whole = self.gate.as_ref().is_none_or(|gate| !gate.is_waiting());
+            if whole {
+                self.worker.pool.borrow_mut().put(lease, self.worker.now());
+            }
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((limit, timer)) = &mut self.silence else { return Poll::Pending };
+        timer.get_or_insert_with(|| Box::pin(sleep(*limit))).as_mut().poll(cx)
+    }
+
+    fn reset_silence(&mut self) {
+        if let Some((limit, Some(timer))) = &mut self.silence {
+            timer.as_mut().reset(Instant::now() + *limit);
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.gate {
+            gate.give_up();
+        }
+    }
+}
+
+impl ProxyBody {
+    pub(crate) fn empty(turn: Option<Turn>) -> Self {
+        Self { content: Content::Empty, _turn: turn }
+    }
+
+    pub(crate) fn full(bytes: impl Into<Bytes>, turn: Option<Turn>) -> Self {
+        Self { content: Content::Full(Some(bytes.into())), _turn: turn }
+    }
+
+    pub(crate) fn relay(relay: Relay, turn: Option<Turn>) -> Self {
+        Self { content: Content::Relay(relay), _turn: turn }
+    }
+}
+
+impl Body for ProxyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let relay = match &mut self.content {
+            Content::Empty => return Poll::Ready(None),
+            Content::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Relay(relay) => relay,
+        };
+        match Pin::new(&mut relay.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                relay.reset_silence();
+                if relay.incoming.is_end_stream() {
+                    relay.finish();
+                } else if let Some(route) = &relay.active {
+                    route.activity.touch();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                relay.worker.stats.broken_responses.inc();
+                Poll::Ready(Some(Err(BodyError::Upstream(error))))
+            }
+            Poll::Ready(None) => {
+                relay.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => relay.poll_silence(cx).map(|()| Some(Err(BodyError::Stalled))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Relay(relay) => relay.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Relay(relay) => relay.incoming.size_hint(),
+        }
+    }
+}

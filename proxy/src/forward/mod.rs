@@ -1,0 +1,205 @@
+//! What happens to one request. [`handle`] lists the phases in order; the other files are those phases.
+
+pub(crate) mod body;
+mod error_page;
+mod headers;
+pub(crate) mod pool;
+mod request;
+mod response;
+mod tunnel;
+pub(crate) mod upstream;
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use hyper::body::{Body, Incoming};
+use tracing::{debug, warn};
+
+pub(crate) use self::body::drain_bodies;
+use self::{
+    body::{ContinueGate, ProxyBody, Relay, RequestBody},
+    headers::Kind,
+};
+use crate::{
+    routes::{Route, path},
+    server::{
+        client::{Client, Turn},
+        worker::Worker,
+    },
+};
+
+/// Answered by the proxy itself on every host and base URL.
+const HEALTH_PATH: &str = "/_chp_healthz";
+
+/// Serves one request.
+pub(crate) async fn handle(
+    worker: &Rc<Worker>,
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+) -> Response<ProxyBody> {
+    let (turn, fault) = client.begin();
+    if let Some(fault) = fault {
+        return refuse(worker, StatusCode::BAD_REQUEST, fault.message(), turn);
+    }
+    if request.method() == Method::CONNECT {
+        return refuse(worker, StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not supported", turn);
+    }
+    let (mut parts, body) = request.into_parts();
+    if parts.uri.path() == HEALTH_PATH {
+        return healthy(turn);
+    }
+    let kind = if parts.method == Method::GET && body.is_end_stream() && headers::is_websocket(&parts.headers)
+    {
+        worker.stats.requests_ws.inc();
+        Kind::Websocket
+    } else {
+        worker.stats.requests_web.inc();
+        Kind::Web
+    };
+
+    // The URI shares its bytes, so this copy frees the path from the parts that are rewritten below.
+    let uri = parts.uri.clone();
+    let started = Instant::now();
+    let Ok(path) = path::resolve(uri.path()) else {
+        return error_page::respond(worker, StatusCode::INTERNAL_SERVER_ERROR, kind, &uri, turn).await;
+    };
+    let host = parts.headers.get(header::HOST).and_then(headers::host_name);
+    let route = worker.shared.routes.route(host, &path.decoded);
+    worker.stats.find_target.observe(started.elapsed());
+    let Some(route) = route else {
+        return error_page::respond(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
+    };
+
+    let settings = worker.settings();
+    let outgoing = request::rewrite(&mut parts, &body, &path, &route, settings, client, kind);
+    if let Err(error) = outgoing {
+        debug!(%error, "request refused");
+        return refuse(worker, StatusCode::BAD_REQUEST, "the request path cannot be forwarded", turn);
+    }
+    match kind {
+        // A websocket is opened once and lives long: its future is kept out of the one for every request.
+        Kind::Websocket => Box::pin(websocket(worker, client, parts, &route, &uri, turn)).await,
+        Kind::Web => web(worker, parts, body, &route, &uri, turn).await,
+    }
+}
+
+/// Forwards a request and relays the answer.
+async fn web(
+    worker: &Rc<Worker>,
+    parts: Parts,
+    body: Incoming,
+    route: &Arc<Route>,
+    uri: &http::Uri,
+    turn: Turn,
+) -> Response<ProxyBody> {
+    let asked = response::Asked::of(&parts, worker.settings());
+    let mut fault = None;
+    let mut gate = None;
+    let outgoing = if body.is_end_stream() {
+        upstream::bodiless(parts)
+    } else {
+        let expects =
+            parts.headers.get(header::EXPECT).is_some_and(|value| headers::has_token(value, "100-continue"));
+        gate = expects.then(Arc::<ContinueGate>::default);
+        let (body, flag) = RequestBody::stream(body, route, worker, gate.clone());
+        fault = Some(flag);
+        let mut request = Request::from_parts(parts, body);
+        if let Some(gate) = gate.clone() {
+            // 100 is the only interim answer that concerns the body; 103 and its like do not open the gate.
+            hyper::ext::on_informational(&mut request, move |interim| {
+                if interim.status() == StatusCode::CONTINUE {
+                    gate.open();
+                }
+            });
+        }
+        request
+    };
+    match upstream::send(worker, &route.target.origin, outgoing).await {
+        Ok((answer, lease)) => {
+            worker.stats.count_status(answer.status());
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                warn!(route = %route.key, "target switched protocols without being asked");
+                return failed(worker, Kind::Web, uri, turn).await;
+            }
+            let (mut parts, incoming) = answer.into_parts();
+            response::rewrite(&mut parts, &route.target, &asked, worker.settings());
+            let active = parts.status.is_success().then(|| Arc::clone(route));
+            let relay = Relay::new(incoming, lease, active, gate, worker);
+            Response::from_parts(parts, ProxyBody::relay(relay, Some(turn)))
+        }
+        Err(_) if fault.is_some_and(|fault| fault.happened()) => {
+            refuse(worker, StatusCode::BAD_REQUEST, "the request body is not framed correctly", turn)
+        }
+        Err(error) => {
+            log_failure(worker, route, &error);
+            failed(worker, Kind::Web, uri, turn).await
+        }
+    }
+}
+
+/// Forwards an upgrade request, and joins both connections when the target agrees.
+async fn websocket(
+    worker: &Rc<Worker>,
+    client: &Arc<Client>,
+    mut parts: Parts,
+    route: &Arc<Route>,
+    uri: &http::Uri,
+    turn: Turn,
+) -> Response<ProxyBody> {
+    let asked = response::Asked::of(&parts, worker.settings());
+    let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let outgoing = upstream::bodiless(parts);
+    match upstream::send(worker, &route.target.origin, outgoing).await {
+        Ok((mut answer, lease)) => {
+            worker.stats.count_status(answer.status());
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let (mut parts, incoming) = answer.into_parts();
+                response::rewrite(&mut parts, &route.target, &asked, worker.settings());
+                let relay = Relay::new(incoming, lease, None, None, worker);
+                return Response::from_parts(parts, ProxyBody::relay(relay, Some(turn)));
+            }
+            let Some(upgrade) = upgrade else {
+                warn!(route = %route.key, "the client connection cannot be upgraded");
+                return failed(worker, Kind::Websocket, uri, turn).await;
+            };
+            let target_upgrade = hyper::upgrade::on(&mut answer);
+            let (mut parts, _) = answer.into_parts();
+            response::rewrite(&mut parts, &route.target, &asked, worker.settings());
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            parts.headers.remove(header::CONTENT_LENGTH);
+            tunnel::start(worker, Arc::clone(client), Arc::clone(route), upgrade, target_upgrade);
+            Response::from_parts(parts, ProxyBody::empty(Some(turn)))
+        }
+        Err(error) => {
+            log_failure(worker, route, &error);
+            failed(worker, Kind::Websocket, uri, turn).await
+        }
+    }
+}
+
+fn log_failure(worker: &Worker, route: &Route, error: &upstream::UpstreamError) {
+    worker.stats.count_upstream_error(error.class());
+    warn!(route = %route.key, target = %route.target.text, %error, "target did not answer");
+}
+
+async fn failed(worker: &Rc<Worker>, kind: Kind, uri: &http::Uri, turn: Turn) -> Response<ProxyBody> {
+    error_page::respond(worker, StatusCode::SERVICE_UNAVAILABLE, kind, uri, turn).await
+}
+
+/// Refuses a request for what it is. The connection ends, because what follows cannot be trusted.
+fn refuse(worker: &Worker, status: StatusCode, message: &'static str, turn: Turn) -> Response<ProxyBody> {
+    worker.stats.count_status(status);
+    let mut response = Response::new(ProxyBody::full(message, Some(turn)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn healthy(turn: Turn) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::full(r#"{"status":"OK"}"#, Some(turn)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,126 @@
+//! From the client's request to the target's: path, headers, framing.
+
+use std::fmt::Write;
+
+use http::{HeaderValue, Method, Uri, Version, header, request, uri::PathAndQuery};
+use hyper::body::{Body, Incoming};
+
+use super::headers::{self, Kind};
+use crate::{
+    routes::{
+        Route,
+        path::{RequestPath, strip_prefix},
+    },
+    server::{client::Client, settings::Settings},
+};
+
+/// The target's path cannot be written as a URI; the client's path was at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("the request path cannot be forwarded")]
+pub(crate) struct Unforwardable;
+
+/// Rewrites a request head in place. `body` decides how the forwarded body is framed.
+pub(crate) fn rewrite(
+    parts: &mut request::Parts,
+    body: &Incoming,
+    path: &RequestPath<'_>,
+    route: &Route,
+    settings: &Settings,
+    client: &Client,
+    kind: Kind,
+) -> Result<(), Unforwardable> {
+    // The authority of an absolute-form target takes precedence over Host (RFC 9112, 3.2.2).
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(header::HOST, host);
+    }
+    parts.uri = uri(parts, path, route, settings)?;
+    parts.version = Version::HTTP_11;
+
+    let headers = &mut parts.headers;
+    headers::join_connection(headers);
+    let hop = headers::strip_hop_by_hop(headers);
+    headers::add_forwarded(headers, settings, client, kind);
+    let origin = &route.target.origin;
+    if settings.change_origin || !headers.contains_key(header::HOST) {
+        headers.insert(header::HOST, origin.authority.clone());
+    }
+    for (name, value) in &settings.custom_headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    match kind {
+        Kind::Websocket => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        Kind::Web if hop.accepts_trailers => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        Kind::Web => {}
+    }
+    frame(parts, body);
+    Ok(())
+}
+
+/// Says how long the body is in the one way that the client said it.
+fn frame(parts: &mut request::Parts, body: &Incoming) {
+    let headers = &mut parts.headers;
+    if !body.is_end_stream() {
+        if body.size_hint().exact().is_none() {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        return;
+    }
+    headers.remove(header::EXPECT);
+    headers.remove(header::TRAILER);
+    // Some servers wait for a body after these methods unless told that there is none.
+    if matches!(parts.method, Method::DELETE | Method::OPTIONS)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+}
+
+/// The path and query that the target is asked for.
+fn uri(
+    parts: &request::Parts,
+    path: &RequestPath<'_>,
+    route: &Route,
+    settings: &Settings,
+) -> Result<Uri, Unforwardable> {
+    let (base, base_query) = if settings.prepend_path {
+        (&*route.target.base_path, route.target.query.as_deref())
+    } else {
+        ("/", None)
+    };
+    let rest = if settings.include_prefix {
+        path.forwarded.as_ref()
+    } else {
+        strip_prefix(&path.forwarded, route.prefix_len())
+    };
+    let unchanged = base == "/" && base_query.is_none() && std::ptr::eq(rest, parts.uri.path());
+    if unchanged || rest == "*" {
+        let same = parts.uri.path_and_query().cloned();
+        return Ok(same.map_or_else(Uri::default, Uri::from));
+    }
+    let mut joined = String::with_capacity(base.len() + rest.len() + 16);
+    joined.push_str(base);
+    if !rest.is_empty() {
+        if joined.ends_with('/') {
+            joined.pop();
+        }
+        if !rest.starts_with('/') {
+            joined.push('/');
+        }
+        joined.push_str(rest);
+    }
+    let own_query = parts.uri.query().filter(|query| !query.is_empty());
+    for (index, query) in base_query.into_iter().chain(own_query).enumerate() {
+        let separator = if index == 0 { '?' } else { '&' };
+        // Writing to a String cannot fail.
+        let _ = write!(joined, "{separator}{query}");
+    }
+    PathAndQuery::try_from(joined).map(Uri::from).map_err(|_| Unforwardable)
+}

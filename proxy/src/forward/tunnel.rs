@@ -1,0 +1,198 @@
+//! Websockets: two connections joined byte by byte.
+//!
+//! Thousands of them are open and idle at most moments. So a direction owns no buffer: bytes pass through one that
+//! all websockets of the worker share, and only what the receiver could not take at once is kept.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::spawn_local,
+};
+use tracing::debug;
+
+use super::upstream::UpstreamIo;
+use crate::{
+    metrics::OpenGauge,
+    routes::Route,
+    server::{ClientIo, client::Client, stream::Stream, worker::Worker},
+};
+
+/// Most bytes moved in one go before other connections get their turn.
+const TURN: usize = 256 * 1024;
+
+/// Joins the two connections as soon as both have been upgraded.
+pub(crate) fn start(
+    worker: &Rc<Worker>,
+    client: Arc<Client>,
+    route: Arc<Route>,
+    from_client: OnUpgrade,
+    from_target: OnUpgrade,
+) {
+    let tracked = worker.tasks.track_future(run(Rc::clone(worker), client, route, from_client, from_target));
+    spawn_local(tracked);
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    client: Arc<Client>,
+    route: Arc<Route>,
+    from_client: OnUpgrade,
+    from_target: OnUpgrade,
+) {
+    let (from_client, from_target) = match tokio::try_join!(from_client, from_target) {
+        Ok(upgraded) => upgraded,
+        Err(error) => return debug!(route = %route.key, %error, "websocket was not opened"),
+    };
+    let Some((client_stream, client_bytes)) = plain::<ClientIo>(from_client) else { return };
+    let Some((target_stream, target_bytes)) = plain::<UpstreamIo>(from_target) else { return };
+    let _open = OpenGauge::new(&worker.stats.open_websockets);
+    route.activity.touch();
+    let client_stream: Stream = client_stream.into_stream();
+    let mut tunnel = Tunnel {
+        ends: (client_stream, target_stream),
+        up: Direction::new(client_bytes),
+        down: Direction::new(target_bytes),
+    };
+    let joined = poll_fn(|cx| tunnel.poll(cx, &worker, &route));
+    let end = tokio::select! {
+        end = joined => end,
+        () = worker.cut.cancelled() => Ok(()),
+    };
+    if let Err(error) = end {
+        debug!(route = %route.key, %error, "websocket broke");
+    }
+    drop(client);
+}
+
+/// The socket below an upgraded connection, with the bytes that were read beyond the head.
+fn plain<S>(upgraded: Upgraded) -> Option<(S, Bytes)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match upgraded.downcast::<TokioIo<S>>() {
+        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
+        Err(_) => {
+            debug!("upgraded connection is of an unknown kind");
+            None
+        }
+    }
+}
+
+struct Tunnel {
+    ends: (Stream, UpstreamIo),
+    up: Direction,
+    down: Direction,
+}
+
+impl Tunnel {
+    /// Ready when both directions have ended, or one has failed.
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &Worker, route: &Route) -> Poll<io::Result<()>> {
+        let mut scratch = worker.scratch.borrow_mut();
+        let (client, target) = &mut self.ends;
+        let up = self.up.poll(cx, client, target, &mut scratch, route)?;
+        let down = self.down.poll(cx, target, client, &mut scratch, route)?;
+        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+/// One direction of a tunnel.
+#[derive(Debug)]
+struct Direction {
+    /// Read, and not yet taken by the receiver.
+    pending: Bytes,
+    state: DirectionState,
+    unflushed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DirectionState {
+    Open,
+    /// The sender has ended; the receiver is to be told.
+    Ending,
+    Done,
+}
+
+impl Direction {
+    fn new(pending: Bytes) -> Self {
+        Self { pending, state: DirectionState::Open, unflushed: false }
+    }
+
+    fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+        to: &mut W,
+        scratch: &mut [u8],
+        route: &Route,
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut moved = 0;
+        loop {
+            while !self.pending.is_empty() {
+                let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.pending))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.pending.advance(written);
+                self.unflushed = true;
+            }
+            match self.state {
+                DirectionState::Done => return Poll::Ready(Ok(())),
+                DirectionState::Ending => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.state = DirectionState::Done;
+                    return Poll::Ready(Ok(()));
+                }
+                DirectionState::Open => {}
+            }
+            if moved >= TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let mut buffer = ReadBuf::new(scratch);
+            match Pin::new(&mut *from).poll_read(cx, &mut buffer) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    if self.unflushed {
+                        ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                        self.unflushed = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                self.state = DirectionState::Ending;
+                continue;
+            }
+            route.activity.touch();
+            moved += bytes.len();
+            match Pin::new(&mut *to).poll_write(cx, bytes) {
+                Poll::Ready(written) => {
+                    let written = written?;
+                    self.unflushed = true;
+                    if let Some(rest) = bytes.get(written..)
+                        && !rest.is_empty()
+                    {
+                        self.pending = Bytes::copy_from_slice(rest);
+                    }
+                }
+                Poll::Pending => self.pending = Bytes::copy_from_slice(bytes),
+            }
+        }
+    }
+}

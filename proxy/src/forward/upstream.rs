@@ -1,0 +1,256 @@
+//! Connections to targets and the sending of requests over them.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Response, request};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+    task::spawn_local,
+    time::timeout,
+};
+use tracing::debug;
+
+use super::{body::RequestBody, pool::Lease};
+use crate::{
+    server::{
+        stream::Stream,
+        worker::{Shared, Worker, configure},
+    },
+    target::{Endpoint, Origin, Transport},
+};
+
+/// Response heads larger than this are refused.
+const MAX_RESPONSE_HEAD: usize = 256 * 1024;
+const MAX_RESPONSE_HEADERS: usize = 256;
+
+/// Why a target gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error("connecting took too long")]
+    ConnectTimeout,
+    #[error("the bound of {limit} connections {scope} is met")]
+    Busy { scope: &'static str, limit: usize },
+    #[error("the connection broke before an answer: {0}")]
+    Broken(#[source] hyper::Error),
+    #[error("no answer in time")]
+    ResponseTimeout,
+}
+
+impl UpstreamError {
+    /// Label of the error in metrics.
+    pub(crate) fn class(&self) -> usize {
+        match self {
+            Self::Connect(_) => 0,
+            Self::ConnectTimeout => 1,
+            Self::Busy { .. } => 2,
+            Self::Broken(_) => 3,
+            Self::ResponseTimeout => 4,
+        }
+    }
+}
+
+/// Labels in the order of [`UpstreamError::class`].
+pub(crate) const ERROR_CLASSES: [&str; 5] =
+    ["connect", "connect_timeout", "busy", "broken", "response_timeout"];
+
+/// A place within the bounds; given back when the connection is gone.
+#[derive(Debug)]
+struct Permit {
+    origin: Arc<Origin>,
+    shared: Arc<Shared>,
+}
+
+impl Permit {
+    fn acquire(shared: &Arc<Shared>, origin: &Arc<Origin>) -> Result<Self, UpstreamError> {
+        let limits = &shared.settings.limits;
+        // Taken first and given back by the drop when it was too much, so that workers cannot pass together.
+        let total = shared.upstream_connections.fetch_add(1, Relaxed);
+        let here = origin.open.fetch_add(1, Relaxed);
+        let permit = Self { origin: Arc::clone(origin), shared: Arc::clone(shared) };
+        if here >= limits.connections_per_target {
+            return Err(UpstreamError::Busy {
+                scope: "to this target",
+                limit: limits.connections_per_target,
+            });
+        }
+        if total >= limits.upstream_connections {
+            return Err(UpstreamError::Busy { scope: "to all targets", limit: limits.upstream_connections });
+        }
+        Ok(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.origin.open.fetch_sub(1, Relaxed);
+        self.shared.upstream_connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A target's socket together with its place within the bounds.
+#[derive(Debug)]
+pub(crate) struct UpstreamIo {
+    stream: Stream,
+    _permit: Permit,
+}
+
+impl AsyncRead for UpstreamIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for UpstreamIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// Opens a new connection to an origin.
+async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, UpstreamError> {
+    let permit = Permit::acquire(&worker.shared, origin)?;
+    let stream = timeout(worker.settings().timeouts.connect, open(worker, origin))
+        .await
+        .map_err(|_| UpstreamError::ConnectTimeout)?
+        .map_err(UpstreamError::Connect)?;
+    let io = TokioIo::new(UpstreamIo { stream, _permit: permit });
+    let (sender, connection) = http1::Builder::new()
+        .max_header_size(MAX_RESPONSE_HEAD)
+        .max_headers(MAX_RESPONSE_HEADERS)
+        .handshake(io)
+        .await
+        .map_err(UpstreamError::Broken)?;
+    spawn_local(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            debug!(%error, "target connection ended");
+        }
+    });
+    Ok(Lease { origin: Arc::clone(origin), sender, reused: false })
+}
+
+async fn open(worker: &Worker, origin: &Origin) -> io::Result<Stream> {
+    let tcp = match &origin.endpoint {
+        Endpoint::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        Endpoint::Address(address, port) => TcpStream::connect((*address, *port)).await?,
+        Endpoint::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await?,
+    };
+    configure(&tcp);
+    if origin.transport == Transport::Plain {
+        return Ok(Stream::Tcp(tcp));
+    }
+    let name = ServerName::try_from(origin.server_name.clone()).map_err(io::Error::other)?;
+    let tls = worker.shared.tls_client.connect(name, tcp).await?;
+    Ok(Stream::TlsClient(Box::new(tls)))
+}
+
+/// Sends a request and waits for the head of the answer.
+///
+/// A connection from the pool may have been closed by its target at this very moment. Then the request is sent once
+/// more over a new connection, if that cannot do anything twice: because hyper gave it back unsent, or because it
+/// has no body and its method is idempotent.
+pub(crate) async fn send(
+    worker: &Rc<Worker>,
+    origin: &Arc<Origin>,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+    let pooled = worker.pool.borrow_mut().take(origin);
+    let Some(mut lease) = pooled else {
+        let mut lease = connect(worker, origin).await?;
+        let response = exchange(worker, &mut lease, request).await.map_err(|(error, _)| error)?;
+        return Ok((response, lease));
+    };
+    let copy = replayable(&request);
+    let request = match exchange(worker, &mut lease, request).await {
+        Ok(response) => return Ok((response, lease)),
+        Err((_, Some(unsent))) => *unsent,
+        Err((error @ UpstreamError::Broken(_), None)) => match copy {
+            Some(copy) => copy,
+            None => return Err(error),
+        },
+        Err((error, None)) => return Err(error),
+    };
+    worker.stats.retries.inc();
+    let mut lease = Box::pin(connect(worker, origin)).await?;
+    let response = exchange(worker, &mut lease, request).await.map_err(|(error, _)| error)?;
+    Ok((response, lease))
+}
+
+type Failed = (UpstreamError, Option<Box<Request<RequestBody>>>);
+
+async fn exchange(
+    worker: &Worker,
+    lease: &mut Lease,
+    request: Request<RequestBody>,
+) -> Result<Response<Incoming>, Failed> {
+    let sending = lease.sender.try_send_request(request);
+    let sent = match worker.settings().timeouts.response {
+        None => sending.await,
+        Some(limit) => match timeout(limit, sending).await {
+            Ok(sent) => sent,
+            Err(_) => return Err((UpstreamError::ResponseTimeout, None)),
+        },
+    };
+    sent.map_err(|mut error| {
+        let unsent = error.take_message().map(Box::new);
+        (UpstreamError::Broken(error.into_error()), unsent)
+    })
+}
+
+/// A second copy of a request that may be sent twice.
+fn replayable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    use hyper::body::Body;
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    );
+    if !idempotent || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::default());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// The parts of a request without a body.
+pub(crate) fn bodiless(parts: request::Parts) -> Request<RequestBody> {
+    Request::from_parts(parts, RequestBody::default())
+}

@@ -1,0 +1,166 @@
+//! Turns the counts into Prometheus metric families.
+
+use std::sync::Weak;
+
+use prometheus::{
+    core::{Collector as Collect, Desc},
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Quantile, Summary as SummaryProto},
+};
+
+use super::{
+    Count, Metrics, WorkerStats,
+    summary::{QUANTILES, Snapshot, Summary},
+};
+use crate::forward::upstream::ERROR_CLASSES;
+
+/// Reads the counts when asked. Holds them weakly, as they hold the registry.
+pub(super) struct Collector {
+    metrics: Weak<Metrics>,
+    descriptions: Vec<Desc>,
+}
+
+impl Collector {
+    pub(super) fn new(metrics: Weak<Metrics>) -> Self {
+        // One description is enough for the registry to tell collectors apart; the families carry their own texts.
+        let description = Desc::new(
+            "requests_web".to_owned(),
+            "Count of web requests".to_owned(),
+            Vec::new(),
+            std::collections::HashMap::new(),
+        );
+        Self { metrics, descriptions: description.into_iter().collect() }
+    }
+}
+
+impl Collect for Collector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Some(metrics) = self.metrics.upgrade() else { return Vec::new() };
+        let workers = metrics.workers();
+        let total =
+            |of: fn(&WorkerStats) -> &Count| workers.iter().map(|worker| of(worker).get()).sum::<u64>();
+        let mut find_target = Snapshot::default();
+        Summary::default().add_to(&mut find_target);
+        for worker in &workers {
+            worker.find_target.add_to(&mut find_target);
+        }
+        let mut proxied = std::collections::BTreeMap::new();
+        for worker in &workers {
+            for (status, count) in worker.statuses.seen() {
+                *proxied.entry(status).or_insert(0) += count;
+            }
+        }
+        let errors = ERROR_CLASSES.iter().enumerate().map(|(class, name)| {
+            let count =
+                workers.iter().filter_map(|worker| worker.upstream_errors.get(class)).map(Count::get).sum();
+            ((*name).to_owned(), count)
+        });
+        vec![
+            counter("api_route_get", "API requests for the list of routes", metrics.api.route_get.get()),
+            counter("api_route_add", "API requests that added a route", metrics.api.route_add.get()),
+            counter("api_route_delete", "API requests to delete a route", metrics.api.route_delete.get()),
+            summary("find_target_for_req", "Seconds taken to find the route of a request", &find_target),
+            counter("requests_ws", "Websocket requests", total(|worker| &worker.requests_ws)),
+            counter("requests_web", "Web requests", total(|worker| &worker.requests_web)),
+            labelled(
+                "requests_proxy",
+                "Proxied requests by the status of their answer",
+                "status",
+                proxied.into_iter().map(|(status, count)| (status.to_string(), count)),
+            ),
+            labelled(
+                "requests_api",
+                "API requests by the status of their answer",
+                "status",
+                metrics.api.requests.seen().map(|(status, count)| (status.to_string(), count)),
+            ),
+            gauge("proxy_open_websockets", "Websockets open now", total(|worker| &worker.open_websockets)),
+            counter(
+                "proxy_refused_connections",
+                "Client connections refused because the bound was met",
+                total(|worker| &worker.refused_connections),
+            ),
+            counter(
+                "proxy_upstream_retries",
+                "Requests sent again because a kept connection had been closed",
+                total(|worker| &worker.retries),
+            ),
+            counter(
+                "proxy_broken_responses",
+                "Responses that their target did not finish",
+                total(|worker| &worker.broken_responses),
+            ),
+            labelled("proxy_upstream_errors", "Requests that got no answer, by cause", "class", errors),
+        ]
+        .into_iter()
+        .filter(|family| !family.get_metric().is_empty())
+        .collect()
+    }
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floating point numbers")]
+fn counted(count: u64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(count as f64);
+    let mut metric = Metric::default();
+    metric.set_counter(counter);
+    metric
+}
+
+fn counter(name: &str, help: &str, count: u64) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, vec![counted(count)])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floating point numbers")]
+fn gauge(name: &str, help: &str, value: u64) -> MetricFamily {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value as f64);
+    let mut metric = Metric::default();
+    metric.set_gauge(gauge);
+    family(name, help, MetricType::GAUGE, vec![metric])
+}
+
+fn labelled(
+    name: &str,
+    help: &str,
+    label: &str,
+    counts: impl Iterator<Item = (String, u64)>,
+) -> MetricFamily {
+    let metrics = counts.map(|(value, count)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(label.to_owned());
+        pair.set_value(value);
+        let mut metric = counted(count);
+        metric.set_label(vec![pair]);
+        metric
+    });
+    family(name, help, MetricType::COUNTER, metrics.collect())
+}
+
+fn summary(name: &str, help: &str, snapshot: &Snapshot) -> MetricFamily {
+    let quantiles = QUANTILES.iter().map(|share| {
+        let mut quantile = Quantile::default();
+        quantile.set_quantile(*share);
+        quantile.set_value(snapshot.quantile(*share));
+        quantile
+    });
+    let mut summary = SummaryProto::default();
+    summary.set_sample_count(snapshot.count());
+    summary.set_sample_sum(snapshot.sum());
+    summary.set_quantile(quantiles.collect());
+    let mut metric = Metric::default();
+    metric.set_summary(summary);
+    family(name, help, MetricType::SUMMARY, vec![metric])
+}

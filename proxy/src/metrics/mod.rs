@@ -1,0 +1,152 @@
+//! Counters of the data path and their Prometheus text, under configurable-http-proxy's names.
+//!
+//! Each worker counts for itself; the numbers meet only when somebody asks for them.
+
+mod collector;
+mod summary;
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use http::StatusCode;
+use prometheus::{Encoder, Registry, TextEncoder};
+
+pub(crate) use summary::Summary;
+
+/// Content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A count that one thread writes and others read.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn inc(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Counts something open for as long as it lives.
+pub(crate) struct OpenGauge<'a>(&'a Count);
+
+impl<'a> OpenGauge<'a> {
+    pub(crate) fn new(count: &'a Count) -> Self {
+        count.inc();
+        Self(count)
+    }
+}
+
+impl Drop for OpenGauge<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Status codes counted one by one; others share the last place.
+const STATUSES: usize = 600;
+
+/// Counts by status code.
+#[derive(Debug)]
+pub(crate) struct Statuses(Box<[Count]>);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Self((0..=STATUSES).map(|_| Count::default()).collect())
+    }
+}
+
+impl Statuses {
+    pub(crate) fn count(&self, status: StatusCode) {
+        if let Some(count) = self.0.get(usize::from(status.as_u16()).min(STATUSES)) {
+            count.inc();
+        }
+    }
+
+    /// The codes that occurred, with their counts.
+    fn seen(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.0.iter().enumerate().map(|(code, count)| (code, count.get())).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// What one worker counts.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerStats {
+    pub(crate) requests_web: Count,
+    pub(crate) requests_ws: Count,
+    pub(crate) find_target: Summary,
+    pub(crate) open_websockets: Count,
+    pub(crate) retries: Count,
+    pub(crate) refused_connections: Count,
+    pub(crate) broken_responses: Count,
+    statuses: Statuses,
+    upstream_errors: [Count; crate::forward::upstream::ERROR_CLASSES.len()],
+}
+
+impl WorkerStats {
+    pub(crate) fn count_status(&self, status: StatusCode) {
+        self.statuses.count(status);
+    }
+
+    pub(crate) fn count_upstream_error(&self, class: usize) {
+        if let Some(count) = self.upstream_errors.get(class) {
+            count.inc();
+        }
+    }
+}
+
+/// What the REST API counts.
+#[derive(Debug, Default)]
+pub(crate) struct ApiStats {
+    pub(crate) route_get: Count,
+    pub(crate) route_add: Count,
+    pub(crate) route_delete: Count,
+    pub(crate) requests: Statuses,
+}
+
+/// All counts of a proxy and its API. Shared.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: Mutex<Vec<Arc<WorkerStats>>>,
+    pub(crate) api: ApiStats,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Fresh counts, all zero.
+    pub fn new() -> Arc<Self> {
+        Arc::new_cyclic(|metrics| {
+            let registry = Registry::new();
+            // Registering can only fail for a name that is taken, and the registry is new.
+            let _ = registry.register(Box::new(collector::Collector::new(metrics.clone())));
+            let own = prometheus::process_collector::ProcessCollector::for_self();
+            let _ = registry.register(Box::new(own));
+            Self { workers: Mutex::default(), api: ApiStats::default(), registry }
+        })
+    }
+
+    /// Counts for one more worker.
+    pub(crate) fn worker(&self) -> Arc<WorkerStats> {
+        let stats = Arc::<WorkerStats>::default();
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&stats));
+        stats
+    }
+
+    fn workers(&self) -> Vec<Arc<WorkerStats>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All metrics in Prometheus' text format, of type [`CONTENT_TYPE`].
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "metrics cannot be rendered");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+}

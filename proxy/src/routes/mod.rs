@@ -1,0 +1,13 @@
+//! The route table: an immutable trie that readers load without waiting and writers replace.
+
+pub(crate) mod activity;
+pub(crate) mod path;
+mod persistent;
+mod table;
+mod trie;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use table::Route;
+pub use table::{RouteInfo, RouteTable};

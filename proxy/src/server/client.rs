@@ -1,0 +1,190 @@
+//! What is known about one client connection, shared by its socket, its requests and the worker's sweeper.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use futures_util::task::AtomicWaker;
+use http::HeaderValue;
+
+use super::framing::Fault;
+
+/// How a connection was told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    No,
+    /// After the request under way, or at once when there is none.
+    Graceful,
+    /// Now.
+    Abort,
+}
+
+/// Which waiting time applies to a connection, and since when it runs (milliseconds of [`Client::now`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// Between two requests.
+    Idle(u64),
+    /// For the rest of a request head.
+    Head(u64),
+    /// While a request is served: since the last byte either way.
+    Serving(u64),
+}
+
+/// One client connection. Atomics because hyper wants its sockets to be `Send`; only one thread uses them.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) remote: Option<SocketAddr>,
+    /// The remote address as `X-Forwarded-For` shows it; none for UNIX sockets.
+    pub(crate) address: Option<HeaderValue>,
+    /// Came over TLS.
+    pub(crate) secure: bool,
+    start: Instant,
+    last_io: AtomicU64,
+    /// When the unfinished head began; 0 when there is none.
+    head_since: AtomicU64,
+    /// Heads that arrived, and requests handed to the service.
+    heads: AtomicU64,
+    served: AtomicU64,
+    in_flight: AtomicU64,
+    fault_at: AtomicU64,
+    fault: AtomicU8,
+    /// The client will send no more, but may still read.
+    half_closed: AtomicBool,
+    closing: AtomicU8,
+    pub(crate) waker: AtomicWaker,
+}
+
+impl Client {
+    pub(crate) fn new(remote: Option<SocketAddr>, secure: bool, start: Instant) -> Self {
+        let address = remote
+            .map(|address| address.ip().to_canonical().to_string())
+            .and_then(|text| HeaderValue::from_str(&text).ok());
+        let client = Self {
+            remote,
+            address,
+            secure,
+            start,
+            last_io: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
+            heads: AtomicU64::new(0),
+            served: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            fault_at: AtomicU64::new(0),
+            fault: AtomicU8::new(0),
+            half_closed: AtomicBool::new(false),
+            closing: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        };
+        client.note_io();
+        client
+    }
+
+    /// Milliseconds since the worker started, at least 1.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(crate) fn note_io(&self) {
+        self.last_io.store(self.now(), Relaxed);
+    }
+
+    /// Takes over what the socket saw after reading.
+    pub(crate) fn note_read(&self, heads: u64, within_head: bool, fault: Option<(u64, Fault)>) {
+        let now = self.now();
+        self.last_io.store(now, Relaxed);
+        self.heads.store(heads, Relaxed);
+        if !within_head {
+            self.head_since.store(0, Relaxed);
+        } else if self.head_since.load(Relaxed) == 0 {
+            self.head_since.store(now, Relaxed);
+        }
+        if let Some((at, fault)) = fault {
+            self.fault_at.store(at, Relaxed);
+            self.fault.store(fault as u8, Relaxed);
+        }
+    }
+
+    /// Begins the next request; the fault is why it must be refused.
+    pub(crate) fn begin(self: &Arc<Self>) -> (Turn, Option<Fault>) {
+        let number = self.served.load(Relaxed) + 1;
+        self.served.store(number, Relaxed);
+        self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);
+        self.close_after_last();
+        let at = self.fault_at.load(Relaxed);
+        let fault = if at != 0 && number >= at {
+            Some(Fault::from_code(self.fault.load(Relaxed)))
+        } else if number > self.heads.load(Relaxed) {
+            Some(Fault::Desynchronised)
+        } else {
+            None
+        };
+        (Turn(Arc::clone(self)), fault)
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
+    }
+
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Relaxed)
+    }
+
+    /// The client closed its sending side after whole requests: answer them, then close.
+    pub(crate) fn half_close(&self) {
+        self.half_closed.store(true, Relaxed);
+        self.close_after_last();
+    }
+
+    fn close_after_last(&self) {
+        if self.is_half_closed() && self.served.load(Relaxed) >= self.heads.load(Relaxed) {
+            self.close(Closing::Graceful);
+        }
+    }
+
+    pub(crate) fn close(&self, how: Closing) {
+        let code = match how {
+            Closing::No => 0,
+            Closing::Graceful => 1,
+            Closing::Abort => 2,
+        };
+        self.closing.fetch_max(code, Relaxed);
+        self.waker.wake();
+    }
+
+    pub(crate) fn closing(&self) -> Closing {
+        match self.closing.load(Relaxed) {
+            0 => Closing::No,
+            1 => Closing::Graceful,
+            _ => Closing::Abort,
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        let last_io = self.last_io.load(Relaxed);
+        match self.head_since.load(Relaxed) {
+            _ if self.is_serving() => Waiting::Serving(last_io),
+            0 => Waiting::Idle(last_io),
+            since => Waiting::Head(since),
+        }
+    }
+}
+
+/// A request under way; dropped when its response has been handed to the socket or given up.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<Client>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let client = &self.0;
+        client.in_flight.store(client.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
+        client.note_io();
+        if client.is_half_closed() {
+            client.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A bound proxy and its worker threads.
+
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, thread};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    listener::{self, Bound},
+    settings::Settings,
+    tls,
+    worker::{self, Shared},
+};
+use crate::{error::ProxyError, metrics::Metrics, options::ProxyOptions, routes::RouteTable};
+
+/// A proxy whose sockets are bound; clients wait in their queues until [`run`](Proxy::run).
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    /// For each worker its sockets.
+    sockets: Vec<Vec<Bound>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Proxy {
+    /// Checks the options, binds all sockets and adds the default target to `routes`.
+    ///
+    /// # Errors
+    /// [`ProxyError::AddressInUse`] when another program has the address, [`ProxyError::Option`] when an option
+    /// cannot be used, [`ProxyError::Listen`] and [`ProxyError::File`] otherwise.
+    pub fn bind(options: ProxyOptions, routes: Arc<RouteTable>) -> Result<Self, ProxyError> {
+        Self::bind_with_metrics(options, routes, Metrics::new())
+    }
+
+    /// As [`bind`](Self::bind), counting in `metrics`, which the API and the metrics listener may share.
+    pub fn bind_with_metrics(
+        options: ProxyOptions,
+        routes: Arc<RouteTable>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ProxyError> {
+        let settings = Settings::new(&options, &routes)?;
+        let tls_server = options.tls.as_ref().map(tls::server_config).transpose()?;
+        let tls_client = tls::client_config(options.insecure)?;
+        let workers =
+            options.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for listen in &options.listen {
+            let (bound, address) = listener::bind(listen, workers)?;
+            addresses.extend(address);
+            for (sockets, bound) in sockets.iter_mut().zip(bound) {
+                sockets.push(bound);
+            }
+        }
+        if let Some(target) = &options.default_target {
+            routes
+                .add("/", target, serde_json::Map::new())
+                .map_err(|error| ProxyError::option("default_target", error.to_string()))?;
+        }
+        let shared = Arc::new(Shared::new(settings, routes, metrics, tls_server, tls_client));
+        Ok(Self { shared, sockets, addresses })
+    }
+
+    /// The TCP addresses in the order of [`ProxyOptions::listen`], with the ports that the system chose.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
+    /// The metrics that this proxy counts in.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// Serves until `shutdown`, then drains: no new connections, requests and websockets may end within
+    /// [`Timeouts::drain`](crate::options::Timeouts::drain). Dropping the future stops at once.
+    ///
+    /// # Errors
+    /// When a worker thread cannot be started or is lost; the others are stopped.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), ProxyError> {
+        let Self { shared, sockets, .. } = self;
+        // Cancelled when this future ends for whatever reason, so that no thread outlives it for long.
+        let abort = CancellationToken::new();
+        let _abort_on_drop = abort.clone().drop_guard();
+        // A lost worker takes the others along, in order: they drain.
+        let stop = shutdown.child_token();
+        let mut ends = Vec::with_capacity(sockets.len());
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let (done, end) = oneshot::channel::<()>();
+            let (shared, stop, abort) = (Arc::clone(&shared), stop.clone(), abort.clone());
+            thread::Builder::new()
+                .name(format!("proxy-{index}"))
+                .spawn(move || {
+                    if let Err(error) = worker::run(&shared, index, sockets, stop, abort) {
+                        warn!(%error, worker = index, "proxy worker could not start");
+                    } else {
+                        // Sent only after an orderly end: a panic or a failed start drops the sender instead.
+                        let _ = done.send(());
+                    }
+                })
+                .map_err(|source| ProxyError::Worker { index, source })?;
+            ends.push(end);
+        }
+        info!(workers = ends.len(), "proxy is serving");
+        let mut lost = false;
+        let mut waiting: futures_util::stream::FuturesUnordered<_> = ends.into_iter().collect();
+        while let Some(end) = futures_util::StreamExt::next(&mut waiting).await {
+            if end.is_err() {
+                lost = true;
+                stop.cancel();
+            }
+        }
+        if lost { Err(ProxyError::WorkerLost) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,314 @@
+//! A worker: one thread, one runtime, its own sockets, its own pool of target connections.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hyper::body::Incoming;
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, LocalOptions},
+    sync::mpsc,
+    task::spawn_local,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use super::{
+    client::{Client, Closing, Waiting},
+    connection,
+    listener::{Bound, Listener},
+    settings::Settings,
+    stream::Stream,
+};
+use crate::{
+    error::ProxyError,
+    forward::{drain_bodies, pool::Pool},
+    metrics::{Metrics, WorkerStats},
+    routes::RouteTable,
+};
+
+/// Request bodies that may be read to their end at the same time after their requests were answered.
+const LINGERING_BODIES: usize = 256;
+/// Size of the buffer through which websocket bytes pass, one for each worker.
+const SCRATCH: usize = 64 * 1024;
+
+/// What all workers of a proxy share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) routes: Arc<RouteTable>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tls_server: Option<tokio_rustls::TlsAcceptor>,
+    pub(crate) tls_client: tokio_rustls::TlsConnector,
+    pub(crate) client_connections: AtomicUsize,
+    pub(crate) upstream_connections: AtomicUsize,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: Settings,
+        routes: Arc<RouteTable>,
+        metrics: Arc<Metrics>,
+        tls_server: Option<tokio_rustls::TlsAcceptor>,
+        tls_client: tokio_rustls::TlsConnector,
+    ) -> Self {
+        Self {
+            settings,
+            routes,
+            metrics,
+            tls_server,
+            tls_client,
+            client_connections: AtomicUsize::new(0),
+            upstream_connections: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// What the connections of one worker share.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) pool: RefCell<Pool>,
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Takes request bodies that nobody reads any more.
+    pub(crate) linger: mpsc::Sender<Incoming>,
+    /// Client connections and websockets; draining waits for them.
+    pub(crate) tasks: TaskTracker,
+    /// Ends websockets when draining has taken too long.
+    pub(crate) cut: CancellationToken,
+    clients: RefCell<Clients>,
+    start: Instant,
+}
+
+#[derive(Default)]
+struct Clients {
+    next: u64,
+    open: HashMap<u64, Arc<Client>>,
+    draining: bool,
+}
+
+/// Keeps a connection in the worker's list, and counted, for as long as it lives.
+pub(crate) struct Registered {
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.clients.borrow_mut().open.remove(&self.id);
+        self.worker.shared.client_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Milliseconds since the worker started.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn register(self: &Rc<Self>, client: &Arc<Client>) -> Registered {
+        let mut clients = self.clients.borrow_mut();
+        clients.next += 1;
+        let id = clients.next;
+        clients.open.insert(id, Arc::clone(client));
+        if clients.draining {
+            client.close(Closing::Graceful);
+        }
+        Registered { worker: Rc::clone(self), id }
+    }
+
+    fn close_all(&self, how: Closing) {
+        let mut clients = self.clients.borrow_mut();
+        clients.draining = true;
+        for client in clients.open.values() {
+            client.close(how);
+        }
+    }
+
+    /// Closes what has waited too long: client connections and idle target connections.
+    fn sweep(&self) {
+        let timeouts = &self.settings().timeouts;
+        let now = self.now();
+        let expired = |since: u64, limit: Duration| Duration::from_millis(now.saturating_sub(since)) > limit;
+        for client in self.clients.borrow().open.values() {
+            match client.waiting() {
+                Waiting::Idle(since) if expired(since, timeouts.keep_alive) => {
+                    client.close(Closing::Graceful)
+                }
+                Waiting::Head(since) if expired(since, timeouts.request_head) => client.close(Closing::Abort),
+                Waiting::Serving(since) => match timeouts.client {
+                    Some(limit) if expired(since, limit) => client.close(Closing::Abort),
+                    // Nobody else would notice that a half-closed client is gone.
+                    _ if client.is_half_closed() => client.waker.wake(),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        self.pool.borrow_mut().sweep(now, timeouts.upstream_idle);
+    }
+
+    /// How often to sweep: precise to a quarter of the shortest waiting time, at most once a second.
+    fn sweep_period(&self) -> Duration {
+        let timeouts = &self.settings().timeouts;
+        let shortest = [timeouts.keep_alive, timeouts.request_head, timeouts.upstream_idle]
+            .into_iter()
+            .chain(timeouts.client)
+            .min()
+            .unwrap_or_default();
+        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
+
+/// Runs a worker on the current thread until it has drained.
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    index: usize,
+    sockets: Vec<Bound>,
+    stop: CancellationToken,
+    abort: CancellationToken,
+) -> Result<(), ProxyError> {
+    let failed = |source| ProxyError::Worker { index, source };
+    let runtime =
+        Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).map_err(failed)?;
+    runtime.block_on(async {
+        let listeners =
+            sockets.into_iter().map(Bound::into_listener).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        let (linger, bodies) = mpsc::channel(LINGERING_BODIES);
+        let worker = Rc::new(Worker {
+            stats: shared.metrics.worker(),
+            pool: RefCell::new(Pool::new(shared.settings.limits.idle_per_target)),
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            linger,
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            clients: RefCell::default(),
+            start: Instant::now(),
+            shared: Arc::clone(shared),
+        });
+        spawn_local(drain_bodies(bodies));
+        let sweeping = Rc::clone(&worker);
+        spawn_local(async move {
+            let mut ticks = interval(sweeping.sweep_period());
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                sweeping.sweep();
+            }
+        });
+        for listener in listeners {
+            let accepting = accept_all(Rc::clone(&worker), listener, stop.clone());
+            spawn_local(worker.tasks.track_future(accepting));
+        }
+        tokio::select! {
+            () = drained(&worker, &stop) => {}
+            () = abort.cancelled() => {}
+        }
+        Ok(())
+    })
+}
+
+/// Waits for `stop`, then for the end of all connections, helping along when it takes too long.
+async fn drained(worker: &Rc<Worker>, stop: &CancellationToken) {
+    stop.cancelled().await;
+    worker.close_all(Closing::Graceful);
+    worker.tasks.close();
+    if timeout(worker.settings().timeouts.drain, worker.tasks.wait()).await.is_err() {
+        warn!(connections = worker.tasks.len(), "draining took too long, the remaining connections are cut");
+        worker.cut.cancel();
+        worker.close_all(Closing::Abort);
+        // Cut connections end at their next poll; a second is far more than that takes.
+        let _ = timeout(Duration::from_secs(1), worker.tasks.wait()).await;
+    }
+}
+
+async fn accept_all(worker: Rc<Worker>, listener: Listener, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = accept(&listener) => accepted,
+            () = stop.cancelled() => break,
+        };
+        take(&worker, accepted).await;
+    }
+    // Whoever is in the queue already has a connection, and would lose it when the socket closes.
+    while let Some(accepted) = futures_util::FutureExt::now_or_never(accept(&listener)) {
+        if accepted.is_err() {
+            break;
+        }
+        take(&worker, accepted).await;
+    }
+}
+
+async fn accept(listener: &Listener) -> io::Result<(Stream, Option<SocketAddr>)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            configure(&stream);
+            Ok((Stream::Tcp(stream), Some(address)))
+        }
+        Listener::Unix(listener, _) => {
+            let (stream, _) = listener.accept().await?;
+            Ok((Stream::Unix(stream), None))
+        }
+    }
+}
+
+/// Small writes go out at once, and a peer that vanished is noticed within about a minute and a half.
+pub(crate) fn configure(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(45))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(3);
+    // Neither option matters enough to refuse a connection.
+    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
+        debug!(%error, "socket options not set");
+    }
+}
+
+async fn take(worker: &Rc<Worker>, accepted: io::Result<(Stream, Option<SocketAddr>)>) {
+    let (stream, remote) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            // Out of descriptors or memory: the queue keeps the clients until something was closed.
+            if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                warn!(%error, "cannot accept connections for the moment");
+                sleep(Duration::from_millis(50)).await;
+            }
+            return;
+        }
+    };
+    let open = worker.shared.client_connections.fetch_add(1, Ordering::Relaxed);
+    let secure = worker.shared.tls_server.is_some() && remote.is_some();
+    let client = Arc::new(Client::new(remote, secure, worker.start));
+    let registered = worker.register(&client);
+    let serving: std::pin::Pin<Box<dyn Future<Output = ()>>> =
+        if open >= worker.settings().limits.client_connections {
+            worker.stats.refused_connections.inc();
+            Box::pin(connection::refuse(stream, registered))
+        } else {
+            Box::pin(connection::serve(Rc::clone(worker), stream, client, registered))
+        };
+    spawn_local(worker.tasks.track_future(serving));
+}
