@@ -8,6 +8,7 @@ pub mod authenticator;
 pub mod clock;
 pub mod hook;
 pub mod names;
+pub mod plugin;
 pub mod scopes;
 pub mod secret;
 pub mod spawner;
@@ -19,6 +20,9 @@ pub use authenticator::{
 pub use clock::{Clock, SystemClock};
 pub use hook::{HookContext, HookError, SpawnHook};
 pub use names::{NameError, ServerKey, ServerName, UserName};
+pub use plugin::{
+    AuthenticatorContext, AuthenticatorPlugin, PluginError, Problem, SpawnerContext, SpawnerPlugin,
+};
 pub use spawner::{
     Adoption, FormContext, OptionsForm, PollStatus, Progress, ServerEvent, ServerRef, SpawnError, SpawnFault,
     Spawner, StartJob, StartSink, Started, StopMode,

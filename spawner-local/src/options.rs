@@ -1,0 +1,234 @@
+//! The table `[spawner.local]`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use hub_core::plugin::DurationText;
+use hub_core::{PluginError, Problem};
+use serde::{Deserialize, Serialize};
+
+use crate::OPTIONS_PATH;
+
+/// Longest time that one step of a stop may take: an hour.
+const LONGEST_STEP: Duration = Duration::from_hours(1);
+/// Bounds of `log_size` in bytes: 16 KiB to 1 GiB.
+const LOG_SIZES: std::ops::RangeInclusive<u64> = 16 * 1024..=1 << 30;
+
+/// Options of the local spawner; names and defaults are those of stock's traits where stock has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalOptions {
+    /// Variables that servers get from the hub's own environment. Everything else of it stays with the hub.
+    pub env_keep: Vec<String>,
+    /// A shell and its arguments that run the command, for example `["bash", "-l", "-c"]`; the command is appended
+    /// as one quoted argument. A shell reads files of the person, who so decides what really runs.
+    pub shell_cmd: Vec<String>,
+    /// Whether a server runs under the system account with the person's name.
+    pub switch_user: SwitchUser,
+    /// Home directory for everybody, made when missing, with `{username}` filled in, for example
+    /// `/srv/home/{username}`. Set, the person needs no system account.
+    pub home_dir_template: Option<String>,
+    /// Address that servers bind; empty for all of them.
+    pub ip: String,
+    /// Port that servers bind; 0 takes a free one for each start.
+    pub port: u16,
+    /// How long a server may take to end after SIGINT before it gets SIGTERM.
+    #[serde(with = "DurationText")]
+    pub interrupt_timeout: Duration,
+    /// How long a server may take to end after SIGTERM before it gets SIGKILL.
+    #[serde(with = "DurationText")]
+    pub term_timeout: Duration,
+    /// How long the system may take to end a server after SIGKILL before the stop fails.
+    #[serde(with = "DurationText")]
+    pub kill_timeout: Duration,
+    /// Whether a stop also ends what left the server's session: kernels of a server that crashed, jobs that were
+    /// started with `nohup` or `setsid` in a terminal. Stock leaves these alone.
+    pub stop_detached: bool,
+    /// Size in bytes that a server's log may reach before its older half is put aside. Three files of this size
+    /// are kept at most: the running one, what it put aside, and the log of the run before.
+    pub log_size: u64,
+}
+
+/// When a server runs under the person's system account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SwitchUser {
+    /// When the hub runs as root and no `home_dir_template` is set, as stock's two spawners do.
+    #[default]
+    Auto,
+    /// Never: every server runs under the hub's account, and no server is protected from another.
+    Never,
+    /// Always; the hub must run as root.
+    Always,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            env_keep: [
+                "CONDA_DEFAULT_ENV",
+                "CONDA_ROOT",
+                "JUPYTERHUB_SINGLEUSER_APP",
+                "LANG",
+                "LC_ALL",
+                "LD_LIBRARY_PATH",
+                "PATH",
+                "PYTHONPATH",
+                "VIRTUAL_ENV",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            shell_cmd: Vec::new(),
+            switch_user: SwitchUser::Auto,
+            home_dir_template: None,
+            ip: Ipv4Addr::LOCALHOST.to_string(),
+            port: 0,
+            interrupt_timeout: Duration::from_secs(30),
+            term_timeout: Duration::from_secs(30),
+            kill_timeout: Duration::from_secs(5),
+            stop_detached: true,
+            log_size: 1024 * 1024,
+        }
+    }
+}
+
+impl LocalOptions {
+    /// Every problem of these options for a hub that does or does not run as root.
+    pub fn validate(&self, root: bool) -> Result<(), PluginError> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, text: String| {
+            problems.push(Problem::new(format!("{OPTIONS_PATH}.{key}"), text));
+        };
+        for name in &self.env_keep {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                wrong("env_keep", format!("{name:?} cannot be the name of an environment variable"));
+            }
+        }
+        if self.shell_cmd.first().is_some_and(String::is_empty) {
+            wrong("shell_cmd", "the first entry is the shell and may not be empty".to_owned());
+        }
+        if self.switch_user == SwitchUser::Always && !root {
+            wrong(
+                "switch_user",
+                "\"always\" needs a hub that runs as root; use \"auto\" or \"never\"".to_owned(),
+            );
+        }
+        if let Some(template) = &self.home_dir_template {
+            check_template(template).unwrap_or_else(|text| wrong("home_dir_template", text));
+        }
+        if self.bind_ip().is_none() {
+            wrong("ip", format!("{:?} is no IP address; leave it empty to bind all addresses", self.ip));
+        }
+        for (key, value) in [
+            ("interrupt_timeout", self.interrupt_timeout),
+            ("term_timeout", self.term_timeout),
+            ("kill_timeout", self.kill_timeout),
+        ] {
+            if value > LONGEST_STEP {
+                wrong(key, "may be one hour at most".to_owned());
+            }
+        }
+        if self.kill_timeout.is_zero() {
+            wrong("kill_timeout", "must be longer than 0: even SIGKILL takes a moment".to_owned());
+        }
+        if !LOG_SIZES.contains(&self.log_size) {
+            wrong("log_size", format!("must be between {} and {} bytes", LOG_SIZES.start(), LOG_SIZES.end()));
+        }
+        PluginError::check(problems)
+    }
+
+    /// The address to bind, unspecified when `ip` is empty; none when `ip` is no address.
+    pub(crate) fn bind_ip(&self) -> Option<IpAddr> {
+        match self.ip.trim_start_matches('[').trim_end_matches(']') {
+            "" | "*" => Some(Ipv4Addr::UNSPECIFIED.into()),
+            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+            text => text.parse().ok(),
+        }
+    }
+
+    /// The host part of `JUPYTERHUB_SERVICE_URL`: empty, as in stock, when all addresses are meant.
+    pub(crate) fn service_host(&self) -> String {
+        match self.bind_ip() {
+            Some(ip) if !ip.is_unspecified() => ip.to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn check_template(template: &str) -> Result<(), String> {
+    if !template.starts_with('/') {
+        return Err(format!("{template:?} must be an absolute path"));
+    }
+    let rest = template.replace("{username}", "");
+    if rest == template {
+        return Err(format!("{template:?} must contain {{username}}, or all people share one home"));
+    }
+    if rest.contains(['{', '}']) {
+        return Err(format!("{template:?} may only contain the placeholder {{username}}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_for_everybody() {
+        for root in [false, true] {
+            assert_eq!(LocalOptions::default().validate(root), Ok(()));
+        }
+    }
+
+    #[test]
+    fn durations_may_be_text_or_seconds() {
+        let options: LocalOptions =
+            serde_json::from_value(json!({"interrupt_timeout": "1m30s", "term_timeout": 5})).unwrap();
+        assert_eq!(options.interrupt_timeout, Duration::from_secs(90));
+        assert_eq!(options.term_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_key() {
+        let options = LocalOptions {
+            env_keep: vec!["A=B".to_owned()],
+            shell_cmd: vec![String::new()],
+            switch_user: SwitchUser::Always,
+            home_dir_template: Some("home/{user}".to_owned()),
+            ip: "somewhere".to_owned(),
+            interrupt_timeout: Duration::from_secs(4_000),
+            kill_timeout: Duration::ZERO,
+            log_size: 1,
+            ..LocalOptions::default()
+        };
+        let problems = options.validate(false).unwrap_err().problems;
+        let keys: Vec<&str> = problems.iter().filter_map(|p| p.key.strip_prefix("spawner.local.")).collect();
+        assert_eq!(
+            keys,
+            [
+                "env_keep",
+                "shell_cmd",
+                "switch_user",
+                "home_dir_template",
+                "ip",
+                "interrupt_timeout",
+                "kill_timeout",
+                "log_size"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_home_template_must_keep_people_apart() {
+        for (template, good) in [
+            ("/srv/{username}", true),
+            ("/srv/home", false),
+            ("/srv/{username}/{x}", false),
+            ("{username}", false),
+        ] {
+            assert_eq!(check_template(template).is_ok(), good, "{template}");
+        }
+    }
+}

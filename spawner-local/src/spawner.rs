@@ -1,0 +1,238 @@
+//! The spawner object that the hub holds.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hub_core::spawner::Exit;
+use hub_core::{
+    Adoption, PluginError, PollStatus, ServerEvent, ServerKey, ServerRef, SpawnError, Spawner,
+    SpawnerContext, StartJob, StartSink, Started, StopMode,
+};
+use tracing::{info, warn};
+use url::Url;
+
+use crate::log::ServerLog;
+use crate::options::LocalOptions;
+use crate::procfs::{Environ, Process};
+use crate::registry::Registry;
+use crate::start::{address, reachable};
+use crate::state::ServerState;
+use crate::stop::{self, Run};
+use crate::{faults, watch};
+
+/// How long a poll waits for the exit code of a child that has just ended.
+const REAP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts `jupyterhub-singleuser` as a process of this machine.
+#[derive(Debug)]
+pub struct LocalSpawner {
+    pub(crate) options: Arc<LocalOptions>,
+    pub(crate) bind_ip: IpAddr,
+    pub(crate) root: bool,
+    pub(crate) environment: Arc<BTreeMap<String, String>>,
+    pub(crate) reenter: Vec<OsString>,
+    pub(crate) log_directory: PathBuf,
+    pub(crate) registry: Arc<Registry>,
+}
+
+impl LocalSpawner {
+    /// A spawner with checked options. Logs go to `servers/` below the state directory.
+    pub fn new(options: LocalOptions, cx: &SpawnerContext) -> Result<Self, PluginError> {
+        options.validate(cx.root)?;
+        Ok(Self {
+            bind_ip: options.bind_ip().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            options: Arc::new(options),
+            root: cx.root,
+            environment: Arc::new(cx.environment.clone()),
+            reenter: cx.reenter.clone(),
+            log_directory: cx.state_dir.join("servers"),
+            registry: Arc::new(Registry::default()),
+        })
+    }
+
+    async fn find(&self, server: &ServerRef) -> Result<(ServerState, Option<Process>), SpawnError> {
+        let state = ServerState::read(&server.state);
+        let key = server.key.clone();
+        blocking(move || state.find(&key).map(|found| (state, found))).await
+    }
+
+    pub(crate) fn run_of(&self, state: &ServerState, leader: Option<Process>) -> Run {
+        Run {
+            leader: leader.or_else(|| state.recorded()),
+            launch: state.launch.clone(),
+            detached: self.options.stop_detached,
+        }
+    }
+
+    /// Ends the leader if it runs, then the rest.
+    pub(crate) async fn end(
+        &self,
+        key: &ServerKey,
+        state: &ServerState,
+        leader: Option<Process>,
+        mode: StopMode,
+    ) -> Result<(), SpawnError> {
+        let run = self.run_of(state, leader);
+        if let Some(process) = run.leader {
+            self.registry.hush(key, process);
+        }
+        let ended = async {
+            if let Some(process) = leader {
+                stop::escalate(process, &self.options, mode).await?;
+            }
+            stop::sweep(&run, &self.options).await
+        }
+        .await;
+        if let Some(process) = run.leader {
+            match &ended {
+                Ok(()) => self.registry.leave(key, process),
+                // it may end yet, and then that is news
+                Err(_) => self.registry.announce(key, process),
+            }
+        }
+        ended
+    }
+
+    fn log_of(&self, server: &ServerRef) -> ServerLog {
+        let limit = self.options.log_size;
+        ServerState::read(&server.state)
+            .log
+            .and_then(|path| ServerLog::stored(&path, &server.key, limit))
+            .unwrap_or_else(|| ServerLog::new(&self.log_directory, &server.key, limit))
+    }
+
+    /// How a server ended that is not there any more.
+    async fn exit_of(&self, key: &ServerKey, state: &ServerState) -> Exit {
+        let Some(mut exit) = self.registry.exit_of(key, state.pid) else { return Exit::default() };
+        // a zombie is seen before it is reaped
+        match tokio::time::timeout(REAP_PATIENCE, exit.wait_for(Option::is_some)).await {
+            Ok(Ok(exit)) => exit.clone().unwrap_or_default(),
+            _ => Exit::default(),
+        }
+    }
+
+    /// Where a server that was found listens: as stored, as the hub remembers, or as the server was told.
+    async fn address_of(&self, server: &ServerRef, state: &ServerState, process: Process) -> Option<Url> {
+        if let (Some(Ok(ip)), Some(port)) = (state.ip.as_ref().map(|ip| ip.parse::<IpAddr>()), state.port) {
+            return address(ip, port).ok();
+        }
+        if let Some(url) = &server.address {
+            return origin(url);
+        }
+        let told = blocking(move || {
+            Ok(Environ::of(process.pid).and_then(|env| env.get("JUPYTERHUB_SERVICE_URL").map(str::to_owned)))
+        })
+        .await
+        .ok()
+        .flatten()?;
+        match Url::parse(&told) {
+            Ok(url) => origin(&url),
+            // all addresses: `http://:8001/user/ann/`
+            Err(_) => told
+                .strip_prefix("http://:")
+                .and_then(|rest| rest.split('/').next()?.parse().ok())
+                .and_then(|port| address(reachable(Ipv4Addr::UNSPECIFIED.into()), port).ok()),
+        }
+    }
+}
+
+fn origin(url: &Url) -> Option<Url> {
+    Url::parse(&url.origin().ascii_serialization()).ok()
+}
+
+#[async_trait]
+impl Spawner for LocalSpawner {
+    fn class_name(&self) -> &'static str {
+        "hub_spawner_local::LocalSpawner"
+    }
+
+    async fn start(&self, job: StartJob, sink: &dyn StartSink) -> Result<Started, SpawnError> {
+        // boxed: the future is large, and held for the length of a start only
+        Box::pin(self.start_server(&job, sink)).await
+    }
+
+    async fn stop(&self, server: &ServerRef, mode: StopMode) -> Result<(), SpawnError> {
+        let (state, found) = self.find(server).await?;
+        self.end(&server.key, &state, found, mode).await?;
+        info!(server = %server.key, "server stopped");
+        Ok(())
+    }
+
+    async fn poll(&self, server: &ServerRef) -> Result<PollStatus, SpawnError> {
+        let (state, found) = self.find(server).await?;
+        Ok(match found {
+            Some(_) => PollStatus::Running,
+            None => PollStatus::Exited(self.exit_of(&server.key, &state).await),
+        })
+    }
+
+    async fn adopt(&self, server: &ServerRef) -> Result<Adoption, SpawnError> {
+        let (mut state, found) = self.find(server).await?;
+        let Some(process) = found else {
+            let exit = self.exit_of(&server.key, &state).await;
+            if let Err(error) = self.end(&server.key, &state, None, StopMode::Now).await {
+                warn!(server = %server.key, %error, "something of a server that ended is still there");
+            }
+            return Ok(Adoption::Gone(exit));
+        };
+        let Some(address) = self.address_of(server, &state, process).await else {
+            return Err(SpawnError::broken(
+                "address-unknown",
+                "Your server runs, but its address is not known. Stop it and start it again.",
+                format!(
+                    "process {} runs, but neither its state nor its environment tells its address",
+                    process.pid
+                ),
+            ));
+        };
+        state.pid = Some(process.pid);
+        state.start_time = Some(process.start_time);
+        state.boot = crate::procfs::boot_id();
+        state.ip = address.host_str().map(|host| host.trim_matches(['[', ']']).to_owned());
+        state.port = address.port_or_known_default();
+        if !self.registry.knows(&server.key, process) {
+            let exit = watch::stranger(process, self.log_of(server), Arc::clone(&self.registry));
+            self.registry.enter(&server.key, process, exit);
+        }
+        self.registry.announce(&server.key, process);
+        Ok(Adoption::Running(Started { address, state: state.write(), api_token: None }))
+    }
+
+    async fn next_event(&self) -> ServerEvent {
+        self.registry.next_event().await
+    }
+
+    async fn recent_log(&self, server: &ServerRef) -> Vec<String> {
+        let log = self.log_of(server);
+        blocking(move || Ok(log.tail())).await.unwrap_or_default()
+    }
+
+    async fn rename(&self, from: &ServerRef, to: &ServerKey) -> Result<(), SpawnError> {
+        let old = ServerLog::new(&self.log_directory, &from.key, self.options.log_size);
+        let new = ServerLog::new(&self.log_directory, to, self.options.log_size);
+        blocking(move || Ok(old.rename(&new).map_err(|error| faults::log_unwritable(new.path(), &error))))
+            .await?
+    }
+
+    async fn delete_forever(&self, server: &ServerRef) -> Result<(), SpawnError> {
+        let log = self.log_of(server);
+        blocking(move || Ok(log.remove().map_err(|error| faults::log_unwritable(log.path(), &error)))).await?
+    }
+}
+
+/// Runs what reads files or asks the user database off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, SpawnError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+        .and_then(|done| done)
+        .map_err(|error| faults::cannot_tell(&error))
+}
