@@ -252,6 +252,8 @@ impl TestBed {
         command
             .arg(task)
             .env("CARGO_TARGET_DIR", &self.target)
+            // An error of a test says what happened; the way through the runtime's frames says nothing more.
+            .env("RUST_LIB_BACKTRACE", "0")
             .env("HIMALIA_TEST_BINARY", self.target.join("release/himalia"))
             .env("HIMALIA_TEST_LIGHT_SINGLEUSER", self.target.join("release/light-singleuser"))
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
