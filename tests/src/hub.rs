@@ -273,12 +273,16 @@ impl Hub {
         })
     }
 
-    fn write_configuration(&self) -> Result<()> {
-        let text = match self.kind {
+    /// The text of its configuration file.
+    pub fn settings_text(&self) -> String {
+        match self.kind {
             Kind::Himalia => self.settings.toml(self.place()),
             Kind::Stock => self.settings.python(self.place()),
-        };
-        Ok(fs::write(self.configuration(), text)?)
+        }
+    }
+
+    fn write_configuration(&self) -> Result<()> {
+        Ok(fs::write(self.configuration(), self.settings_text())?)
     }
 
     fn command(&self) -> Command {

@@ -60,7 +60,8 @@ async fn running_servers_are_reachable_with_the_same_cookie_after_a_crash(kind: 
 
 /// Servers that wait for a file before they begin; the test makes the file.
 fn held_back(settings: Settings, hold: &std::path::Path) -> Settings {
-    let wait = format!("until [ -e '{}' ]; do sleep 0.1; done; exec {}", hold.display(), settings.command.join(" "));
+    let wait =
+        format!("until [ -e '{}' ]; do sleep 0.1; done; exec {}", hold.display(), settings.command.join(" "));
     Settings {
         command: ["sh", "-c", &wait].map(str::to_owned).to_vec(),
         slow_spawn_timeout: Duration::from_millis(100),

@@ -10,12 +10,12 @@ mod hundred;
 mod interchange;
 mod singleuser_versions;
 
-/// Makes two tests of each function, `himalia::NAME` and `stock::NAME`: the second shows that the expectation is the
+/// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
 /// peer's behaviour too. The functions take the hub under test.
 macro_rules! with_both_hubs {
     ($needs:expr; $($name:ident),+ $(,)?) => {
         $crate::e2e::with_both_hubs!(@module himalia Himalia $needs; $($name),+);
-        $crate::e2e::with_both_hubs!(@module stock Stock $needs; $($name),+);
+        $crate::e2e::with_both_hubs!(@module reference Stock $needs; $($name),+);
     };
     (@module $module:ident $kind:ident $needs:expr; $($name:ident),+) => {
         mod $module {
