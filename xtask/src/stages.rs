@@ -16,7 +16,7 @@ use crate::environments::{self, Environments};
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Stages to run; all but `conformance` when none is named
+    /// Stages to run; all but `reference` and `conformance` when none is named
     stages: Vec<Stage>,
 }
 
@@ -34,6 +34,8 @@ enum Stage {
     Examples,
     /// The release binary with browser, real servers and the stock hub beside it
     E2e,
+    /// The tests of `e2e` against the stock hub, which shows that they ask for what it does
+    Reference,
     /// JupyterHub's own tests against the release binary
     Conformance,
 }
@@ -49,12 +51,13 @@ impl Stage {
             Self::Unit => "unit",
             Self::Examples => "examples",
             Self::E2e => "e2e",
+            Self::Reference => "reference",
             Self::Conformance => "conformance",
         }
     }
 
     fn needs_environments(self) -> bool {
-        matches!(self, Self::Unit | Self::E2e | Self::Conformance)
+        matches!(self, Self::Unit | Self::E2e | Self::Reference | Self::Conformance)
     }
 
     fn needs_release(self) -> bool {
@@ -165,7 +168,8 @@ impl TestBed {
                 .env("RUSTDOCFLAGS", "--deny warnings"))?,
             Stage::Unit => return self.unit(),
             Stage::Examples => return self.examples(),
-            Stage::E2e => return self.end_to_end(),
+            Stage::E2e => return self.end_to_end(&["e2e::", "--skip", "::reference"], "himalia"),
+            Stage::Reference => return self.end_to_end(&["::reference"], "reference"),
             Stage::Conformance => return self.conformance(),
         }
         Ok(Counts::default())
@@ -212,19 +216,20 @@ impl TestBed {
         Ok(counts)
     }
 
-    fn end_to_end(&self) -> Result<Counts> {
+    /// `which` are the filters of the test binary, `hub` the last word of the modules with tests of that hub.
+    fn end_to_end(&self, which: &[&str], hub: &str) -> Result<Counts> {
         let databases = Databases::start()?;
-        let it = |filter: &[&str]| {
+        let tests = |filter: &[&str]| {
             let mut command = self.cargo("test");
             command
-                .args(["--package", "hub-tests", "--test", "it", "--"])
+                .args(["--workspace", "--test", "end_to_end", "--"])
                 .args(filter)
                 .envs(databases.variables());
             counted(&mut command)
         };
+        let mut counts = tests(&[which, &["--skip", "e2e::hundred", "--test-threads", "2"]].concat())?;
         // A hundred servers at once leave no time for anything beside them.
-        let mut counts = it(&["e2e::", "--skip", "e2e::hundred", "--test-threads", "2"])?;
-        counts += it(&["e2e::hundred", "--test-threads", "1"])?;
+        counts += tests(&[&format!("e2e::hundred::{hub}")])?;
         Ok(counts)
     }
 
@@ -252,6 +257,8 @@ impl TestBed {
         command
             .arg(task)
             .env("CARGO_TARGET_DIR", &self.target)
+            // An error of a test says what happened; the way through the runtime's frames says nothing more.
+            .env("RUST_LIB_BACKTRACE", "0")
             .env("HIMALIA_TEST_BINARY", self.target.join("release/himalia"))
             .env("HIMALIA_TEST_LIGHT_SINGLEUSER", self.target.join("release/light-singleuser"))
             .envs(self.variables.iter().map(|(name, value)| (name, value)));

@@ -1,1 +1,4 @@
-//! x
+//! Tests of the workspace as a whole. Those in [`e2e`] need the programs that `cargo xtask test` prepares.
+
+mod arrows;
+mod e2e;
