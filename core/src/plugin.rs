@@ -49,6 +49,14 @@ pub type BuildAuthenticator = fn(Value, &AuthenticatorContext) -> Result<Arc<dyn
 /// What a spawner is told about the process that it runs in.
 #[derive(Debug, Clone)]
 pub struct SpawnerContext {
+    /// Path of the section that the spawner belongs to, for messages: `spawner` or `spawner.profiles.NAME`.
+    pub section: String,
+    /// Address that servers bind (`spawner.ip`); empty for all.
+    pub ip: String,
+    /// Port that servers bind (`spawner.port`); 0 for any free one.
+    pub port: u16,
+    /// Variables that servers get from the hub's environment (`spawner.env_keep`); none for the spawner's own list.
+    pub env_keep: Option<Vec<String>>,
     /// A directory that outlives the hub, for logs and the like. It exists or can be created.
     pub state_dir: PathBuf,
     /// The hub's own environment, of which spawners may hand on the parts that are meant for servers.

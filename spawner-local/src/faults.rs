@@ -79,16 +79,14 @@ pub(crate) fn log_unwritable(path: &Path, error: &io::Error) -> SpawnError {
 pub(crate) fn port(ip: &str, port: u16, error: &io::Error) -> SpawnError {
     let operator = match error.kind() {
         io::ErrorKind::AddrNotAvailable => {
-            format!("{ip} is no address of this machine: correct spawner.local.ip")
+            format!("{ip} is no address of this machine: correct spawner.ip")
         }
         io::ErrorKind::PermissionDenied => {
-            format!(
-                "port {port} may only be bound by root: choose one above 1023 in spawner.local.port, or 0"
-            )
+            format!("port {port} may only be bound by root: choose one above 1023 in spawner.port, or 0")
         }
         _ if port == 0 => format!("no free port on {ip}: {error}"),
         _ => format!(
-            "port {port} on {ip} cannot be bound ({error}): free it, or set spawner.local.port to 0 to take a free \
+            "port {port} on {ip} cannot be bound ({error}): free it, or set spawner.port to 0 to take a free \
              port for each server"
         ),
     };

@@ -18,6 +18,7 @@
 )]
 
 mod account;
+mod binding;
 mod faults;
 mod launch;
 pub mod launcher;
@@ -41,15 +42,15 @@ use serde_json::Value;
 pub use options::{LocalOptions, SwitchUser};
 pub use spawner::LocalSpawner;
 
-/// Where the options live, for messages.
-const OPTIONS_PATH: &str = "spawner.local";
+/// The `kind`.
+const NAME: &str = "local";
 
 /// The spawner of kind `local`.
 pub fn plugin() -> SpawnerPlugin {
-    SpawnerPlugin { name: "local", build }
+    SpawnerPlugin { name: NAME, build }
 }
 
 fn build(options: Value, cx: &SpawnerContext) -> Result<Arc<dyn Spawner>, PluginError> {
-    let options: LocalOptions = read_options(options, OPTIONS_PATH)?;
+    let options: LocalOptions = read_options(options, &format!("{}.{NAME}", cx.section))?;
     Ok(Arc::new(LocalSpawner::new(options, cx)?))
 }

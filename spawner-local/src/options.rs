@@ -1,13 +1,10 @@
 //! The table `[spawner.local]`.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use hub_core::plugin::DurationText;
 use hub_core::{PluginError, Problem};
 use serde::{Deserialize, Serialize};
-
-use crate::OPTIONS_PATH;
 
 /// Longest time that one step of a stop may take: an hour.
 const LONGEST_STEP: Duration = Duration::from_hours(1);
@@ -18,8 +15,6 @@ const LOG_SIZES: std::ops::RangeInclusive<u64> = 16 * 1024..=1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalOptions {
-    /// Variables that servers get from the hub's own environment. Everything else of it stays with the hub.
-    pub env_keep: Vec<String>,
     /// A shell and its arguments that run the command, for example `["bash", "-l", "-c"]`; the command is appended
     /// as one quoted argument. A shell reads files of the person, who so decides what really runs.
     pub shell_cmd: Vec<String>,
@@ -28,10 +23,6 @@ pub struct LocalOptions {
     /// Home directory for everybody, made when missing, with `{username}` filled in, for example
     /// `/srv/home/{username}`. Set, the person needs no system account.
     pub home_dir_template: Option<String>,
-    /// Address that servers bind; empty for all of them.
-    pub ip: String,
-    /// Port that servers bind; 0 takes a free one for each start.
-    pub port: u16,
     /// How long a server may take to end after SIGINT before it gets SIGTERM.
     #[serde(with = "DurationText")]
     pub interrupt_timeout: Duration,
@@ -65,24 +56,9 @@ pub enum SwitchUser {
 impl Default for LocalOptions {
     fn default() -> Self {
         Self {
-            env_keep: [
-                "CONDA_DEFAULT_ENV",
-                "CONDA_ROOT",
-                "JUPYTERHUB_SINGLEUSER_APP",
-                "LANG",
-                "LC_ALL",
-                "LD_LIBRARY_PATH",
-                "PATH",
-                "PYTHONPATH",
-                "VIRTUAL_ENV",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
             shell_cmd: Vec::new(),
             switch_user: SwitchUser::Auto,
             home_dir_template: None,
-            ip: Ipv4Addr::LOCALHOST.to_string(),
-            port: 0,
             interrupt_timeout: Duration::from_secs(30),
             term_timeout: Duration::from_secs(30),
             kill_timeout: Duration::from_secs(5),
@@ -93,17 +69,12 @@ impl Default for LocalOptions {
 }
 
 impl LocalOptions {
-    /// Every problem of these options for a hub that does or does not run as root.
-    pub fn validate(&self, root: bool) -> Result<(), PluginError> {
+    /// Every problem of these options for a hub that does or does not run as root. `path` is that of the table.
+    pub fn validate(&self, path: &str, root: bool) -> Result<(), PluginError> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, text: String| {
-            problems.push(Problem::new(format!("{OPTIONS_PATH}.{key}"), text));
+            problems.push(Problem::new(format!("{path}.{key}"), text));
         };
-        for name in &self.env_keep {
-            if name.is_empty() || name.contains(['=', '\0']) {
-                wrong("env_keep", format!("{name:?} cannot be the name of an environment variable"));
-            }
-        }
         if self.shell_cmd.first().is_some_and(String::is_empty) {
             wrong("shell_cmd", "the first entry is the shell and may not be empty".to_owned());
         }
@@ -115,9 +86,6 @@ impl LocalOptions {
         }
         if let Some(template) = &self.home_dir_template {
             check_template(template).unwrap_or_else(|text| wrong("home_dir_template", text));
-        }
-        if self.bind_ip().is_none() {
-            wrong("ip", format!("{:?} is no IP address; leave it empty to bind all addresses", self.ip));
         }
         for (key, value) in [
             ("interrupt_timeout", self.interrupt_timeout),
@@ -135,23 +103,6 @@ impl LocalOptions {
             wrong("log_size", format!("must be between {} and {} bytes", LOG_SIZES.start(), LOG_SIZES.end()));
         }
         PluginError::check(problems)
-    }
-
-    /// The address to bind, unspecified when `ip` is empty; none when `ip` is no address.
-    pub(crate) fn bind_ip(&self) -> Option<IpAddr> {
-        match self.ip.trim_start_matches('[').trim_end_matches(']') {
-            "" | "*" => Some(Ipv4Addr::UNSPECIFIED.into()),
-            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
-            text => text.parse().ok(),
-        }
-    }
-
-    /// The host part of `JUPYTERHUB_SERVICE_URL`: empty, as in stock, when all addresses are meant.
-    pub(crate) fn service_host(&self) -> String {
-        match self.bind_ip() {
-            Some(ip) if !ip.is_unspecified() => ip.to_string(),
-            _ => String::new(),
-        }
     }
 }
 
@@ -178,7 +129,7 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_for_everybody() {
         for root in [false, true] {
-            assert_eq!(LocalOptions::default().validate(root), Ok(()));
+            assert_eq!(LocalOptions::default().validate("spawner.local", root), Ok(()));
         }
     }
 
@@ -193,26 +144,22 @@ mod tests {
     #[test]
     fn every_problem_is_told_with_its_key() {
         let options = LocalOptions {
-            env_keep: vec!["A=B".to_owned()],
             shell_cmd: vec![String::new()],
             switch_user: SwitchUser::Always,
             home_dir_template: Some("home/{user}".to_owned()),
-            ip: "somewhere".to_owned(),
             interrupt_timeout: Duration::from_secs(4_000),
             kill_timeout: Duration::ZERO,
             log_size: 1,
             ..LocalOptions::default()
         };
-        let problems = options.validate(false).unwrap_err().problems;
+        let problems = options.validate("spawner.local", false).unwrap_err().problems;
         let keys: Vec<&str> = problems.iter().filter_map(|p| p.key.strip_prefix("spawner.local.")).collect();
         assert_eq!(
             keys,
             [
-                "env_keep",
                 "shell_cmd",
                 "switch_user",
                 "home_dir_template",
-                "ip",
                 "interrupt_timeout",
                 "kill_timeout",
                 "log_size"

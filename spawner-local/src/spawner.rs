@@ -11,17 +11,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hub_core::spawner::Exit;
 use hub_core::{
-    Adoption, PluginError, PollStatus, ServerEvent, ServerKey, ServerRef, SpawnError, Spawner,
+    Adoption, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef, SpawnError, Spawner,
     SpawnerContext, StartJob, StartSink, Started, StopMode,
 };
 use tracing::{info, warn};
 use url::Url;
 
+use crate::NAME;
+use crate::binding::{Binding, reachable};
 use crate::log::ServerLog;
 use crate::options::LocalOptions;
 use crate::procfs::{Environ, Process};
 use crate::registry::Registry;
-use crate::start::{address, reachable};
+use crate::start::address;
 use crate::state::ServerState;
 use crate::stop::{self, Run};
 use crate::{faults, watch};
@@ -29,11 +31,25 @@ use crate::{faults, watch};
 /// How long a poll waits for the exit code of a child that has just ended.
 const REAP_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What servers get from the hub's own environment when nothing else is said: stock's list.
+const ENV_KEEP: [&str; 9] = [
+    "CONDA_DEFAULT_ENV",
+    "CONDA_ROOT",
+    "JUPYTERHUB_SINGLEUSER_APP",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+];
+
 /// Starts `jupyterhub-singleuser` as a process of this machine.
 #[derive(Debug)]
 pub struct LocalSpawner {
     pub(crate) options: Arc<LocalOptions>,
-    pub(crate) bind_ip: IpAddr,
+    pub(crate) binding: Binding,
+    pub(crate) env_keep: Vec<String>,
     pub(crate) root: bool,
     pub(crate) environment: Arc<BTreeMap<String, String>>,
     pub(crate) reenter: Vec<OsString>,
@@ -44,9 +60,27 @@ pub struct LocalSpawner {
 impl LocalSpawner {
     /// A spawner with checked options. Logs go to `servers/` below the state directory.
     pub fn new(options: LocalOptions, cx: &SpawnerContext) -> Result<Self, PluginError> {
-        options.validate(cx.root)?;
+        let mut problems = options
+            .validate(&format!("{}.{NAME}", cx.section), cx.root)
+            .map_or_else(|error| error.problems, |()| Vec::new());
+        let binding = Binding::new(&cx.ip, cx.port);
+        if binding.is_none() {
+            problems.push(Problem::new(
+                format!("{}.ip", cx.section),
+                format!("{:?} is no IP address; leave it empty to bind all addresses", cx.ip),
+            ));
+        }
+        let env_keep = cx.env_keep.clone().unwrap_or_else(|| ENV_KEEP.map(str::to_owned).to_vec());
+        for name in env_keep.iter().filter(|name| name.is_empty() || name.contains(['=', '\0'])) {
+            problems.push(Problem::new(
+                format!("{}.env_keep", cx.section),
+                format!("{name:?} cannot be the name of an environment variable"),
+            ));
+        }
+        PluginError::check(problems)?;
         Ok(Self {
-            bind_ip: options.bind_ip().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            binding: binding.unwrap_or(Binding { ip: Ipv4Addr::LOCALHOST.into(), port: 0 }),
+            env_keep,
             options: Arc::new(options),
             root: cx.root,
             environment: Arc::new(cx.environment.clone()),

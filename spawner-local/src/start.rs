@@ -1,7 +1,7 @@
 //! Starting a server, from the job to a process that listens.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::account::{self, Account};
+use crate::binding::reachable;
 use crate::launch::{self, Refusal};
 use crate::launcher::{LAUNCH_VARIABLE, Spec};
 use crate::log::ServerLog;
@@ -59,7 +60,7 @@ impl LocalSpawner {
                 Outcome::PortLost(port, log) => {
                     info!(server = %job.key, port, "the port of a server was in use");
                     lost = (port, log);
-                    if self.options.port != 0 && !hold {
+                    if self.binding.port != 0 && !hold {
                         break;
                     }
                 }
@@ -97,9 +98,9 @@ impl LocalSpawner {
         hold: bool,
         sink: &dyn StartSink,
     ) -> Result<Outcome, SpawnError> {
-        let ip = self.bind_ip;
-        let reservation = Reservation::take(ip, self.options.port, hold)
-            .map_err(|error| faults::port(&ip.to_string(), self.options.port, &error))?;
+        let ip = self.binding.ip;
+        let reservation = Reservation::take(ip, self.binding.port, hold)
+            .map_err(|error| faults::port(&ip.to_string(), self.binding.port, &error))?;
         let port = reservation.port;
         let spec = self.spec(job, account, port);
         let log = ServerLog::new(&self.log_directory, &job.key, self.options.log_size);
@@ -180,7 +181,6 @@ impl LocalSpawner {
     /// Command, environment and account of the server.
     fn spec(&self, job: &StartJob, account: &Account, port: u16) -> Spec {
         let mut env: BTreeMap<String, String> = self
-            .options
             .env_keep
             .iter()
             .filter_map(|name| Some((name.clone(), self.environment.get(name)?.clone())))
@@ -191,7 +191,7 @@ impl LocalSpawner {
         if let Some(shell) = &account.shell {
             env.insert("SHELL".to_owned(), shell.clone());
         }
-        env.insert("JUPYTERHUB_SERVICE_URL".to_owned(), job.service_url(&self.options.service_host(), port));
+        env.insert("JUPYTERHUB_SERVICE_URL".to_owned(), job.service_url(&self.binding.service_host(), port));
         env.insert(LAUNCH_VARIABLE.to_owned(), job.launch.clone());
         Spec {
             argv: command(&self.options.shell_cmd, &job.command),
@@ -233,15 +233,6 @@ fn quote(word: &str) -> String {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-/// The address by which this machine reaches a server that binds `ip`.
-pub(crate) fn reachable(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        other => other,
     }
 }
 
@@ -292,11 +283,5 @@ mod tests {
             command(&words(&["bash", "-l", "-c"]), &words(&["lab", "--x=a b", "it's", ""])),
             ["bash", "-l", "-c", r"lab '--x=a b' 'it'\''s' ''"]
         );
-    }
-
-    #[test]
-    fn servers_on_all_addresses_are_reached_on_the_loopback() {
-        assert_eq!(reachable(Ipv4Addr::UNSPECIFIED.into()), IpAddr::from(Ipv4Addr::LOCALHOST));
-        assert_eq!(address(Ipv6Addr::LOCALHOST.into(), 8_001).unwrap().as_str(), "http://[::1]:8001/");
     }
 }

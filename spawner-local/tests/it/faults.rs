@@ -74,20 +74,20 @@ async fn a_home_that_cannot_be_made_is_an_error() {
 async fn a_fixed_port_that_is_in_use_is_named() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let bench = Bench::with(|options| options.port = port);
+    let bench = Bench::made(|_, cx| cx.port = port);
     let error = bench.spawner.start(bench.job("ann", &["true"]), &Sink::default()).await.unwrap_err();
     assert_eq!((error.cause.as_ref(), error.retry), ("port-taken", true));
     assert!(
-        error.operator.contains(&port.to_string()) && error.operator.contains("spawner.local.port"),
+        error.operator.contains(&port.to_string()) && error.operator.contains("spawner.port"),
         "{error}"
     );
 }
 
 #[tokio::test]
 async fn an_address_of_another_machine_is_named() {
-    let bench = Bench::with(|options| options.ip = "192.0.2.1".to_owned());
+    let bench = Bench::made(|_, cx| cx.ip = "192.0.2.1".to_owned());
     let error = bench.spawner.start(bench.job("ann", &["true"]), &Sink::default()).await.unwrap_err();
-    assert!(error.operator.contains("spawner.local.ip"), "{error}");
+    assert!(error.operator.contains("spawner.ip"), "{error}");
 }
 
 #[tokio::test]
@@ -112,13 +112,20 @@ async fn settings_that_are_too_long_for_the_system_say_so() {
 #[test]
 fn the_plugin_tells_every_wrong_option() {
     let directory = tempfile::tempdir().unwrap();
-    let cx = context(directory.path(), false);
+    let mut cx = context(directory.path(), false);
     assert!((plugin().build)(json!(null), &cx).is_ok());
-    let wrong = json!({"shel_cmd": [], "port": 70000, "kill_timeout": "soon"});
+    let wrong = json!({"shel_cmd": [], "log_size": -1, "kill_timeout": "soon"});
     let text = (plugin().build)(wrong, &cx).unwrap_err().to_string();
     assert!(text.contains("spawner.local.shel_cmd: unknown key, did you mean `shell_cmd`?"), "{text}");
-    assert!(text.contains("spawner.local.port: "), "{text}");
+    assert!(text.contains("spawner.local.log_size: "), "{text}");
     assert!(text.contains("spawner.local.kill_timeout: "), "{text}");
     let invalid = (plugin().build)(json!({"switch_user": "always"}), &cx).unwrap_err().to_string();
     assert!(invalid.contains("spawner.local.switch_user"), "{invalid}");
+    cx.section = "spawner.profiles.big".to_owned();
+    cx.ip = "somewhere".to_owned();
+    cx.env_keep = Some(vec!["A=B".to_owned()]);
+    let invalid = (plugin().build)(json!({"log_size": 1}), &cx).unwrap_err();
+    let keys: Vec<&str> = invalid.problems.iter().map(|problem| problem.key.as_str()).collect();
+    let expected = ["local.log_size", "ip", "env_keep"].map(|key| format!("spawner.profiles.big.{key}"));
+    assert_eq!(keys, expected);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hub_core::spawner::{Exit, Phase};
-use hub_core::{PollStatus, Spawner as _, StopMode};
+use hub_core::{Adoption, PollStatus, Spawner as _, StopMode};
 use serde_json::json;
 
 use crate::support::{Bench, SERVER, Sink, facts, key, marked, pid_of, server, started, until};
@@ -167,6 +167,20 @@ async fn a_server_that_cannot_share_its_port_gets_one_on_the_second_try() {
     let code = SERVER.replace("server = ", "http.server.HTTPServer.allow_reuse_address = False\nserver = ");
     let up = bench.spawner.start(bench.python("ann", &code), &Sink::default()).await.unwrap();
     assert_eq!(facts(&up).await["env"]["USER"], "ann");
+    bench.spawner.stop(&started("ann", &up), StopMode::Graceful).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_on_all_addresses_is_reached_on_the_loopback() {
+    let bench = Bench::made(|_, cx| cx.ip = String::new());
+    let up = bench.spawner.start(bench.python("ann", SERVER), &Sink::default()).await.unwrap();
+    let port = up.address.port().unwrap();
+    assert_eq!(up.address.as_str(), format!("http://127.0.0.1:{port}/"));
+    assert_eq!(facts(&up).await["env"]["JUPYTERHUB_SERVICE_URL"], json!(format!("http://:{port}/user/ann/")));
+    // a hub that knows nothing but the number learns the port from the server
+    let adopted = bench.restarted().adopt(&server("ann", json!({"pid": up.state["pid"]}))).await.unwrap();
+    let Adoption::Running(found) = adopted else { panic!("not adopted") };
+    assert_eq!(found.address, up.address);
     bench.spawner.stop(&started("ann", &up), StopMode::Graceful).await.unwrap();
 }
 

@@ -66,6 +66,10 @@ pub(crate) fn quick_options(directory: &Path) -> LocalOptions {
 pub(crate) fn context(directory: &Path, root: bool) -> SpawnerContext {
     let path = std::env::var("PATH").unwrap();
     SpawnerContext {
+        section: "spawner".to_owned(),
+        ip: "127.0.0.1".to_owned(),
+        port: 0,
+        env_keep: None,
         state_dir: directory.to_owned(),
         environment: BTreeMap::from([
             ("PATH".to_owned(), path),
@@ -88,10 +92,18 @@ impl Bench {
     }
 
     pub(crate) fn as_root(root: bool, change: impl FnOnce(&mut LocalOptions)) -> Self {
+        Self::made(|options, cx| {
+            cx.root = root;
+            change(options);
+        })
+    }
+
+    pub(crate) fn made(change: impl FnOnce(&mut LocalOptions, &mut SpawnerContext)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = quick_options(directory.path());
-        change(&mut options);
-        let spawner = LocalSpawner::new(options, &context(directory.path(), root)).unwrap();
+        let mut cx = context(directory.path(), false);
+        change(&mut options, &mut cx);
+        let spawner = LocalSpawner::new(options, &cx).unwrap();
         Self { spawner, directory, launches: Mutex::default() }
     }
 
