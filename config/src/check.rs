@@ -207,7 +207,7 @@ impl Walk<'_> {
         if let Some(near) = near {
             problem = problem.hint(format!("did you mean {near}?"));
         } else if let Some(ours) = stock::counterpart(name) {
-            problem = problem.hint(format!("JupyterHub's {name} is {ours} here"));
+            problem = problem.hint(format!("what JupyterHub calls {name} is {ours} here"));
         } else if let Some(elsewhere) = elsewhere(name) {
             problem = problem.hint(format!("there is {elsewhere}"));
         } else if let Some(known) = siblings.filter(|known| known.len() <= 16) {
@@ -348,7 +348,8 @@ fn found(node: &Node, secret: bool) -> String {
         NodeValue::Table(_) => "a table".to_owned(),
         NodeValue::List(_) => "a list".to_owned(),
         NodeValue::Date(text) => format!("the date {text}"),
-        NodeValue::Leaf(_) if secret => "another type".to_owned(),
+        NodeValue::Leaf(Value::Number(_)) if secret => "a number".to_owned(),
+        NodeValue::Leaf(_) if secret => "something else".to_owned(),
         NodeValue::Leaf(Value::String(text)) if text.chars().count() > 60 => "a long text".to_owned(),
         NodeValue::Leaf(Value::String(text)) => format!("the text {text:?}"),
         NodeValue::Leaf(Value::Number(number)) => format!("the number {number}"),

@@ -14,11 +14,12 @@ use crate::secrets::SecretText;
 #[serde(deny_unknown_fields, default)]
 pub struct DbSection {
     /// `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`, `sqlite:///:memory:`,
-    /// `postgresql://user:password@host/name` or `mysql://user:password@host/name`.
+    /// `postgresql://user:password@host/name` or `mysql://user:password@host/name`. SQLAlchemy's driver (`+psycopg`)
+    /// may stay in it.
     #[serde(skip_serializing)]
     #[schemars(with = "SecretText", extend("default" = "sqlite:///jupyterhub.sqlite"))]
     pub url: SecretString,
-    /// Password of the database, put into `url`.
+    /// Password, when `url` has none. Without it `PGPASSWORD` or `MYSQL_PWD` is used, as the databases' own programs do.
     #[serde(skip_serializing)]
     #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
@@ -27,6 +28,12 @@ pub struct DbSection {
     /// How long a request waits for a free connection.
     #[serde(with = "DurationText")]
     pub acquire_timeout: Duration,
+    /// How long one statement may take.
+    #[serde(with = "DurationText")]
+    pub statement_timeout: Duration,
+    /// How long to wait while another process writes to the SQLite file.
+    #[serde(with = "DurationText")]
+    pub write_timeout: Duration,
     /// Brings the schema of an older JupyterHub up to date at start; a copy of an SQLite file is kept.
     pub upgrade_db: bool,
 }
@@ -37,27 +44,19 @@ impl Default for DbSection {
             url: SecretString::from("sqlite:///jupyterhub.sqlite"),
             password: None,
             max_connections: 10,
-            acquire_timeout: Duration::from_secs(30),
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
             upgrade_db: false,
         }
     }
 }
 
 impl DbSection {
-    /// The URL with `password` put in, in the form that drivers read. A driver named by SQLAlchemy's `+driver` is
-    /// left out.
-    pub fn connect_url(&self) -> Result<SecretString, url::ParseError> {
-        let text = self.url.expose_secret();
-        let text = match text.split_once("://") {
-            Some((scheme, rest)) => match scheme.split_once('+') {
-                Some((dialect, _driver)) => format!("{dialect}://{rest}"),
-                None => text.to_owned(),
-            },
-            None => text.to_owned(),
-        };
-        let Some(password) = &self.password else { return Ok(SecretString::from(text)) };
-        let mut url = url::Url::parse(&text)?;
-        url.set_password(Some(password.expose_secret())).map_err(|()| url::ParseError::EmptyHost)?;
-        Ok(SecretString::from(url.to_string()))
+    /// The kind of database that the URL names, without SQLAlchemy's driver: `sqlite`, `postgresql`, `mysql`.
+    pub fn dialect(&self) -> String {
+        let url = self.url.expose_secret();
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        scheme.split('+').next().unwrap_or_default().to_owned()
     }
 }

@@ -31,7 +31,8 @@ pub struct HubSection {
     /// The address under which servers, services and an external proxy reach the hub, where it differs from
     /// `hub_bind_url` (containers, several machines). Without path.
     pub hub_connect_url: Option<String>,
-    /// Extra time after which the hub answers with its "starting" page or status 202 although a start goes on.
+    /// How long a request that starts a server waits for it, before it is answered with the "starting" page or
+    /// status 202; the start goes on.
     #[serde(with = "DurationText")]
     pub slow_spawn_timeout: Duration,
     /// The same for stops.

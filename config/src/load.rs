@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::Config;
 use crate::addresses::Listen;
 use crate::check::{self, Findings, child};
-use crate::layers::{self, Layer, Node, NodeValue, Sources};
+use crate::layers::{self, FileSource, Layer, Node, NodeValue, Sources};
 use crate::problem::{ConfigErrors, Origin, Problem};
 use crate::schema::SCHEMA;
 use crate::validate;
@@ -78,6 +78,13 @@ impl Origins {
         self.0.get(key).map(|mark| mark.layer)
     }
 
+    /// One key follows from another.
+    fn derive(&mut self, key: &str, from: &str) {
+        if let Some(mark) = self.0.get(from).cloned() {
+            self.0.insert(key.to_owned(), mark);
+        }
+    }
+
     fn cover(&mut self, node: &Node, key: &str, layer: usize) {
         let mark = Mark { layer, origin: node.origin.clone() };
         match &node.value {
@@ -123,13 +130,17 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         origins.cover(&layer.root, "", number);
         figment = figment.merge(Serialized::defaults(layer.root.to_value()));
     }
-    let set: Value = figment.extract().map_err(|error| unreadable(error, &origins, &mut findings))?;
+    let set: Value = figment
+        .extract()
+        .map_err(|error| in_reading_order(unreadable(error, &origins, &mut findings), sources))?;
     let shaped = shape(set.clone());
     let extracted: Result<Config, _> = Figment::from(Serialized::defaults(shaped)).extract();
-    let mut config = extracted.map_err(|error| unreadable(error, &origins, &mut findings))?;
+    let mut config =
+        extracted.map_err(|error| in_reading_order(unreadable(error, &origins, &mut findings), sources))?;
 
     let mut problems = Vec::new();
-    fold_addresses(&mut config, &origins, &mut problems);
+    fold_addresses(&mut config, &mut origins, &mut problems);
+    fold_database_password(&mut config, &sources.env);
     for admin in std::mem::take(&mut config.hub.admin_users) {
         if !config.authenticator.admin_users.contains(&admin) {
             config.authenticator.admin_users.push(admin);
@@ -146,20 +157,41 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     };
     findings.problems.extend(problems.into_iter().map(located));
     if !findings.problems.is_empty() {
-        return Err(ConfigErrors(findings.problems));
+        return Err(in_reading_order(findings.problems, sources));
     }
     let warnings = findings.warnings.into_iter().map(located).collect();
     Ok(Loaded { config, origins, warnings, set })
 }
 
-/// What the schema lets through and the structs refuse; each is reported with what was found before.
-fn unreadable(error: figment::Error, origins: &Origins, findings: &mut Findings) -> ConfigErrors {
+/// What the schema lets through and the structs refuse, after what was found before.
+fn unreadable(error: figment::Error, origins: &Origins, findings: &mut Findings) -> Vec<Problem> {
+    let mut problems = std::mem::take(&mut findings.problems);
     for error in error {
         let key = error.path.join(".");
         let origin = origins.around(&key).clone();
-        findings.problems.push(Problem::new(key, error.kind.to_string()).at(origin));
+        problems.push(Problem::new(key, error.kind.to_string()).at(origin));
     }
-    ConfigErrors(std::mem::take(&mut findings.problems))
+    problems
+}
+
+/// File by file and line by line; then environment, then flags.
+fn in_reading_order(mut problems: Vec<Problem>, sources: &Sources) -> ConfigErrors {
+    let position = |wanted: &Origin| {
+        sources.files.iter().position(|file| match (file, wanted) {
+            (FileSource::Path(path), Origin::File { path: wanted, .. }) => path == wanted,
+            (FileSource::BuiltIn { name, .. }, Origin::BuiltIn { name: wanted, .. }) => name == wanted,
+            _ => false,
+        })
+    };
+    problems.sort_by_key(|problem| match &problem.origin {
+        Some(origin @ (Origin::File { line, .. } | Origin::BuiltIn { line, .. })) => {
+            (position(origin).unwrap_or(usize::MAX - 2), *line)
+        }
+        None | Some(Origin::Default) => (usize::MAX - 2, usize::MAX),
+        Some(Origin::Env(_)) => (usize::MAX - 1, 0),
+        Some(Origin::Flag(_)) => (usize::MAX, 0),
+    });
+    ConfigErrors(problems)
 }
 
 /// From the shape that people write to the shape of the structs: plugin tables and profiles get places of their own.
@@ -229,8 +261,9 @@ fn overlay(base: &mut Value, top: Value) {
 
 /// `proxy.ip` and `proxy.port` replace parts of `proxy.bind_url`, and its path sets `hub.base_url`, unless a later
 /// source says otherwise: a flag `--url` wins over `port` in a file.
-fn fold_addresses(config: &mut Config, origins: &Origins, problems: &mut Vec<Problem>) {
+fn fold_addresses(config: &mut Config, origins: &mut Origins, problems: &mut Vec<Problem>) {
     let bind_layer = origins.layer("proxy.bind_url");
+    let base_layer = origins.layer("hub.base_url");
     let proxy = &mut config.proxy;
     if proxy.ip.is_some() && origins.layer("proxy.ip") < bind_layer {
         proxy.ip = None;
@@ -241,9 +274,11 @@ fn fold_addresses(config: &mut Config, origins: &Origins, problems: &mut Vec<Pro
     match &mut proxy.bind_url.listen {
         Listen::Tcp { host, port } => {
             if let Some(ip) = &proxy.ip {
+                origins.derive("proxy.bind_url", "proxy.ip");
                 ip.trim_matches(['[', ']']).clone_into(host);
             }
             if let Some(number) = proxy.port {
+                origins.derive("proxy.bind_url", "proxy.port");
                 *port = number;
             }
         }
@@ -256,12 +291,26 @@ fn fold_addresses(config: &mut Config, origins: &Origins, problems: &mut Vec<Pro
     if bind_layer.is_none() || proxy.bind_url.path == "/" || proxy.bind_url.path == config.hub.base_url {
         return;
     }
-    let base_layer = origins.layer("hub.base_url");
     if base_layer < bind_layer {
         config.hub.base_url.clone_from(&proxy.bind_url.path);
+        origins.derive("hub.base_url", "proxy.bind_url");
     } else if base_layer == bind_layer {
         let message =
             format!("has the path {}, but hub.base_url is {}", proxy.bind_url.path, config.hub.base_url);
         problems.push(Problem::new("proxy.bind_url", message).hint("leave the path out here"));
+    }
+}
+
+/// The variables that PostgreSQL's and MySQL's own programs read; Z2JH's chart gives the password in them.
+fn fold_database_password(config: &mut Config, env: &BTreeMap<String, String>) {
+    let variable = match config.db.dialect().as_str() {
+        "postgresql" | "postgres" => "PGPASSWORD",
+        "mysql" | "mariadb" => "MYSQL_PWD",
+        _ => return,
+    };
+    if let Some(password) = env.get(variable).filter(|password| !password.is_empty())
+        && config.db.password.is_none()
+    {
+        config.db.password = Some(password.as_str().into());
     }
 }

@@ -76,16 +76,23 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Place, key and message, without the remedy.
+    pub fn headline(&self) -> String {
+        let mut parts = Vec::new();
+        parts
+            .extend(self.origin.iter().filter(|origin| **origin != Origin::Default).map(ToString::to_string));
+        if !self.key.is_empty() {
+            parts.push(self.key.clone());
+        }
+        parts.push(self.message.clone());
+        parts.join(": ")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Some(origin) if *origin != Origin::Default => write!(f, "{origin}: ")?,
-            _ => {}
-        }
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.message)?;
+        f.write_str(&self.headline())?;
         match &self.hint {
             Some(hint) => write!(f, " ({hint})"),
             None => Ok(()),

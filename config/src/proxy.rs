@@ -40,7 +40,8 @@ pub struct ProxySection {
     pub extra_routes: BTreeMap<String, String>,
     /// Threads that carry traffic; 0 is one per processor.
     pub workers: u32,
-    /// How long an idle connection of a client is kept open.
+    /// How long an idle connection of a client is kept open. (Stock's proxy closes after 5 seconds, which costs
+    /// browsers a new connection for most clicks.)
     #[serde(with = "DurationText")]
     pub keep_alive_timeout: Duration,
     /// How long a client may take to send a request; 0 is no limit.
@@ -49,7 +50,13 @@ pub struct ProxySection {
     /// How long a server may be silent before its response is given up; 0 is no limit.
     #[serde(with = "DurationText")]
     pub proxy_timeout: Duration,
-    /// Most connections of clients at once; 0 is no limit.
+    /// How long the connection to a server may take, look-up of its name included.
+    #[serde(with = "DurationText")]
+    pub connect_timeout: Duration,
+    /// How long requests and websockets may go on when the proxy stops.
+    #[serde(with = "DurationText")]
+    pub drain_timeout: Duration,
+    /// Most connections of clients at once; one more is answered 503.
     pub max_connections: u32,
     /// How often an external proxy is asked whether it still runs.
     #[serde(with = "DurationText")]
@@ -69,10 +76,12 @@ impl Default for ProxySection {
             ssl_cert: None,
             extra_routes: BTreeMap::new(),
             workers: 0,
-            keep_alive_timeout: Duration::from_secs(5),
+            keep_alive_timeout: Duration::from_secs(75),
             timeout: Duration::ZERO,
             proxy_timeout: Duration::ZERO,
-            max_connections: 0,
+            connect_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+            max_connections: 16_384,
             check_interval: Duration::from_secs(5),
         }
     }

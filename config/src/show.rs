@@ -54,7 +54,7 @@ impl Page<'_> {
     }
 
     fn line(&mut self, key: &str, name: &str, value: &str) {
-        let origin = self.loaded.origins.around(key).to_string().replace(['\n', '\r'], " ");
+        let origin = self.loaded.origins.of(key).to_string().replace(['\n', '\r'], " ");
         let name = quote_key(name);
         // writing into a String cannot fail
         let _ = writeln!(self.text, "{name} = {value}  # {origin}");

@@ -205,6 +205,9 @@ fn proxy(config: &Config, rules: &mut Rules) {
         ),
         _ => {}
     }
+    if config.proxy.max_connections == 0 {
+        rules.wrong("proxy.max_connections", "must be at least 1");
+    }
     let api = rules.http_url("proxy.api_url", &config.proxy.api_url);
     if !config.proxy.should_start && config.proxy.auth_token.is_none() {
         let at = api.map_or_else(String::new, |url| format!(" at {url}"));
@@ -224,17 +227,10 @@ fn proxy(config: &Config, rules: &mut Rules) {
 }
 
 fn db(config: &Config, rules: &mut Rules) {
-    let url = config.db.url.expose_secret();
-    let dialect = url.split_once(':').map(|(scheme, _)| scheme.split('+').next().unwrap_or(scheme));
-    match dialect {
-        Some("sqlite") if config.db.password.is_some() => {
-            rules.wrong("db.password", "has no meaning for SQLite");
-        }
-        Some("sqlite" | "postgresql" | "postgres" | "mysql" | "mariadb") => {
-            if config.db.connect_url().is_err() {
-                rules.wrong("db.url", "is no valid database URL");
-            }
-        }
+    let dialect = config.db.dialect();
+    match dialect.as_str() {
+        "sqlite" if config.db.password.is_some() => rules.wrong("db.password", "has no meaning for SQLite"),
+        "sqlite" | "postgresql" | "postgres" | "mysql" | "mariadb" => {}
         _ => rules.wrong(
             "db.url",
             "must begin with sqlite://, postgresql:// or mysql:// (for example sqlite:///jupyterhub.sqlite)",
