@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
-/// `{"a": [1, 2], "b": "\u00e9"}`: a space after `:` and `,`, and nothing but ASCII. ETags and lengths of stock's
+/// `{"a": [1, 2], "b": "\u00e9"}`: a space after `:` and `,`, and nothing but printable ASCII. ETags and lengths of stock's
 /// answers depend on it.
 pub fn dumps<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::with_capacity(256);
@@ -42,14 +42,10 @@ impl Formatter for Python {
             let (plain, tail) = rest.split_at(at);
             writer.write_all(plain.as_bytes())?;
             let mut chars = tail.chars();
-            match chars.next() {
-                Some('\u{7f}') => writer.write_all(b"\x7f")?,
-                Some(c) => {
-                    for unit in c.encode_utf16(&mut [0; 2]) {
-                        write!(writer, "\\u{unit:04x}")?;
-                    }
+            if let Some(c) = chars.next() {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
                 }
-                None => {}
             }
             rest = chars.as_str();
         }
@@ -102,8 +98,15 @@ mod tests {
         let value = json!({"a": [1, 2.0, 1e16, 1e-5, null, true], "é\n": "\u{1F600}\u{7f}\u{1}\"\\/", "e": {}, "l": []});
         assert_eq!(
             dumps(&value).unwrap(),
-            "{\"a\": [1, 2.0, 1e+16, 1e-05, null, true], \"\\u00e9\\n\": \"\\ud83d\\ude00\u{7f}\\u0001\\\"\\\\/\", \
+            "{\"a\": [1, 2.0, 1e+16, 1e-05, null, true], \"\\u00e9\\n\": \"\\ud83d\\ude00\\u007f\\u0001\\\"\\\\/\", \
              \"e\": {}, \"l\": []}"
         );
+    }
+
+    #[test]
+    fn json_is_written_as_stock_writes_it() {
+        for case in crate::recorded::section("dumps") {
+            assert_eq!(dumps(&case["value"]).unwrap(), case["text"].as_str().unwrap());
+        }
     }
 }

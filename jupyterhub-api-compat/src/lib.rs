@@ -11,6 +11,8 @@ pub mod json;
 pub mod models;
 pub mod pagination;
 pub mod progress;
+#[cfg(test)]
+mod recorded;
 pub mod requests;
 pub mod timestamps;
 

@@ -145,3 +145,68 @@ fn python_int(text: &str) -> Option<u64> {
     let most = i64::MAX.unsigned_abs();
     bare.then(|| digits.replace('_', "").parse::<u64>().map_or(most, |n| n.min(most)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::recorded;
+
+    #[test]
+    fn pages_are_asked_for_as_in_stock() {
+        for case in recorded::section("page_requests") {
+            let text = |key: &str| case[key].as_str();
+            let limits = PageLimits { default: 50, max: 200 };
+            match PageRequest::parse(text("offset"), text("limit"), text("accept"), limits) {
+                Ok(page) => {
+                    assert_eq!(serde_json::json!([page.offset, page.limit]), case["found"], "{case}");
+                    assert_eq!(page.envelope, case["envelope"].as_bool().unwrap(), "{case}");
+                }
+                Err(error) => assert_eq!(error.to_string(), case["error"].as_str().unwrap(), "{case}"),
+            }
+        }
+    }
+
+    #[test]
+    fn pages_look_as_in_stock() {
+        for case in recorded::section("pages") {
+            let number = |key: &str| case[key].as_u64().unwrap();
+            let request = PageRequest { offset: number("offset"), limit: number("limit"), envelope: true };
+            let page = request.page([1], number("total"), case["url"].as_str().unwrap());
+            assert_eq!(serde_json::to_value(page).unwrap(), case["page"]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn following_the_pages_sees_everything_once(total in 0_u64..300, limit in 0_u64..60) {
+            let limits = PageLimits { default: 10, max: 50 };
+            let mut url = format!("http://h/hub/api/users?limit={limit}&name_filter=%C3%A9");
+            let mut seen = 0;
+            loop {
+                let query: Vec<(String, String)> =
+                    url::Url::parse(&url).unwrap().query_pairs().into_owned().collect();
+                let of = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+                prop_assert_eq!(of("name_filter"), Some("é"));
+                let request = PageRequest::parse(of("offset"), of("limit"), Some(MEDIA_TYPE), limits).unwrap();
+                prop_assert_eq!(request.offset, seen);
+                seen = total.min(request.offset + request.limit);
+                match request.page((), total, &url).pagination.next {
+                    Some(next) => url = next.url,
+                    None => break,
+                }
+            }
+            prop_assert_eq!(seen, total);
+        }
+
+        #[test]
+        fn no_argument_makes_it_panic(offset in "\\PC{0,12}", limit in "[-+0-9_ ]{0,25}", url in "\\PC{0,40}") {
+            let limits = PageLimits::default();
+            if let Ok(page) = PageRequest::parse(Some(&offset), Some(&limit), None, limits) {
+                prop_assert!((1..=limits.max).contains(&page.limit));
+                page.page((), u64::MAX, &url);
+            }
+        }
+    }
+}

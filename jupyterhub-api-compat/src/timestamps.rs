@@ -111,4 +111,16 @@ mod tests {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
+
+    #[test]
+    fn moments_are_read_and_written_as_in_stock() {
+        for case in crate::recorded::section("read_timestamps") {
+            let moment = Timestamp::parse(case["text"].as_str().unwrap()).unwrap();
+            assert_eq!(moment.to_string(), case["moment"].as_str().unwrap(), "{case}");
+        }
+        for text in crate::recorded::section("timestamps") {
+            let moment: Timestamp = serde_json::from_value(text.clone()).unwrap();
+            assert_eq!(serde_json::to_value(moment).unwrap(), text);
+        }
+    }
 }

@@ -173,10 +173,20 @@ for name in ["custom:a1_", "custom::ab", "custom:ab:", "custom:", "custom:a b", 
     fine = bool(scopes._custom_scope_pattern.match(name))
     out["custom_names"].append(dict(name=name, fine=fine))
 
+FAMILY = [n for n in NAMES if n.endswith((":users", ":users:name", ":users:groups", "servers")) or n == "users"]
+
+
+def relatives():
+    """Scopes that include each other, so that a part of one is held by another."""
+    return sorted({random.choice(FAMILY) + random.choice(["", "!user", "!user=ada"]) for _ in range(3)})
+
+
 out["resolve"] = []
-for _ in range(100):
-    requested, have = raw_scopes(4), raw_scopes(4)
-    if random.random() < 0.4:
+for i in range(160):
+    requested, have = (raw_scopes(4), raw_scopes(4)) if i < 100 else (relatives(), relatives())
+    if i >= 100 and requested:
+        have.append(requested[0])
+    elif random.random() < 0.4:
         have.append("self")
     owner = random.choice([f"user:{n}" for n in USERS])
     client = random.choice([c for c in clients if c])

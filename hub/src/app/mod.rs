@@ -11,6 +11,7 @@ use hub_config::{Config, Loaded};
 use hub_core::Clock;
 use hub_db::Db;
 
+use crate::activity::Activity;
 use crate::auth::Auth;
 use crate::metrics::Metrics;
 use crate::rbac::Rbac;
@@ -44,7 +45,7 @@ pub struct Hub {
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Who may do what.
-    pub rbac: Rbac,
+    pub rbac: Arc<Rbac>,
     /// Who gets in.
     pub auth: Auth,
     /// Cookies and XSRF tokens.
@@ -57,6 +58,10 @@ pub struct Hub {
     pub renderer: Renderer,
     /// Scripts, styles and pictures.
     pub files: StaticFiles,
+    /// When who was active.
+    pub activity: Activity,
+    /// The order to end.
+    pub shutdown: shutdown::ShutdownRequest,
     /// Background work.
     pub tasks: tasks::Tasks,
     /// Proxies in front whose word about the browser's address counts.

@@ -56,11 +56,11 @@ pub struct Auth {
     /// The chosen authenticator.
     pub authenticator: Arc<dyn Authenticator>,
     /// Name rules.
-    pub names: NameRules,
+    pub names: Arc<NameRules>,
     /// Allow rules.
     pub allow: AllowRules,
     /// Keys for state.
-    pub crypt: Crypt,
+    pub crypt: Arc<Crypt>,
     /// Settings.
     pub settings: AuthSettings,
     /// When identities were last looked at, per user id; bounded and forgotten with time.

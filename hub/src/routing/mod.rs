@@ -2,6 +2,7 @@
 
 mod external;
 mod reconcile;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 pub use external::{ExternalProxy, ExternalSettings};
 pub use reconcile::{Wanted, check};
+pub use wanted::CheckError;
 
 use crate::metrics::{Metrics, Outcome};
 

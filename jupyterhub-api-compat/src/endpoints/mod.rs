@@ -6,6 +6,11 @@ mod table;
 
 use std::fmt::Write as _;
 
+use hub_core::scopes::{Decision, Resource, ScopeSet};
+
+use crate::ErrorBody;
+use crate::error::NO_ACCESS;
+
 pub use table::{ENDPOINTS, EndpointId};
 
 /// HTTP methods that occur.
@@ -138,6 +143,25 @@ impl Endpoint {
                 None => Segment::Literal(part),
             }
         })
+    }
+
+    /// Whether a caller with these scopes may do this on the resource that the path names ([`Endpoint::on`]).
+    /// Whoever may list anything may call an endpoint that lists.
+    pub fn decide(&self, scopes: &ScopeSet, on: &Resource<'_>) -> Decision {
+        match self.on {
+            Target::List if self.scopes.iter().any(|scope| scopes.has_any(scope)) => Decision::Granted,
+            Target::List => Decision::Lacking,
+            _ => scopes.decide(self.scopes, on),
+        }
+    }
+
+    /// What to answer to a caller with credentials who may not; none for one who may.
+    pub fn refusal(&self, decision: Decision) -> Option<ErrorBody> {
+        match decision {
+            Decision::Granted => None,
+            Decision::Hidden => Some(ErrorBody::new(404, NO_ACCESS)),
+            Decision::Lacking => Some(ErrorBody::lacks_scopes(self.scopes)),
+        }
     }
 
     /// The path with an expression for every parameter, `/users/{user:[^/]+}/servers/{server:[^/]*}`, as routers take

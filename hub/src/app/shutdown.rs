@@ -1,0 +1,106 @@
+//! The end of the hub: what it finishes, what it leaves for the next one.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use hub_proxy::ProxyError;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::Hub;
+
+/// How long servers may take to stop when the hub stops them.
+const SERVERS_DEADLINE: Duration = Duration::from_secs(60);
+/// How long background work may take to end.
+const TASKS_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Why the hub ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// SIGTERM or SIGINT.
+    Signal,
+    /// `POST /hub/api/shutdown`.
+    Asked,
+    /// Too many starts failed in a row.
+    GaveUp,
+}
+
+/// What `POST /hub/api/shutdown` may say about servers and proxy; none leaves it to the configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Whether servers are stopped.
+    pub servers: Option<bool>,
+    /// Whether the proxy is stopped.
+    pub proxy: Option<bool>,
+}
+
+/// The order to shut down, given at most once.
+#[derive(Debug, Default)]
+pub struct ShutdownRequest {
+    order: Mutex<Order>,
+    asked: tokio_util::sync::CancellationToken,
+}
+
+impl ShutdownRequest {
+    /// Asks for the end of the hub.
+    pub fn ask(&self, order: Order) {
+        *self.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = order;
+        self.asked.cancel();
+    }
+
+    fn order(&self) -> Order {
+        *self.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Waits for a reason to end.
+pub async fn wait(hub: &Hub) -> Reason {
+    let mut signals = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => Some((terminate, interrupt)),
+        (Err(error), _) | (_, Err(error)) => {
+            error!(%error, "signals cannot be caught; only the API can stop the hub");
+            None
+        }
+    };
+    let signalled = async {
+        match &mut signals {
+            Some((terminate, interrupt)) => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            },
+            None => std::future::pending().await,
+        }
+    };
+    let failed = hub.tasks.failed();
+    tokio::select! {
+        () = signalled => Reason::Signal,
+        () = hub.shutdown.asked.cancelled() => Reason::Asked,
+        () = failed.cancelled() => Reason::GaveUp,
+    }
+}
+
+/// Ends everything in order: servers if they shall stop, requests, background work, the proxy.
+pub async fn stop(
+    hub: &Hub,
+    reason: Reason,
+    web: ServerHandle,
+    proxy: Option<JoinHandle<Result<(), ProxyError>>>,
+) -> anyhow::Result<()> {
+    let order = hub.shutdown.order();
+    let stop_servers = order.servers.unwrap_or(hub.config.hub.cleanup_servers);
+    info!(?reason, servers = stop_servers, "shutting down");
+    if stop_servers && let Err(error) = hub.servers.stop_all(SERVERS_DEADLINE).await {
+        error!(%error, "cannot stop the servers: the database does not answer");
+    }
+    if !hub.tasks.stop(TASKS_DEADLINE).await {
+        warn!("background work did not end in time");
+    }
+    web.stop(true).await;
+    if let Some(proxy) = proxy {
+        proxy.await??;
+    }
+    info!("goodbye");
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Pages for people.
+
+pub mod context;
+pub mod error;
+pub mod home;
+pub mod login;
+pub mod misc;
+pub mod oauth;
+pub mod spawn;
+pub mod user;
