@@ -55,7 +55,6 @@ pub async fn init(hub: &Hub, tx: &Tx) -> anyhow::Result<()> {
 
 async fn put(hub: &Hub, tx: &Tx, section: &ServiceSection) -> anyhow::Result<()> {
     let spec = ServiceSpec {
-        name: section.name.clone(),
         admin: section.admin,
         url: section.url.clone(),
         oauth_client_allowed_scopes: section.oauth_client_allowed_scopes.clone(),
@@ -63,8 +62,7 @@ async fn put(hub: &Hub, tx: &Tx, section: &ServiceSection) -> anyhow::Result<()>
         display: section.display,
         oauth_no_confirm: section.oauth_no_confirm,
         timeout: i32::try_from(section.timeout.as_secs()).unwrap_or(i32::MAX),
-        from_config: true,
-        ..ServiceSpec::default()
+        ..ServiceSpec::new(section.name.as_str(), true)
     };
     let service = repo::services::upsert(tx, spec).await?;
     if section.admin

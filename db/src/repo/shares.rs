@@ -325,3 +325,17 @@ mod tests {
         );
     }
 }
+
+/// The scopes that shares give to a user, sorted, each once: shares given directly, and with `groups` those given to
+/// groups of the user. One query.
+pub async fn scopes_of_user(
+    db: &impl ConnectionTrait,
+    user_id: i32,
+    groups: bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, DbError> {
+    let which = if groups { ShareFilter::ToUserOrItsGroups(user_id) } else { ShareFilter::ToUser(user_id) };
+    let rows = shares::Entity::find().filter(filter(which)).filter(not_ended(now)).all(db).await?;
+    let scopes: BTreeSet<String> = rows.into_iter().flat_map(|row| row.scopes.0).collect();
+    Ok(scopes.into_iter().collect())
+}

@@ -245,3 +245,14 @@ pub async fn bump_activity(
         .await?;
     Ok(done.rows_affected > 0)
 }
+
+/// Ends the tokens of a user that carry this note: how a server's own token is told from others. How many.
+pub async fn delete_of_server(db: &impl ConnectionTrait, user_id: i32, note: &str) -> Result<u64, DbError> {
+    let done = api_tokens::Entity::delete_many()
+        .filter(api_tokens::Column::UserId.eq(user_id))
+        .filter(api_tokens::Column::Note.eq(note))
+        .filter(api_tokens::Column::ClientId.eq(oauth::HUB_CLIENT))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected)
+}

@@ -220,7 +220,7 @@ async fn build(config: Arc<Config>, bound: SocketAddr, routes: Option<Arc<RouteT
         Store::new(db.clone(), Arc::clone(&rbac), crypt, Arc::clone(&urls), Arc::clone(&clock), grants);
     let servers = Servers::new(Parts {
         store,
-        spawners: build_spawners(&config)?,
+        spawners: build_spawners(&config, &db)?,
         settings: server_settings(&config),
         hooks: Vec::new(),
         routing: Arc::clone(&routing),
@@ -242,7 +242,7 @@ async fn build(config: Arc<Config>, bound: SocketAddr, routes: Option<Arc<RouteT
         warn!("{warning}");
     }
     Ok(Hub {
-        sessions: build_sessions(&config, &urls, SecretSlice::from(secret.bytes), &clock)?,
+        sessions: build_sessions(&config, &urls, secret.secret, &clock)?,
         activity: Activity::new(config.hub.activity_resolution),
         trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
         headers: extra_headers(&config)?,
@@ -332,45 +332,29 @@ fn build_auth(config: &Config, clock: &Arc<dyn Clock>, crypt: Arc<Crypt>) -> any
     })
 }
 
-fn build_spawners(config: &Config) -> anyhow::Result<Spawners> {
-    let state_dir = match config.db.file_directory() {
-        Some(directory) => directory.join("himalia-servers"),
-        None => std::env::current_dir()?.join("himalia-servers"),
-    };
-    let context = SpawnerContext {
-        state_dir,
-        environment: std::env::vars().collect(),
-        root: nix::unistd::geteuid().is_root(),
-        reenter: vec!["/proc/self/exe".into()],
-    };
-    let build = |section: &hub_config::SpawnerSection| -> anyhow::Result<Arc<dyn Spawner>> {
+fn build_spawners(config: &Config, db: &Db) -> anyhow::Result<Spawners> {
+    let directory = db.file().and_then(std::path::Path::parent).map(std::path::Path::to_path_buf);
+    let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
+    let build = |section: &hub_config::SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
         let plugin = registry::spawner(&section.kind)?;
-        Ok((plugin.build)(spawner_options(section), &context)?)
+        let context = SpawnerContext {
+            section: path.to_owned(),
+            ip: section.ip.clone(),
+            port: section.port,
+            env_keep: section.env_keep.clone(),
+            state_dir: directory.join("himalia-servers"),
+            environment: hub_config::Sources::process_env(),
+            root: nix::unistd::geteuid().is_root(),
+            reenter: vec!["/proc/self/exe".into()],
+        };
+        Ok((plugin.build)(section.options(&section.kind), &context)?)
     };
     let mut profiles = BTreeMap::new();
     for (name, profile) in &config.spawner.profiles {
-        let spawner = build(&profile.spawner).with_context(|| format!("spawner.profiles.{name}"))?;
+        let spawner = build(&profile.spawner, &format!("spawner.profiles.{name}"))?;
         profiles.insert(name.clone(), spawner);
     }
-    Ok(Spawners::new(build(&config.spawner)?, profiles))
-}
-
-/// The plugin's own table; the general keys that a local process needs fill what it leaves out.
-fn spawner_options(section: &hub_config::SpawnerSection) -> serde_json::Value {
-    let mut options = section.options(&section.kind);
-    if section.kind == "local" {
-        if options.is_null() {
-            options = serde_json::json!({});
-        }
-        if let Some(map) = options.as_object_mut() {
-            map.entry("ip").or_insert_with(|| section.ip.clone().into());
-            map.entry("port").or_insert_with(|| section.port.into());
-            if let Some(keep) = &section.env_keep {
-                map.entry("env_keep").or_insert_with(|| keep.clone().into());
-            }
-        }
-    }
-    options
+    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles))
 }
 
 fn server_settings(config: &Config) -> ServerSettings {

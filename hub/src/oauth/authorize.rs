@@ -187,7 +187,7 @@ impl Request {
         }
         let scopes = resolved.allowed;
         let skip = self.needs_no_confirmation(hub, user, &scopes).await?;
-        let descriptions = describe_consent(table, &scopes, &user.name);
+        let descriptions = describe_consent(table, &scopes, &required, &user.name);
         Ok(Consent { scopes, descriptions, skip })
     }
 

@@ -112,7 +112,7 @@ pub async fn load(tx: &Tx, config: &Config, table: &ScopeTable) -> Result<(), Ro
 pub async fn assign(tx: &Tx, config: &Config, table: &ScopeTable, admins: &BTreeSet<String>) -> Result<(), RoleError> {
     for (role, section) in wanted(config, table)? {
         let Some(row) = repo::roles::by_name(tx, &role.name).await? else { continue };
-        let members = repo::roles::members(tx, row.id).await?;
+        let members = repo::role_members::members(tx, row.id).await?;
         let section = section.unwrap_or_default();
         let is_admin = role.name == ADMIN_ROLE;
 

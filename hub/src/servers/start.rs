@@ -87,7 +87,7 @@ impl Servers {
         entry.live.progress(Progress::new(0, Phase::Queued, "Server requested"));
         let result = tokio::select! {
             () = cancel.cancelled() => None,
-            result = self.start(entry, order) => Some(result),
+            result = self.bring_up(entry, order) => Some(result),
         };
         let key = &entry.live.key;
         match result {
@@ -119,7 +119,7 @@ impl Servers {
         }
     }
 
-    async fn start(&self, entry: &Arc<Entry>, order: StartOrder) -> Result<(), FailedStart> {
+    async fn bring_up(&self, entry: &Arc<Entry>, order: StartOrder) -> Result<(), FailedStart> {
         let live = &entry.live;
         if self.store.is_running(entry.id).await? {
             return Ok(());

@@ -26,7 +26,7 @@ impl RequestCookies {
 
     /// The last value of a name: like tornado, later ones win.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).last()
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a name: the same name may come with several paths.
