@@ -280,9 +280,6 @@ impl FromRequest for Api {
         let rq = rq.clone();
         Box::pin(async move {
             let api = Self::identify(&rq).await?;
-            if api.caller.who.is_none() && is_foreign_post(&rq) {
-                return Err(ApiError::bare(actix_web::http::StatusCode::FORBIDDEN));
-            }
             api.check_xsrf(&rq)?;
             Ok(api)
         })
