@@ -1,5 +1,6 @@
 //! The hub as one object, how it starts and how it ends.
 
+mod process;
 pub mod shutdown;
 pub mod startup;
 pub mod tasks;
@@ -7,7 +8,7 @@ pub mod tasks;
 use std::sync::Arc;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use hub_config::{Config, Loaded};
+use hub_config::Config;
 use hub_core::Clock;
 use hub_db::Db;
 
@@ -21,6 +22,8 @@ use crate::servers::Servers;
 use crate::sessions::Sessions;
 use crate::sessions::xsrf::Network;
 use crate::urls::Urls;
+
+pub use process::{configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +84,4 @@ impl Hub {
     pub fn extra_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
-}
-
-/// Runs the hub until it is told to stop.
-pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
-    startup::run(loaded, mode).await
 }
