@@ -5,5 +5,9 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // The helper that becomes a singleuser server is this program, too, and must not start any thread before.
+    if let Some(code) = hub_spawner_local::launcher::intercept(std::env::args_os()) {
+        return code;
+    }
     cli::main(std::env::args_os())
 }

@@ -378,7 +378,7 @@ fn build_auth(config: &Config, clock: &Arc<dyn Clock>, crypt: Arc<Crypt>) -> any
 }
 
 fn build_spawners(config: &Config, db: &Db) -> anyhow::Result<Spawners> {
-    let directory = db.file().and_then(std::path::Path::parent).map(std::path::Path::to_path_buf);
+    let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
     let build = |section: &hub_config::SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
         let plugin = registry::spawner(&section.kind)?;
