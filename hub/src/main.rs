@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // The helper that becomes a singleuser server is this program, too, and must not start any thread before.
+    // first of all, before any thread: this may be the helper that becomes a singleuser server
     if let Some(code) = hub_spawner_local::launcher::intercept(std::env::args_os()) {
         return code;
     }
