@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hub_db::repo::users;
 use hub_db::{ConnectionTrait as _, Db, DbError, DbOptions, schema};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -26,13 +28,18 @@ async fn a_new_sqlite_file_is_private_and_in_wal_mode() {
 async fn an_existing_sqlite_file_keeps_its_journal_mode() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.sqlite").display().to_string();
-    let db = Db::connect(DbOptions::new(&path)).await.unwrap();
-    assert_eq!(texts(db.conn(), "PRAGMA journal_mode = DELETE").await, ["delete"]);
-    db.conn().execute_unprepared("CREATE TABLE anything (id INTEGER)").await.unwrap();
-    db.close().await.unwrap();
+    // As another program makes it.
+    let made = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = made.connect().await.unwrap();
+    connection.execute("CREATE TABLE anything (id INTEGER)").await.unwrap();
+    connection.close().await.unwrap();
     let db = Db::connect(DbOptions::new(&path)).await.unwrap();
     assert_eq!(texts(db.conn(), "PRAGMA journal_mode").await, ["delete"]);
-    assert_eq!(texts(db.conn(), "SELECT name FROM sqlite_master").await, ["anything"], "the probe left nothing");
+    assert_eq!(
+        texts(db.conn(), "SELECT name FROM sqlite_master").await,
+        ["anything"],
+        "the probe left nothing"
+    );
     db.close().await.unwrap();
 }
 
@@ -85,7 +92,9 @@ async fn memory_is_one_database_for_all_tasks() {
     let tasks: Vec<_> = (0..10)
         .map(|n| {
             let db = db.clone();
-            tokio::spawn(async move { users::create(db.conn(), &format!("u{n}"), false, noon()).await.map(drop) })
+            tokio::spawn(
+                async move { users::create(db.conn(), &format!("u{n}"), false, noon()).await.map(drop) },
+            )
         })
         .collect();
     for task in tasks {

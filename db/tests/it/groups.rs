@@ -37,7 +37,8 @@ async fn groups_are_made_listed_and_deleted_with_their_memberships(bed: Bed) {
     assert_eq!(groups::list(db, Some(&[]), range).await.unwrap().total, 0);
 
     groups::add_users(db, staff.id, &ids).await.unwrap();
-    let role = roles::RoleSpec { name: "r".to_owned(), description: None, scopes: vec![], managed_by_auth: false };
+    let role =
+        roles::RoleSpec { name: "r".to_owned(), description: None, scopes: vec![], managed_by_auth: false };
     let role = roles::create(db, role).await.unwrap();
     roles::assign(db, role.id, roles::Holder::Group(staff.id), false).await.unwrap();
     assert!(groups::delete(db, staff.id).await.unwrap());
@@ -54,7 +55,8 @@ async fn members_come_and_go_and_twice_is_once(bed: Bed) {
     groups::add_users(db, staff.id, &ids[..2]).await.unwrap();
     groups::add_users(db, staff.id, &ids).await.unwrap();
     groups::add_users(db, staff.id, &[]).await.unwrap();
-    let members = async || groups::members(db, &[staff.id]).await.unwrap().remove(&staff.id).unwrap_or_default();
+    let members =
+        async || groups::members(db, &[staff.id]).await.unwrap().remove(&staff.id).unwrap_or_default();
     assert_eq!(members().await, ["cy", "ada", "bob"]);
     groups::remove_users(db, staff.id, &ids[1..2]).await.unwrap();
     assert_eq!(members().await, ["cy", "bob"]);

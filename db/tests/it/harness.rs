@@ -118,7 +118,8 @@ impl Fresh {
         let mut options = DbOptions::new(&server);
         options.max_connections = 1;
         let admin = Db::connect(options).await.expect("the database server answers");
-        let create = format!("CREATE DATABASE {name}");
+        let letters = if kind == Kind::MariaDb { " CHARACTER SET utf8mb4" } else { "" };
+        let create = format!("CREATE DATABASE {name}{letters}");
         admin.conn().execute_unprepared(&create).await.expect("the test's user may make databases");
         let mut url: url::Url = server.parse().expect("the variable holds a URL");
         url.set_path(&name);

@@ -63,26 +63,30 @@ async fn deleting_a_client_cascades_even_without_foreign_keys(bed: Bed) {
     let db = bed.db.conn();
     if bed.kind == Kind::Sqlite {
         // What a database looks like whose foreign keys went missing in an old upgrade.
+        let tx = bed.db.begin().await.unwrap();
         for table in ["api_tokens", "oauth_codes", "spawners", "services"] {
             let sql = format!("CREATE TABLE copy AS SELECT * FROM {table}");
-            db.execute_unprepared(&sql).await.unwrap();
-            db.execute_unprepared(&format!("DROP TABLE {table}")).await.unwrap();
-            db.execute_unprepared(&format!("ALTER TABLE copy RENAME TO {table}")).await.unwrap();
+            tx.execute_unprepared(&sql).await.unwrap();
+            tx.execute_unprepared(&format!("DROP TABLE {table}")).await.unwrap();
+            tx.execute_unprepared(&format!("ALTER TABLE copy RENAME TO {table}")).await.unwrap();
         }
-        db.execute_unprepared(
-            "INSERT INTO spawners (id, name, oauth_client_id) VALUES (1, '', 'service-x')",
-        )
-        .await
-        .unwrap();
+        tx.commit().await.unwrap();
+        db.execute_unprepared("INSERT INTO spawners (id, name, oauth_client_id) VALUES (1, '', 'service-x')")
+            .await
+            .unwrap();
         db.execute_unprepared("INSERT INTO api_tokens (id, client_id) VALUES (1, 'service-x'), (2, 'other')")
             .await
             .unwrap();
-        db.execute_unprepared("INSERT INTO oauth_codes (id, client_id) VALUES (1, 'service-x')").await.unwrap();
+        db.execute_unprepared("INSERT INTO oauth_codes (id, client_id) VALUES (1, 'service-x')")
+            .await
+            .unwrap();
         oauth::upsert_client(db, spec("service-x"), "").await.unwrap();
     } else {
         let ada = users::create(db, "ada", false, noon()).await.unwrap();
         oauth::upsert_client(db, spec("service-x"), "").await.unwrap();
-        oauth::create_code(db, NewCode { client_id: "service-x".to_owned(), ..code("c", ada.id) }).await.unwrap();
+        oauth::create_code(db, NewCode { client_id: "service-x".to_owned(), ..code("c", ada.id) })
+            .await
+            .unwrap();
         let server = spawners::by_name(db, ada.id, "").await.unwrap().unwrap().row;
         spawners::set_oauth_client(db, server.id, Some("service-x")).await.unwrap();
         let service = services::upsert(db, services::ServiceSpec::new("x", true)).await.unwrap();

@@ -24,13 +24,15 @@ async fn roles_are_made_updated_and_deleted_with_their_holders(bed: Bed) {
     let role = roles::upsert(db, spec("grader", &["read:users"])).await.unwrap();
     assert!(roles::create(db, spec("grader", &[])).await.unwrap_err().is_conflict());
     roles::assign(db, role.id, Holder::User(ada.id), false).await.unwrap();
-    let changed = RoleSpec { description: None, managed_by_auth: true, ..spec("grader", &["list:users", "self"]) };
+    let changed =
+        RoleSpec { description: None, managed_by_auth: true, ..spec("grader", &["list:users", "self"]) };
     let changed = roles::upsert(db, changed).await.unwrap();
     assert_eq!((changed.id, changed.description, changed.managed_by_auth), (role.id, None, true));
     assert_eq!(changed.scopes.0, ["list:users", "self"]);
     assert_eq!(roles::of(db, Holder::User(ada.id)).await.unwrap().len(), 1);
     let counting = Counting::new(db);
-    let same = RoleSpec { description: None, managed_by_auth: true, ..spec("grader", &["list:users", "self"]) };
+    let same =
+        RoleSpec { description: None, managed_by_auth: true, ..spec("grader", &["list:users", "self"]) };
     roles::upsert(&counting, same).await.unwrap();
     assert_eq!(counting.take(), 1, "nothing changed, so nothing is written");
     assert!(roles::by_name(db, "Grader").await.unwrap().is_none());
@@ -85,7 +87,8 @@ async fn holders_of_all_kinds_are_listed_by_name(bed: Bed) {
         roles::assign(db, role.id, holder, managed).await.unwrap();
     }
     let members = role_members::members(db, role.id).await.unwrap();
-    let shown: Vec<(&str, bool)> = members.users.iter().map(|m| (m.name.as_str(), m.managed_by_auth)).collect();
+    let shown: Vec<(&str, bool)> =
+        members.users.iter().map(|m| (m.name.as_str(), m.managed_by_auth)).collect();
     assert_eq!(shown, [("ada", false), ("bob", true)]);
     assert_eq!((members.groups[0].id, members.groups[0].managed_by_auth), (staff.id, true));
     assert_eq!((members.services[0].id, members.services[0].name.as_str()), (service.id, "x"));

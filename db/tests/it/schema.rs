@@ -59,7 +59,10 @@ async fn another_revision_is_refused_with_a_remedy(bed: Bed) {
     create(&bed.db).await.unwrap();
     db.execute_unprepared("UPDATE alembic_version SET version_num = '4621fec11365'").await.unwrap();
     let error = create(&bed.db).await.unwrap_err();
-    assert!(matches!(&error, DbError::Revision { found, wanted: HEAD } if found == "4621fec11365"), "{error}");
+    assert!(
+        matches!(&error, DbError::Revision { found, wanted: HEAD } if found == "4621fec11365"),
+        "{error}"
+    );
     assert!(error.to_string().contains("himalia upgrade-db"));
     assert_eq!(texts(db, "SELECT version_num FROM alembic_version").await, ["4621fec11365"]);
 }

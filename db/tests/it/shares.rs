@@ -38,7 +38,8 @@ async fn granting_merges_and_revoking_narrows(bed: Bed) {
     assert_eq!(second.id, first.id);
     assert_eq!(second.scopes.0, ["access:servers!server=ada/lab", "read:servers!server=ada/lab"]);
 
-    let left = shares::revoke(db, &lab, to, Some(&scopes(&["read:servers", "servers"]))).await.unwrap().unwrap();
+    let left =
+        shares::revoke(db, &lab, to, Some(&scopes(&["read:servers", "servers"]))).await.unwrap().unwrap();
     assert_eq!(left.scopes.0, ["access:servers!server=ada/lab"]);
     let found = shares::find(db, lab.spawner_id, to, noon()).await.unwrap().unwrap();
     assert_eq!((found.user.as_deref(), found.group, found.server.clone()), (Some("bob"), None, lab.clone()));
@@ -57,8 +58,10 @@ async fn shares_reach_users_through_their_groups(bed: Bed) {
     let bob = users::create(db, "bob", false, noon()).await.unwrap();
     let staff = groups::create(db, "staff").await.unwrap();
     groups::add_users(db, staff.id, &[bob.id]).await.unwrap();
-    let to_group = shares::grant(db, &lab, Receiver::Group(staff.id), &scopes(&["servers"]), noon()).await.unwrap();
-    let to_bob = shares::grant(db, &lab, Receiver::User(bob.id), &scopes(&["servers"]), noon()).await.unwrap();
+    let to_group =
+        shares::grant(db, &lab, Receiver::Group(staff.id), &scopes(&["servers"]), noon()).await.unwrap();
+    let to_bob =
+        shares::grant(db, &lab, Receiver::User(bob.id), &scopes(&["servers"]), noon()).await.unwrap();
     let ids = async |which| {
         let page = shares::list(db, which, PAGE, noon()).await.unwrap();
         assert_eq!(page.total, page.items.len() as u64);
@@ -81,7 +84,9 @@ async fn scopes_follow_when_owner_or_server_is_renamed(bed: Bed) {
     let lab = server(db, "ada").await;
     let bob = users::create(db, "bob", false, noon()).await.unwrap();
     shares::grant(db, &lab, Receiver::User(bob.id), &scopes(&["access:servers"]), noon()).await.unwrap();
-    share_codes::create(db, &lab, &scopes(&["access:servers"]), noon() + TimeDelta::days(1), noon()).await.unwrap();
+    share_codes::create(db, &lab, &scopes(&["access:servers"]), noon() + TimeDelta::days(1), noon())
+        .await
+        .unwrap();
     users::rename(db, lab.owner_id, "lovelace").await.unwrap();
     spawners::rename(db, lab.spawner_id, "engine").await.unwrap();
     let read = shares::find(db, lab.spawner_id, Receiver::User(bob.id), noon()).await.unwrap().unwrap();

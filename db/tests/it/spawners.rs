@@ -15,7 +15,12 @@ on_every_database!(
 );
 
 fn address(port: u16) -> Address {
-    Address { proto: "http".to_owned(), ip: "10.0.0.7".to_owned(), port, base_url: "/user/ada/lab/".to_owned() }
+    Address {
+        proto: "http".to_owned(),
+        ip: "10.0.0.7".to_owned(),
+        port,
+        base_url: "/user/ada/lab/".to_owned(),
+    }
 }
 
 async fn a_server_is_active_while_it_has_an_address(bed: Bed) {
@@ -50,7 +55,8 @@ async fn what_a_spawner_writes_is_read_back_with_unknown_keys(bed: Bed) {
     let row = async || spawners::by_id(db, id).await.unwrap().unwrap().row;
     assert_eq!((row().await.state, row().await.user_options, row().await.display_name), (None, None, None));
 
-    let state = json!({"pid": 4242, "x-unknown": {"é": [1.5, null, "\u{1F600}"]}, "big": 9_007_199_254_740_993_u64});
+    let state =
+        json!({"pid": 4242, "x-unknown": {"é": [1.5, null, "\u{1F600}"]}, "big": 9_007_199_254_740_993_u64});
     spawners::set_state(db, id, Some(state.clone())).await.unwrap();
     let options = json!({"file": bytes_value(b"\x00\xff notebook"), "n": 1});
     spawners::set_user_options(db, id, Some(options)).await.unwrap();
@@ -60,7 +66,10 @@ async fn what_a_spawner_writes_is_read_back_with_unknown_keys(bed: Bed) {
     assert!(!spawners::bump_activity(db, id, noon(), TimeDelta::seconds(30)).await.unwrap());
     let found = row().await;
     assert_eq!(found.state, Some(JsonDict(state)));
-    assert_eq!(value_bytes(&found.user_options.unwrap().0["file"]).as_deref(), Some(&b"\x00\xff notebook"[..]));
+    assert_eq!(
+        value_bytes(&found.user_options.unwrap().0["file"]).as_deref(),
+        Some(&b"\x00\xff notebook"[..])
+    );
     assert_eq!(found.started.unwrap().utc(), at("2026-03-04T05:06:07Z"));
     assert_eq!(found.last_activity.unwrap().utc(), noon());
     assert_eq!(found.display_name.as_deref(), Some("Мой сервер"));

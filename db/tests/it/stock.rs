@@ -8,7 +8,9 @@ use hub_core::secret::random_hex32;
 use hub_core::token::{CHOSEN_ROUNDS, GENERATED_ROUNDS};
 use hub_db::repo::shares::{Receiver, ShareFilter};
 use hub_db::repo::spawners::Address;
-use hub_db::repo::{Owner, groups, oauth, role_members, roles, services, share_codes, shares, spawners, tokens, users};
+use hub_db::repo::{
+    Owner, groups, oauth, role_members, roles, services, share_codes, shares, spawners, tokens, users,
+};
 use hub_db::types::{bytes_value, value_bytes};
 use hub_db::{JsonDict, schema};
 use serde_json::{Value, json};
@@ -174,7 +176,8 @@ async fn what_stock_writes_is_read(bed: Bed) {
 async fn stock_reads_what_we_write(bed: Bed) {
     let tx = bed.db.begin().await.unwrap();
     let moment = at("2026-03-04T05:06:07.5Z");
-    let fraction = if bed.kind == Kind::MariaDb { "2026-03-04T05:06:07" } else { "2026-03-04T05:06:07.500000" };
+    let fraction =
+        if bed.kind == Kind::MariaDb { "2026-03-04T05:06:07" } else { "2026-03-04T05:06:07.500000" };
     let ada = users::create(&tx, "ada", true, moment).await.unwrap();
     let bob = users::create(&tx, "bob", false, moment).await.unwrap();
     users::bump_activity(&tx, ada.id, at("2026-03-04T05:06:07Z"), TimeDelta::zero()).await.unwrap();
@@ -231,9 +234,13 @@ async fn stock_reads_what_we_write(bed: Bed) {
         expires_at: Some(at("2099-01-01T00:00:00Z")),
     };
     let (of_ada, of_svc, of_lab, ended) = (random_hex32(), random_hex32(), random_hex32(), random_hex32());
-    let oauth_token =
-        tokens::NewToken { client_id: "jupyterhub-user-ada-lab".to_owned(), expires_at: None, ..token.clone() };
-    let chosen = tokens::NewToken { rounds: CHOSEN_ROUNDS, session_id: None, expires_at: None, ..token.clone() };
+    let oauth_token = tokens::NewToken {
+        client_id: "jupyterhub-user-ada-lab".to_owned(),
+        expires_at: None,
+        ..token.clone()
+    };
+    let chosen =
+        tokens::NewToken { rounds: CHOSEN_ROUNDS, session_id: None, expires_at: None, ..token.clone() };
     let svc = tokens::NewToken { owner: Owner::Service(service.id), ..chosen.clone() };
     let past = tokens::NewToken { expires_at: Some(at("2020-01-01T00:00:00Z")), ..token.clone() };
     for (text, new) in [
@@ -253,7 +260,9 @@ async fn stock_reads_what_we_write(bed: Bed) {
     };
     let access = ["access:servers".to_owned()];
     shares::grant(&tx, &shared, Receiver::User(bob.id), &access, moment).await.unwrap();
-    shares::grant(&tx, &shared, Receiver::Group(staff.id), &["read:servers".to_owned()], moment).await.unwrap();
+    shares::grant(&tx, &shared, Receiver::Group(staff.id), &["read:servers".to_owned()], moment)
+        .await
+        .unwrap();
     let (_, share_code) =
         share_codes::create(&tx, &shared, &access, at("2099-01-01T00:00:00Z"), moment).await.unwrap();
     let code = oauth::NewCode {
@@ -275,7 +284,9 @@ async fn stock_reads_what_we_write(bed: Bed) {
         "oauth_code": "our-code",
         "client_secret": "client secret",
     });
-    let Some(read) = stock(PYTHON, &["read", &for_stock(&bed.url), &secrets.to_string()]).await else { return };
+    let Some(read) = stock(PYTHON, &["read", &for_stock(&bed.url), &secrets.to_string()]).await else {
+        return;
+    };
     let default = json!({
         "display_name": null, "state": null, "started": null, "options": {}, "address": null, "client": null,
     });

@@ -28,9 +28,12 @@ async fn names(bed: &Bed, query: &UserQuery) -> Vec<String> {
 /// `cy`, `ada` (seen late, one server runs), `bob` (seen early), `Dan` in group `staff`.
 async fn fill(bed: &Bed) {
     let tx = bed.db.begin().await.unwrap();
-    for (name, seen) in
-        [("cy", None), ("ada", Some("2026-03-02T00:00:00Z")), ("bob", Some("2026-03-01T00:00:00Z")), ("Dan", None)]
-    {
+    for (name, seen) in [
+        ("cy", None),
+        ("ada", Some("2026-03-02T00:00:00Z")),
+        ("bob", Some("2026-03-01T00:00:00Z")),
+        ("Dan", None),
+    ] {
         let user = users::create(&tx, name, false, noon()).await.unwrap();
         spawners::create(&tx, user.id, "lab").await.unwrap();
         if let Some(seen) = seen {
@@ -82,7 +85,9 @@ async fn the_list_filters_by_state_name_and_what_the_caller_may_see(bed: Bed) {
     assert_eq!(state(ServerState::Active).await, ["ada"]);
     assert_eq!(state(ServerState::Inactive).await, ["cy", "bob", "Dan"]);
 
-    let like = async |part: &str| names(&bed, &UserQuery { name_filter: Some(part.to_owned()), ..everything() }).await;
+    let like = async |part: &str| {
+        names(&bed, &UserQuery { name_filter: Some(part.to_owned()), ..everything() }).await
+    };
     assert_eq!(like("A").await, ["ada", "Dan"]);
     assert_eq!(like("d_n").await, ["Dan"]);
     assert_eq!(like("'; --").await, [""; 0]);
@@ -98,11 +103,8 @@ async fn the_list_filters_by_state_name_and_what_the_caller_may_see(bed: Bed) {
     assert_eq!(only(&["nobody"], &[]).await, [""; 0]);
     assert_eq!(only(&[], &[]).await, [""; 0]);
 
-    let both = UserQuery {
-        state: Some(ServerState::Inactive),
-        name_filter: Some("b".to_owned()),
-        ..everything()
-    };
+    let both =
+        UserQuery { state: Some(ServerState::Inactive), name_filter: Some("b".to_owned()), ..everything() };
     assert_eq!(names(&bed, &both).await, ["bob"]);
 }
 
@@ -110,7 +112,8 @@ async fn pages_do_not_overlap_and_count_all(bed: Bed) {
     fill(&bed).await;
     let mut seen = Vec::new();
     for offset in [0, 3, 6] {
-        let query = UserQuery { range: Range { offset, limit: 3 }, sort: SortBy::LastActivity, ..everything() };
+        let query =
+            UserQuery { range: Range { offset, limit: 3 }, sort: SortBy::LastActivity, ..everything() };
         let page = list(bed.db.conn(), &query).await.unwrap();
         assert_eq!(page.total, 4);
         seen.extend(page.items.into_iter().map(|user| user.name));

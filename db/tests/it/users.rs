@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
-use hub_db::repo::{groups, oauth, purge, role_members, roles, shares, spawners, tokens, users};
 use hub_db::repo::{Owner, user_list};
 use hub_db::repo::{Range, share_codes};
+use hub_db::repo::{groups, oauth, purge, role_members, roles, shares, spawners, tokens, users};
 use hub_db::{DbError, JsonDict};
 use serde_json::json;
 
@@ -16,6 +16,7 @@ on_every_database!(
     details_of_many_users_take_four_queries,
     timestamps_are_stored_as_stock_stores_them,
     a_transaction_that_is_dropped_leaves_nothing,
+    texts_that_cannot_be_stored_are_invalid_and_no_failure,
 );
 
 async fn a_new_user_has_a_cookie_id_and_a_default_server(bed: Bed) {
@@ -265,4 +266,21 @@ async fn a_transaction_that_is_dropped_leaves_nothing(bed: Bed) {
     assert_eq!(users::lock(&tx, cy.id).await.unwrap(), Some(cy));
     tx.commit().await.unwrap();
     assert_eq!(users::count(bed.db.conn()).await.unwrap(), 1);
+}
+
+async fn texts_that_cannot_be_stored_are_invalid_and_no_failure(bed: Bed) {
+    let db = bed.db.conn();
+    for text in ["nul\0", "\u{1F600}"] {
+        let found = match users::by_name(db, text).await {
+            Ok(found) => found,
+            Err(DbError::Invalid(_)) => None,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(found, None);
+        assert_eq!(tokens::find(db, text, noon()).await.unwrap(), None);
+        assert!(share_codes::find(db, text, noon()).await.unwrap().is_none());
+    }
+    if bed.kind == Kind::Postgres {
+        assert!(matches!(users::create(db, "nul\0", false, noon()).await, Err(DbError::Invalid(_))));
+    }
 }
