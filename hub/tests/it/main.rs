@@ -1,0 +1,4 @@
+//! Tests of the hub from outside its modules.
+
+mod samples;
+mod templates;
