@@ -169,7 +169,7 @@ fn elements_that_scripts_and_browser_tests_look_for_are_there() {
                 "id=\"progress-details\"",
                 "id=\"stop-server-btn\"",
                 "id=\"sr-progress\"",
-                "{\"EventSource\":\"/hub/api/users/ann/server/progress\"}",
+                "{\"EventSource\": \"/hub/api/users/ann/server/progress\"}",
             ],
         ),
         ("stop-pending", &["id=\"refresh\""]),
