@@ -84,7 +84,8 @@ impl Day<'_> {
     async fn works_in_a_notebook(&self) -> Result<()> {
         let browser = self.browser;
         browser.clicks(".jp-LauncherCard[data-category=Notebook]").await?;
-        browser.sees(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]").await?;
+        // A cell that is run before the kernel is there makes JupyterLab start a second one, and its output is lost.
+        browser.reads("#jp-main-statusbar", "| Idle").await?;
         browser.clicks(".jp-NotebookPanel .cm-content").await?;
         let run = [Key::Shift.value(), Key::Enter.value()];
         browser
@@ -93,7 +94,9 @@ impl Day<'_> {
         browser.reads(".jp-NotebookPanel .jp-OutputArea-output", "42 from the kernel").await?;
         let save = [Key::Control.value(), 's'];
         browser.types(".jp-NotebookPanel .jp-Notebook", save).await?;
-        browser.sees(".jp-NotebookPanel").await?;
+        // The first time, JupyterLab asks for a better name.
+        browser.clicks(".jp-Dialog .jp-mod-accept").await?;
+        browser.no_longer_sees(".jp-Dialog").await?;
         browser.no_longer_sees(".lm-DockPanel-tabBar .lm-TabBar-tab.jp-mod-dirty").await
     }
 
