@@ -1,5 +1,7 @@
 //! The hub as one object, how it starts and how it ends.
 
+pub mod first_admin;
+mod periodic;
 mod process;
 pub mod shutdown;
 pub mod startup;
@@ -63,6 +65,8 @@ pub struct Hub {
     pub files: StaticFiles,
     /// When who was active.
     pub activity: Activity,
+    /// How to get in for the first time, when the hub made that up.
+    pub first_login: Option<first_admin::FirstLogin>,
     /// The order to end.
     pub shutdown: shutdown::ShutdownRequest,
     /// Background work.

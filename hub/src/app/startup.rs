@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::tasks::Tasks;
-use super::{Hub, Mode, shutdown};
+use super::{Hub, Mode, first_admin, periodic, shutdown};
 use crate::activity::Activity;
 use crate::auth::crypt::Crypt;
 use crate::auth::names::NameRules;
@@ -72,6 +72,7 @@ pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) ->
     let public_url = public.as_ref().map(|_| hub.public_address());
     let proxying = public.map(|proxy| runtime.spawn(proxy.run(stop.clone())));
     hub.begin().await?;
+    periodic::start(&hub.clone().into_inner());
     hub.metrics.started(began.elapsed());
     info!(ms = began.elapsed().as_millis(), "JupyterHub is now running at {}", public_url.unwrap_or_else(|| hub.urls.hub().to_owned()));
     hub.greet();
@@ -231,7 +232,17 @@ async fn build(
         bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
     }
 
-    let auth = build_auth(&config, &clock, Arc::clone(&crypt))?;
+    let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
+    for warning in &secret.warnings {
+        warn!("{warning}");
+    }
+    let mut auth_options = config.authenticator.options(&config.authenticator.kind);
+    let mut first_login = None;
+    if config.authenticator.kind == first_admin::KIND {
+        let (filled, login) = first_admin::fill(auth_options, secret.secret.expose_secret());
+        (auth_options, first_login) = (filled, Some(login));
+    }
+    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt))?;
     if auth.authenticator.lets_everybody_in()
         && !config.proxy.bind_url.is_loopback()
         && !config.hub.allow_public_without_authentication
@@ -282,11 +293,8 @@ async fn build(
         version_hash: clock.now().timestamp().to_string(),
         custom_logo: config.templates.logo_file.is_some(),
     })?;
-    let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
-    for warning in &secret.warnings {
-        warn!("{warning}");
-    }
     Ok(Hub {
+        first_login,
         sessions: build_sessions(&config, &urls, secret.secret, &clock)?,
         activity: Activity::new(config.hub.activity_resolution),
         trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
@@ -330,7 +338,12 @@ async fn open_database(config: &Config) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-fn build_auth(config: &Config, clock: &Arc<dyn Clock>, crypt: Arc<Crypt>) -> anyhow::Result<Auth> {
+fn build_auth(
+    config: &Config,
+    options: serde_json::Value,
+    clock: &Arc<dyn Clock>,
+    crypt: Arc<Crypt>,
+) -> anyhow::Result<Auth> {
     let section = &config.authenticator;
     let names = Arc::new(
         NameRules::new(section.username_map.clone(), &section.username_pattern)
@@ -347,7 +360,7 @@ fn build_auth(config: &Config, clock: &Arc<dyn Clock>, crypt: Arc<Crypt>) -> any
         normalise: Arc::new(move |name| normalise.normalize(name)),
     };
     let plugin = registry::authenticator(&section.kind)?;
-    let authenticator: Arc<dyn Authenticator> = (plugin.build)(section.options(&section.kind), &context)?;
+    let authenticator: Arc<dyn Authenticator> = (plugin.build)(options, &context)?;
     let open_by_nature = matches!(section.kind.as_str(), "dummy");
     Ok(Auth {
         authenticator,
@@ -516,13 +529,12 @@ impl Hub {
         Ok(())
     }
 
-    /// Tells how to get in, where the authenticator knows a link for the first administrator.
+    /// Tells how to get in for the first time.
     fn greet(&self) {
-        let base = self.public_address();
-        if let Some(text) = self.auth.authenticator.greeting(&format!("{}hub/login", base)) {
-            for line in text.lines() {
-                info!("{line}");
-            }
+        if let Some(login) = &self.first_login
+            && let Err(error) = login.print(&self.public_address())
+        {
+            warn!(%error, "cannot print the link for the first administrator");
         }
     }
 
