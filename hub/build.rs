@@ -82,9 +82,7 @@ fn check_node() -> Result<(), String> {
 /// The directory with the packages of the lock file, installed if this is the first build with that lock file.
 fn packages(out: &Path, sources: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut hasher = DefaultHasher::new();
-    for name in ["package.json", "package-lock.json", ".npmrc"] {
-        fs::read(sources.join(name))?.hash(&mut hasher);
-    }
+    fs::read(sources.join("package-lock.json"))?.hash(&mut hasher);
     // OUT_DIR is PROFILE/build/PACKAGE/out.
     let shared = out.ancestors().nth(3).unwrap_or(out);
     let place = shared.join(format!("frontend-packages-{:016x}", hasher.finish()));

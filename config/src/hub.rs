@@ -88,6 +88,8 @@ pub struct HubSection {
     pub default_server_name: String,
     /// Which names new named servers may have.
     pub server_names: ServerNames,
+    /// What may be done with named servers from before version 6 whose names are not allowed for new ones.
+    pub allow_existing_invalid_named_servers: ExistingInvalidNames,
     /// Sends people from the hub's address to their server rather than to the home page.
     pub redirect_to_server: bool,
     /// Where people land after login, when not their server. `{username}` is replaced.
@@ -165,6 +167,19 @@ pub enum ServerNames {
     Any,
 }
 
+/// What may be done with servers whose names are not allowed for new ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExistingInvalidNames {
+    /// They can be started and deleted as ever.
+    #[default]
+    AllowStart,
+    /// They can only be stopped and deleted.
+    AllowDelete,
+    /// They get a new name when the hub starts and they do not run; the old one is what people see.
+    Autorename,
+}
+
 impl Default for HubSection {
     fn default() -> Self {
         Self {
@@ -195,6 +210,7 @@ impl Default for HubSection {
             named_server_limit_per_user: 0,
             default_server_name: String::new(),
             server_names: ServerNames::default(),
+            allow_existing_invalid_named_servers: ExistingInvalidNames::default(),
             redirect_to_server: true,
             default_url: None,
             implicit_spawn_seconds: Duration::ZERO,

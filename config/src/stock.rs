@@ -69,7 +69,8 @@ const KINDS: &[(&str, &str)] = &[
 
 /// Our key for a bare name of stock (`load_roles`, `JupyterHub`), for hints.
 pub(crate) fn counterpart(name: &str) -> Option<String> {
-    let by_trait = COUNTERPARTS.iter().find(|(stock, _)| stock.split_once('.').is_some_and(|(_, t)| t == name));
+    let by_trait =
+        COUNTERPARTS.iter().find(|(stock, _)| stock.split_once('.').is_some_and(|(_, t)| t == name));
     let by_class = CLASSES.iter().find(|(class, _)| *class == name);
     by_trait.map(|(_, ours)| (*ours).to_owned()).or_else(|| by_class.map(|(_, ours)| format!("[{ours}]")))
 }

@@ -26,12 +26,6 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
         false
     }
 
-    /// What the operator is told once the hub answers, for an authenticator that made up a way to get in (a one-time
-    /// link, a first password). `login_url` is the full address of the login page.
-    fn greeting(&self, _login_url: &str) -> Option<String> {
-        None
-    }
-
     /// Begins a login: the login page was opened, or, with [`LoginMethod::Automatic`], any page by a stranger.
     async fn begin(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError>;
 

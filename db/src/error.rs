@@ -87,6 +87,9 @@ impl From<DbErr> for DbError {
         if is_outage(&error) {
             return Self::Unavailable(outage_text(&error));
         }
+        if is_unstorable(&error) {
+            return Self::Invalid("a text holds characters that this database cannot store".to_owned());
+        }
         match error.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => {
                 // The server's own text may quote the value, and that may be a secret's hash.
@@ -103,6 +106,19 @@ impl From<DbErr> for DbError {
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         DbErr::Conn(RuntimeErr::SqlxError(error.into())).into()
+    }
+}
+
+/// NUL in a text on PostgreSQL, characters beyond the character set of a table on MySQL.
+fn is_unstorable(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    let sqlx::Error::Database(error) = &**error else { return false };
+    match error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        Some(mysql) => matches!(mysql.number(), 1267 | 1366),
+        None => error.code().as_deref() == Some("22021"),
     }
 }
 

@@ -7,8 +7,10 @@
 //!
 //! The life of a request is told in order by `forward::handle`.
 
+pub mod api;
 mod error;
 mod forward;
+mod http_server;
 pub mod metrics;
 pub mod options;
 mod routes;
@@ -16,6 +18,6 @@ mod server;
 mod target;
 
 pub use error::{ProxyError, RouteError};
-pub use options::{Listen, ProxyOptions};
+pub use options::{Listen, ProxyOptions, chp::ChpArgs, chp::run_chp};
 pub use routes::{RouteInfo, RouteTable};
 pub use server::Proxy;

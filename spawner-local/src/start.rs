@@ -28,8 +28,8 @@ use crate::{faults, stop, watch};
 const DEFAULT_COMMAND: &str = "jupyterhub-singleuser";
 /// How often a start is tried when somebody else takes the port.
 const PORT_TRIES: usize = 3;
-/// How long a start waits for the server to listen or to end. A server that takes longer is left to the hub, which
-/// waits for its first answer.
+/// How long a start waits for the server to listen or to end, at most half of its whole time. A server that takes
+/// longer is left to the hub, which waits for its first answer.
 const SETTLE: Duration = Duration::from_secs(10);
 /// What servers write when their port is in use, in lower case.
 const PORT_IN_USE: [&str; 4] =
@@ -143,7 +143,7 @@ impl LocalSpawner {
             Phase::Connecting,
             format!("Waiting for the server to listen on port {port}"),
         ));
-        let ended = settle(exit, reachable(ip), port).await;
+        let ended = settle(exit, reachable(ip), port, SETTLE.min(job.timeout / 2)).await;
         drop(reservation);
         if let Some(exit) = ended {
             return self.ended_early(job, &state, process, &exit, &log).await;
@@ -242,8 +242,8 @@ pub(crate) fn address(ip: IpAddr, port: u16) -> Result<Url, SpawnError> {
         .map_err(|error| faults::helper_failed(&format!("address of the server: {error}")))
 }
 
-/// Waits until the server listens (none) or ends, or for [`SETTLE`].
-async fn settle(mut exit: ExitReceiver, ip: IpAddr, port: u16) -> Option<Exit> {
+/// Waits until the server listens (none) or ends, within `patience`.
+async fn settle(mut exit: ExitReceiver, ip: IpAddr, port: u16, patience: Duration) -> Option<Exit> {
     let ended = async {
         let told = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
         match told {
@@ -256,7 +256,7 @@ async fn settle(mut exit: ExitReceiver, ip: IpAddr, port: u16) -> Option<Exit> {
         biased;
         exit = ended => Some(exit),
         () = listens(ip, port) => None,
-        () = sleep(SETTLE) => None,
+        () = sleep(patience) => None,
     }
 }
 

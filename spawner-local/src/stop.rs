@@ -53,6 +53,9 @@ pub(crate) struct Run {
 
 /// Ends what the leader left behind: SIGTERM, a moment of patience, SIGKILL until nothing is there.
 pub(crate) async fn sweep(run: &Run, options: &LocalOptions) -> Result<(), SpawnError> {
+    if run.leader.is_none() && run.launch.is_none() {
+        return Ok(());
+    }
     let left = members(run).await?;
     if left.is_empty() {
         return Ok(());

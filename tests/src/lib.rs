@@ -6,6 +6,7 @@
 //! Nothing outlives a test: every process that a hub starts carries a mark in its environment, by which
 //! [`processes::Mark`] finds what is left and ends it.
 
+pub mod browser;
 pub mod client;
 pub mod database;
 pub mod environment;

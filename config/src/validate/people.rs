@@ -66,10 +66,9 @@ fn authenticator(config: &Config, rules: &mut Rules) {
     ] {
         names(key, list, rules);
     }
-    if let Err(error) = Regex::new(&section.username_pattern) {
-        let why = error.to_string();
-        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        rules.wrong("authenticator.username_pattern", format!("is no regular expression: {why}"));
+    match Regex::new(&format!("^(?:{})", section.username_pattern)) {
+        Ok(pattern) => matching("authenticator.admin_users", &section.admin_users, &pattern, config, rules),
+        Err(_) => unreadable_pattern(&section.username_pattern, rules),
     }
     if section.enable_auth_state && config.hub.crypt_keys.is_empty() {
         rules.wrong_but(
@@ -81,6 +80,26 @@ fn authenticator(config: &Config, rules: &mut Rules) {
     if section.reset_managed_roles_on_startup && !section.manage_roles {
         rules.doubt("authenticator.reset_managed_roles_on_startup", "does nothing without manage_roles");
     }
+}
+
+/// An administrator whose name the pattern refuses could never log in.
+fn matching(key: &str, names: &[String], pattern: &Regex, config: &Config, rules: &mut Rules) {
+    for (index, name) in names.iter().enumerate() {
+        let lower = name.to_lowercase();
+        let mapped = config.authenticator.username_map.get(&lower).unwrap_or(&lower);
+        if !pattern.is_match(mapped) {
+            rules.wrong(
+                format!("{key}[{index}]"),
+                format!("{name:?} does not match authenticator.username_pattern"),
+            );
+        }
+    }
+}
+
+fn unreadable_pattern(pattern: &str, rules: &mut Rules) {
+    let why = Regex::new(pattern).err().map(|error| error.to_string()).unwrap_or_default();
+    let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    rules.wrong("authenticator.username_pattern", format!("is no regular expression: {why}"));
 }
 
 fn services(config: &Config, rules: &mut Rules) {

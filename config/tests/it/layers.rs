@@ -75,7 +75,7 @@ fn variables_are_read_as_what_their_key_wants() {
     assert_eq!(config.authenticator.admin_users, ["ann", "bob"]);
     assert_eq!(config.authenticator.otp_prompt, "12345");
     assert_eq!(config.spawner.cmd, ["a,b", "c"]);
-    assert_eq!(config.spawner.poll_jitter, 0.5);
+    assert!((config.spawner.poll_jitter - 0.5).abs() < f64::EPSILON);
     assert_eq!(config.spawner.mem_limit, Some(2 << 30));
     assert_eq!(config.hub.headers["X-Robots-Tag"], "none");
     assert_eq!(config.logging.level, LogLevel::Debug);

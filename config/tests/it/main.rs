@@ -1,5 +1,7 @@
 //! Tests of the configuration through its public face.
 
+#![expect(clippy::unwrap_used, reason = "a test may end that way")]
+
 mod examples;
 mod layers;
 mod problems;

@@ -70,6 +70,10 @@ ip = ""
 #[case::pages("[hub]\napi_page_default_limit = 500\n", "between 1 and api_page_max_limit")]
 #[case::database("[db]\nurl = \"oracle://x\"\n", "must begin with sqlite://")]
 #[case::pattern("[authenticator]\nusername_pattern = \"a(\"\n", "no regular expression")]
+#[case::admin_pattern(
+    "[authenticator]\nusername_pattern = \"[a-c]\"\nadmin_users = [\"ann\", \"zoe\"]\n",
+    "authenticator.admin_users[1]: \"zoe\" does not match"
+)]
 #[case::user_name("[authenticator]\nadmin_users = [\"a/b\"]\n", "authenticator.admin_users[0]: \"a/b\"")]
 #[case::service_name("[[services]]\nurl = \"http://127.0.0.1:1\"\n", "every service needs a name")]
 #[case::two_services(

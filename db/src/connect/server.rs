@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{DatabaseConnection, SqlxMySqlConnector, SqlxPostgresConnector};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection as _, Executor as _};
+use sqlx::{ConnectOptions, Executor as _};
 
 use super::DbOptions;
 use crate::error::{DbError, is_driver_outage};
@@ -20,7 +20,8 @@ pub(super) async fn postgres(
     server: PgConnectOptions,
 ) -> Result<DatabaseConnection, DbError> {
     let server = server.log_slow_statements(log::LevelFilter::Warn, SLOW);
-    greet(&server, options, "PostgreSQL", &format!("{}:{}", server.get_host(), server.get_port())).await?;
+    let address = format!("{}:{}", server.get_host(), server.get_port());
+    part(greet(&server, options, "PostgreSQL", &address).await?).await;
     // A statement and not a start-up option, which connection poolers refuse.
     let limit = format!("SET statement_timeout = {}", options.statement_timeout.as_millis());
     let pool = PgPoolOptions::new()
@@ -41,7 +42,18 @@ pub(super) async fn mysql(
     server: MySqlConnectOptions,
 ) -> Result<DatabaseConnection, DbError> {
     let server = server.log_slow_statements(log::LevelFilter::Warn, SLOW);
-    greet(&server, options, "MySQL", &format!("{}:{}", server.get_host(), server.get_port())).await?;
+    let address = format!("{}:{}", server.get_host(), server.get_port());
+    let mut connection = greet(&server, options, "MySQL", &address).await?;
+    let letters: String =
+        sqlx::query_scalar("SELECT @@character_set_database").fetch_one(&mut connection).await?;
+    if letters != "utf8mb4" {
+        tracing::warn!(
+            character_set = %letters,
+            "the database cannot store all characters: names and notes beyond its character set will be refused; \
+             make it with CHARACTER SET utf8mb4"
+        );
+    }
+    part(connection).await;
     let seconds = options.statement_timeout.as_secs_f64();
     let milliseconds = options.statement_timeout.as_millis();
     let pool = MySqlPoolOptions::new()
@@ -67,7 +79,12 @@ pub(super) async fn mysql(
 
 /// One connection outside the pool, which would repeat a refused connection until its own time is over and then only
 /// say that the time is over.
-async fn greet<O>(server: &O, options: &DbOptions, kind: &str, address: &str) -> Result<(), DbError>
+async fn greet<O>(
+    server: &O,
+    options: &DbOptions,
+    kind: &str,
+    address: &str,
+) -> Result<O::Connection, DbError>
 where
     O: ConnectOptions,
     O::Connection: Sized,
@@ -75,15 +92,16 @@ where
     let at = |problem: String| DbError::Unavailable(format!("{kind} at {address}: {problem}"));
     match tokio::time::timeout(options.acquire_timeout, server.connect()).await {
         Err(_) => Err(at(format!("no answer within {:?}", options.acquire_timeout))),
-        Ok(Ok(connection)) => {
-            // The connection has served its purpose; a failing farewell changes nothing.
-            let _ = connection.close().await;
-            Ok(())
-        }
+        Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) if is_driver_outage(&error) => Err(at(error.to_string())),
         Ok(Err(error)) => Err(DbError::Url {
             url: super::redacted(&options.url),
             problem: format!("{kind} at {address} refuses: {error}"),
         }),
     }
+}
+
+/// Closes a connection that has served its purpose; a failing farewell changes nothing.
+async fn part(connection: impl sqlx::Connection) {
+    let _ = connection.close().await;
 }

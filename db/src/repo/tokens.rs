@@ -95,7 +95,8 @@ pub async fn find(
     text: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<ApiToken>, DbError> {
-    if text.is_empty() || text.len() > token::MAX_LENGTH {
+    // NUL is an error and not a mismatch for PostgreSQL.
+    if text.is_empty() || text.len() > token::MAX_LENGTH || text.contains('\0') {
         return Ok(None);
     }
     let mut candidates = api_tokens::Entity::find()

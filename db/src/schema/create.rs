@@ -43,7 +43,10 @@ async fn create_locked(tx: &Tx) -> Result<(), DbError> {
             HEAD.to_owned()
         }
         State::Unstamped { guess } => {
-            tracing::warn!(revision = guess, "the database has no schema revision: guessed it from its tables");
+            tracing::warn!(
+                revision = guess,
+                "the database has no schema revision: guessed it from its tables"
+            );
             stamp(tx, &tables, guess).await?;
             guess.to_owned()
         }

@@ -79,6 +79,7 @@ fn definition(backend: DbBackend, column: &Column) -> String {
 
 /// Alembic's own table.
 pub(super) fn create_alembic_version() -> String {
-    let lines = ["version_num VARCHAR(32) NOT NULL", "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"];
+    let lines =
+        ["version_num VARCHAR(32) NOT NULL", "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"];
     format!("CREATE TABLE alembic_version (\n\t{}\n)", lines.join(", \n\t"))
 }

@@ -22,7 +22,9 @@ pub(super) async fn tables(db: &impl ConnectionTrait) -> Result<BTreeSet<String>
         DbBackend::Postgres => {
             "SELECT CAST(table_name AS text) FROM information_schema.tables WHERE table_schema = current_schema()"
         }
-        DbBackend::MySql => "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
+        DbBackend::MySql => {
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+        }
         _ => "SELECT name FROM sqlite_master WHERE type = 'table'",
     };
     names(db, sql, Vec::new()).await

@@ -1,5 +1,8 @@
 //! The hub as one object, how it starts and how it ends.
 
+pub mod first_admin;
+mod periodic;
+mod process;
 pub mod shutdown;
 pub mod startup;
 pub mod tasks;
@@ -7,7 +10,7 @@ pub mod tasks;
 use std::sync::Arc;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use hub_config::{Config, Loaded};
+use hub_config::Config;
 use hub_core::Clock;
 use hub_db::Db;
 
@@ -21,6 +24,8 @@ use crate::servers::Servers;
 use crate::sessions::Sessions;
 use crate::sessions::xsrf::Network;
 use crate::urls::Urls;
+
+pub use process::{configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +65,8 @@ pub struct Hub {
     pub files: StaticFiles,
     /// When who was active.
     pub activity: Activity,
+    /// How to get in for the first time, when the hub made that up.
+    pub first_login: Option<first_admin::FirstLogin>,
     /// The order to end.
     pub shutdown: shutdown::ShutdownRequest,
     /// Background work.
@@ -81,9 +88,4 @@ impl Hub {
     pub fn extra_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
-}
-
-/// Runs the hub until it is told to stop.
-pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
-    startup::run(loaded, mode).await
 }

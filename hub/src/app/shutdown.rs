@@ -55,27 +55,25 @@ impl ShutdownRequest {
     }
 }
 
+/// Waits for SIGTERM or SIGINT.
+pub async fn signalled() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        },
+        (Err(error), _) | (_, Err(error)) => {
+            error!(%error, "signals cannot be caught; the process must be killed");
+            std::future::pending().await
+        }
+    }
+}
+
 /// Waits for a reason to end.
 pub async fn wait(hub: &Hub) -> Reason {
-    let mut signals = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => Some((terminate, interrupt)),
-        (Err(error), _) | (_, Err(error)) => {
-            error!(%error, "signals cannot be caught; only the API can stop the hub");
-            None
-        }
-    };
-    let signalled = async {
-        match &mut signals {
-            Some((terminate, interrupt)) => tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            },
-            None => std::future::pending().await,
-        }
-    };
     let failed = hub.tasks.failed();
     tokio::select! {
-        () = signalled => Reason::Signal,
+        () = signalled() => Reason::Signal,
         () = hub.shutdown.asked.cancelled() => Reason::Asked,
         () = failed.cancelled() => Reason::GaveUp,
     }

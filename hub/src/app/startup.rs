@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::tasks::Tasks;
-use super::{Hub, Mode, shutdown};
+use super::{Hub, Mode, first_admin, periodic, shutdown};
 use crate::activity::Activity;
 use crate::auth::crypt::Crypt;
 use crate::auth::names::NameRules;
@@ -38,12 +38,9 @@ use crate::urls::Urls;
 use crate::{registry, web as pages};
 
 /// Runs the hub until it is told to stop.
-pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
+pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
     let began = Instant::now();
     let config = Arc::new(loaded.config);
-    for warning in &loaded.warnings {
-        warn!("{warning}");
-    }
     info!(version = env!("CARGO_PKG_VERSION"), "Running Himalia, speaking JupyterHub {}", crate::JUPYTERHUB_VERSION);
     let listener = bind(&config.hub.hub_bind_url, "hub.hub_bind_url")?;
     let bound = listener.local_addr()?;
@@ -51,7 +48,7 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     let routes = RouteTable::new(false);
     let public = if in_process { Some(bind_proxy(&config, bound, Arc::clone(&routes))?) } else { None };
 
-    let hub = web::Data::new(build(Arc::clone(&config), bound, in_process.then_some(routes)).await?);
+    let hub = web::Data::new(build(Arc::clone(&config), bound, in_process.then_some(routes), Tasks::on(runtime.clone())).await?);
     hub.init().await?;
 
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
@@ -69,12 +66,13 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     .context("cannot serve the hub")?
     .run();
     let handle = server.handle();
-    let serving = tokio::spawn(server);
+    let serving = actix_web::rt::spawn(server);
 
     let stop = hub.tasks.stopping();
     let public_url = public.as_ref().map(|_| hub.public_address());
-    let proxying = public.map(|proxy| tokio::spawn(proxy.run(stop.clone())));
+    let proxying = public.map(|proxy| runtime.spawn(proxy.run(stop.clone())));
     hub.begin().await?;
+    periodic::start(&hub.clone().into_inner());
     hub.metrics.started(began.elapsed());
     info!(ms = began.elapsed().as_millis(), "JupyterHub is now running at {}", public_url.unwrap_or_else(|| hub.urls.hub().to_owned()));
     hub.greet();
@@ -85,6 +83,43 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     if reason == shutdown::Reason::GaveUp {
         bail!("too many servers failed to start in a row (spawner.consecutive_failure_limit)");
     }
+    Ok(())
+}
+
+/// Runs the proxy alone, with the REST API by which a hub feeds it.
+pub async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
+    let config = loaded.config;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let Some(token) = config.proxy.auth_token.as_ref().map(|token| token.expose_secret().to_owned()) else {
+        bail!("proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token that the hub uses");
+    };
+    let api_url = Url::parse(&config.proxy.api_url)
+        .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
+    let host = api_url.host_str().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
+    let api_address = BindUrl::http(host, api_url.port_or_known_default().unwrap_or(8001));
+    let api_address = socket_addresses(&api_address, "proxy.api_url")?;
+    let api_address = api_address.first().context("proxy.api_url: the host has no address")?;
+    let hub = match config.hub.hub_connect_url.as_deref() {
+        Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
+        None => {
+            let bound = socket_addresses(&config.hub.hub_bind_url, "hub.hub_bind_url")?;
+            let bound = bound.first().context("hub.hub_bind_url: the host has no address")?;
+            Url::parse(&format!("http://{}", reachable(*bound)))?
+        }
+    };
+    let routes = RouteTable::new(false);
+    let options = ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub)? };
+    let public = PublicProxy::bind(options, Arc::clone(&routes))?;
+    let api = hub_proxy::api::Api::bind(&hub_proxy::Listen::Tcp(*api_address), Some(token), routes, public.metrics())?;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let signalled = stop.clone();
+    let api = tokio::spawn(api.run(stop.clone()));
+    let public = tokio::spawn(public.run(stop));
+    info!(api = %api_address, "proxy is running at {}", show(&config.proxy.bind_url));
+    shutdown::signalled().await;
+    signalled.cancel();
+    public.await??;
+    api.await??;
     Ok(())
 }
 
@@ -119,16 +154,23 @@ fn socket_addresses(url: &BindUrl, key: &str) -> anyhow::Result<Vec<SocketAddr>>
 }
 
 fn bind_proxy(config: &Config, hub: SocketAddr, routes: Arc<RouteTable>) -> anyhow::Result<PublicProxy> {
+    let hub = Url::parse(&format!("http://{}", reachable(hub)))?;
+    Ok(PublicProxy::bind(proxy_options(config, &hub)?, routes)?)
+}
+
+/// Options of the public side. `hub` is where the proxy reaches the hub.
+fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
     let section = &config.proxy;
     let listen = socket_addresses(&section.bind_url, "proxy.bind_url")?
         .into_iter()
         .take(1)
         .map(hub_proxy::Listen::Tcp)
         .collect();
+    let root = hub.as_str().trim_end_matches('/');
     let mut options = ProxyOptions {
         listen,
         workers: std::num::NonZeroUsize::new(section.workers as usize),
-        error_target: Some(format!("http://{}{}hub/error", reachable(hub), config.hub.base_url)),
+        error_target: Some(format!("{root}{}hub/error", config.hub.base_url)),
         ..ProxyOptions::default()
     };
     options.timeouts.keep_alive = section.keep_alive_timeout;
@@ -140,7 +182,7 @@ fn bind_proxy(config: &Config, hub: SocketAddr, routes: Arc<RouteTable>) -> anyh
     if let (Some(key), Some(certificate)) = (&section.ssl_key, &section.ssl_cert) {
         options.tls = Some(hub_proxy::options::TlsFiles { key: key.clone(), certificate: certificate.clone() });
     }
-    Ok(PublicProxy::bind(options, routes)?)
+    Ok(options)
 }
 
 /// The address at which a listener is reached on this machine.
@@ -157,9 +199,13 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 }
 
 /// Puts the parts together.
-async fn build(config: Arc<Config>, bound: SocketAddr, routes: Option<Arc<RouteTable>>) -> anyhow::Result<Hub> {
+async fn build(
+    config: Arc<Config>,
+    bound: SocketAddr,
+    routes: Option<Arc<RouteTable>>,
+    tasks: Tasks,
+) -> anyhow::Result<Hub> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let tasks = Tasks::new();
     let metrics = Arc::new(Metrics::new(&config.metrics.prefix).context("metrics.prefix")?);
     let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
         Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
@@ -186,7 +232,17 @@ async fn build(config: Arc<Config>, bound: SocketAddr, routes: Option<Arc<RouteT
         bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
     }
 
-    let auth = build_auth(&config, &clock, Arc::clone(&crypt))?;
+    let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
+    for warning in &secret.warnings {
+        warn!("{warning}");
+    }
+    let mut auth_options = config.authenticator.options(&config.authenticator.kind);
+    let mut first_login = None;
+    if config.authenticator.kind == first_admin::KIND {
+        let (filled, login) = first_admin::fill(auth_options, secret.secret.expose_secret());
+        (auth_options, first_login) = (filled, Some(login));
+    }
+    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt))?;
     if auth.authenticator.lets_everybody_in()
         && !config.proxy.bind_url.is_loopback()
         && !config.hub.allow_public_without_authentication
@@ -237,11 +293,8 @@ async fn build(config: Arc<Config>, bound: SocketAddr, routes: Option<Arc<RouteT
         version_hash: clock.now().timestamp().to_string(),
         custom_logo: config.templates.logo_file.is_some(),
     })?;
-    let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
-    for warning in &secret.warnings {
-        warn!("{warning}");
-    }
     Ok(Hub {
+        first_login,
         sessions: build_sessions(&config, &urls, secret.secret, &clock)?,
         activity: Activity::new(config.hub.activity_resolution),
         trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
@@ -285,7 +338,12 @@ async fn open_database(config: &Config) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-fn build_auth(config: &Config, clock: &Arc<dyn Clock>, crypt: Arc<Crypt>) -> anyhow::Result<Auth> {
+fn build_auth(
+    config: &Config,
+    options: serde_json::Value,
+    clock: &Arc<dyn Clock>,
+    crypt: Arc<Crypt>,
+) -> anyhow::Result<Auth> {
     let section = &config.authenticator;
     let names = Arc::new(
         NameRules::new(section.username_map.clone(), &section.username_pattern)
@@ -302,7 +360,7 @@ fn build_auth(config: &Config, clock: &Arc<dyn Clock>, crypt: Arc<Crypt>) -> any
         normalise: Arc::new(move |name| normalise.normalize(name)),
     };
     let plugin = registry::authenticator(&section.kind)?;
-    let authenticator: Arc<dyn Authenticator> = (plugin.build)(section.options(&section.kind), &context)?;
+    let authenticator: Arc<dyn Authenticator> = (plugin.build)(options, &context)?;
     let open_by_nature = matches!(section.kind.as_str(), "dummy");
     Ok(Auth {
         authenticator,
@@ -333,7 +391,7 @@ fn build_auth(config: &Config, clock: &Arc<dyn Clock>, crypt: Arc<Crypt>) -> any
 }
 
 fn build_spawners(config: &Config, db: &Db) -> anyhow::Result<Spawners> {
-    let directory = db.file().and_then(std::path::Path::parent).map(std::path::Path::to_path_buf);
+    let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
     let build = |section: &hub_config::SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
         let plugin = registry::spawner(&section.kind)?;
@@ -471,13 +529,12 @@ impl Hub {
         Ok(())
     }
 
-    /// Tells how to get in, where the authenticator knows a link for the first administrator.
+    /// Tells how to get in for the first time.
     fn greet(&self) {
-        let base = self.public_address();
-        if let Some(text) = self.auth.authenticator.greeting(&format!("{}hub/login", base)) {
-            for line in text.lines() {
-                info!("{line}");
-            }
+        if let Some(login) = &self.first_login
+            && let Err(error) = login.print(&self.public_address())
+        {
+            warn!(%error, "cannot print the link for the first administrator");
         }
     }
 

@@ -20,9 +20,14 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Tasks on the runtime in which this is called.
-    pub fn new() -> Self {
-        Self { runtime: Handle::current(), tracker: TaskTracker::new(), stop: CancellationToken::new(), failed: CancellationToken::new() }
+    /// Tasks on a runtime.
+    pub fn on(runtime: Handle) -> Self {
+        Self {
+            runtime,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            failed: CancellationToken::new(),
+        }
     }
 
     /// Runs `work` until it ends or the hub stops. Work dropped by the stop must be one that the next hub takes up.
@@ -70,11 +75,5 @@ impl Tasks {
         self.stop.cancel();
         self.tracker.close();
         tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
-    }
-}
-
-impl Default for Tasks {
-    fn default() -> Self {
-        Self::new()
     }
 }

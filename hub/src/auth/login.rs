@@ -8,9 +8,10 @@ use hub_db::{Tx, repo};
 use tracing::{info, warn};
 
 use super::names::UserNameError;
+use super::refresh::reload;
 use crate::app::Hub;
 use crate::rbac::roles;
-use crate::web::error::{ApiError, ApiResult};
+use crate::web::error::ApiResult;
 
 /// Lets a proven identity in: name rules, block and allow rules, then the database. Answers to `login_user`.
 pub async fn admit(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
@@ -35,34 +36,47 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
     }
     let admin = if hub.auth.allow.admins.contains(name.as_str()) { Some(true) } else { identity.admin };
     let tx = hub.db.begin().await?;
-    let mut user = ensure_user(hub, &tx, name.as_str()).await?;
-    if let Some(admin) = admin
+    let user = ensure_user(hub, &tx, name.as_str()).await?;
+    write(hub, &tx, &user, &Identity { admin, ..identity }).await?;
+    tx.commit().await?;
+    hub.auth.refreshed.insert(user.id, ());
+    reload(hub, user.id).await
+}
+
+/// Takes over what a refresh told of a user who is in already.
+pub(super) async fn update(hub: &Hub, user: &users::Model, identity: &Identity) -> ApiResult<users::Model> {
+    let tx = hub.db.begin().await?;
+    write(hub, &tx, user, identity).await?;
+    tx.commit().await?;
+    reload(hub, user.id).await
+}
+
+/// Admin flag, groups, encrypted state and facts of an identity.
+async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> Result<(), hub_db::DbError> {
+    if let Some(admin) = identity.admin
         && admin != user.is_admin()
     {
-        roles::set_admin(&tx, user.id, admin).await?;
-        user.admin = Some(admin);
+        roles::set_admin(tx, user.id, admin).await?;
     }
     if hub.auth.settings.manage_groups
         && let Some(groups) = &identity.groups
     {
         for name in groups {
-            if repo::groups::by_name(&tx, name).await?.is_none() {
-                repo::groups::create(&tx, name).await?;
+            if repo::groups::by_name(tx, name).await?.is_none() {
+                repo::groups::create(tx, name).await?;
             }
         }
-        repo::groups::set_for_user(&tx, user.id, groups).await?;
+        repo::groups::set_for_user(tx, user.id, groups).await?;
     }
     let state = if hub.auth.settings.auth_state { identity.auth_state.as_ref() } else { None };
     let stored = state.and_then(|state| hub.auth.crypt.encrypt(state));
     if stored.is_some() || user.encrypted_auth_state.is_some() {
-        repo::users::set_auth_state(&tx, user.id, stored).await?;
+        repo::users::set_auth_state(tx, user.id, stored).await?;
     }
-    if let Some(info) = identity.user_info {
-        repo::users::set_user_info(&tx, user.id, Some(info)).await?;
+    if let Some(info) = &identity.user_info {
+        repo::users::set_user_info(tx, user.id, Some(info.clone())).await?;
     }
-    tx.commit().await?;
-    hub.auth.refreshed.insert(user.id, ());
-    repo::users::by_id(hub.db.conn(), user.id).await?.ok_or_else(|| ApiError::internal("the user vanished during login"))
+    Ok(())
 }
 
 /// The row of a name, made with the default server and the role `user` when missing.

@@ -4,6 +4,7 @@
 pub mod crypt;
 pub mod login;
 pub mod names;
+pub mod refresh;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

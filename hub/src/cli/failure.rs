@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use hub_config::{ConfigErrors, Problem};
+use hub_core::PluginError;
 
 /// Why the program ends.
 #[derive(Debug)]
@@ -48,16 +49,15 @@ impl Failure {
                 report_problems(&errors);
                 ExitCode::from(2)
             }
-            Self::Runtime(error) => match error.downcast::<ConfigErrors>() {
-                Ok(errors) => {
-                    report_problems(&errors);
-                    ExitCode::from(2)
+            Self::Runtime(error) => {
+                // a plugin reads its part of the configuration only when it is built
+                if let Some(wrong) = error.downcast_ref::<PluginError>() {
+                    wrong.problems.iter().for_each(|problem| tell(&problem.to_string(), None));
+                    return ExitCode::from(2);
                 }
-                Err(error) => {
-                    tell(&format!("{error:#}"), None);
-                    ExitCode::FAILURE
-                }
-            },
+                tell(&format!("{error:#}"), None);
+                ExitCode::FAILURE
+            }
         }
     }
 }

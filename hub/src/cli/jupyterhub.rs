@@ -14,14 +14,11 @@ use super::sources::{Profile, Settings, refuse_python};
 /// The file that stock reads when none is named.
 const STOCK_FILE: &str = "jupyterhub_config.py";
 
-/// The version of JupyterHub whose behaviour this program has.
-const JUPYTERHUB_VERSION: &str = "6.1.1";
-
 /// Himalia, under the name and with the flags of JupyterHub.
 ///
 /// Besides the flags below, --Class.trait=value sets what JupyterHub's trait sets.
 #[derive(Debug, Parser)]
-#[command(name = "jupyterhub", version = JUPYTERHUB_VERSION, about, long_about, disable_version_flag = true)]
+#[command(name = "jupyterhub", version = himalia::JUPYTERHUB_VERSION, about, long_about, disable_version_flag = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Arguments {
     /// Configuration file (TOML)
@@ -196,8 +193,11 @@ fn log_level(text: &str) -> Result<&'static str, Failure> {
     }
 }
 
+/// What clap is to see, and the traits with their values.
+type Separated = (Vec<OsString>, Vec<(String, String)>);
+
 /// Separates `--Class.trait=value` and `--Class.trait value` from the flags that clap knows.
-fn take_traits(arguments: Vec<OsString>) -> Result<(Vec<OsString>, Vec<(String, String)>), Failure> {
+fn take_traits(arguments: Vec<OsString>) -> Result<Separated, Failure> {
     let mut rest = Vec::new();
     let mut traits = Vec::new();
     let mut arguments = arguments.into_iter();

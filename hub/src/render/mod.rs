@@ -7,6 +7,7 @@
 mod common;
 mod date;
 mod error;
+mod escape;
 mod functions;
 mod loader;
 mod pages;

@@ -9,7 +9,7 @@ use super::common::CommonContext;
 use super::error::TemplateError;
 use super::pages::Page;
 use super::static_files::StaticFiles;
-use super::{functions, loader};
+use super::{escape, functions, loader};
 
 /// How pages are made.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +45,7 @@ impl Renderer {
         env.set_loader(loader::loader(&options.template_paths));
         // Whatever a site calls its files: text from variables is never taken for markup.
         env.set_auto_escape_callback(|_| AutoEscape::Html);
+        env.set_formatter(escape::formatter);
         env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         env.set_debug(true);
         functions::register(&mut env);

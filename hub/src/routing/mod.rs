@@ -113,7 +113,7 @@ impl Routing {
         let started = Instant::now();
         let result = match &self.proxy {
             Proxy::InProcess(table) => table
-                .add(routespec, target, data)
+                .add(&decoded(routespec), target, data)
                 .map_err(|e| RoutingError::Invalid { routespec: routespec.to_owned(), cause: e.to_string() }),
             Proxy::External(proxy) => proxy.add(routespec, target, data).await,
         };
@@ -126,7 +126,7 @@ impl Routing {
         let started = Instant::now();
         let result = match &self.proxy {
             Proxy::InProcess(table) => {
-                table.remove(routespec);
+                table.remove(&decoded(routespec));
                 Ok(())
             }
             Proxy::External(proxy) => proxy.remove(routespec).await,
@@ -161,6 +161,11 @@ impl Routing {
         self.metrics.check_routes(started.elapsed());
         Ok(routes)
     }
+}
+
+/// The key of a route in the table, which is decoded as configurable-http-proxy's keys are.
+fn decoded(routespec: &str) -> String {
+    percent_decode_str(routespec).decode_utf8_lossy().into_owned()
 }
 
 fn outcome<T>(result: &Result<T, RoutingError>) -> Outcome {

@@ -19,6 +19,7 @@ use super::facts::Facts;
 use super::log;
 use super::middleware::Outgoing;
 use crate::app::Hub;
+use crate::auth::refresh::still_valid;
 use crate::rbac::{Held, Holder};
 use crate::sessions::Sessions;
 use crate::sessions::xsrf::XsrfId;
@@ -183,6 +184,10 @@ async fn identify(hub: &Hub, rq: &HttpRequest, facts: &Facts, tokens: bool) -> A
     let mut session_id = Sessions::session_id(facts);
     let user = match &cookie_id {
         Some(id) => repo::users::by_cookie_id(hub.db.conn(), id).await?,
+        None => None,
+    };
+    let user = match user {
+        Some(user) => still_valid(hub, user, || facts.login_request(rq)).await?,
         None => None,
     };
     if bad || (cookie_id.is_some() && user.is_none()) {

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use actix_web::HttpRequest;
 use actix_web::http::header::{COOKIE, HOST, HeaderMap};
 
+use hub_core::LoginRequest;
+
 use crate::sessions::cookies::RequestCookies;
 use crate::sessions::next::Here;
 use crate::sessions::xsrf::{Fetch, Network};
@@ -78,6 +80,23 @@ impl Facts {
             cookies: RequestCookies::parse(headers.get_all(COOKIE).filter_map(|value| value.to_str().ok())),
             fetch_mode: header(headers, "sec-fetch-mode").map(str::to_owned),
             fetch_site: header(headers, "sec-fetch-site").map(str::to_owned),
+        }
+    }
+
+    /// The request as authenticators see it, without a form.
+    pub fn login_request(&self, rq: &HttpRequest) -> LoginRequest {
+        LoginRequest {
+            method: self.method.clone(),
+            url: format!("{}://{}{}", self.browser_scheme, self.host, self.uri()),
+            query: self.query_pairs().into_iter().collect(),
+            headers: rq
+                .headers()
+                .iter()
+                .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+                .collect(),
+            cookies: self.cookies.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            remote: self.remote,
+            ..LoginRequest::default()
         }
     }
 

@@ -16,8 +16,6 @@ use crate::target::Origin;
 pub(crate) struct Lease {
     pub(crate) origin: Arc<Origin>,
     pub(crate) sender: SendRequest<RequestBody>,
-    /// It has served before, so that its end may be nobody's fault.
-    pub(crate) reused: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +50,7 @@ impl Pool {
         while let Some(Idle { sender, .. }) = stack.idle.pop_back() {
             // One that is not ready still sends a request body that its target has already answered.
             if sender.is_ready() {
-                return Some(Lease { origin: Arc::clone(origin), sender, reused: true });
+                return Some(Lease { origin: Arc::clone(origin), sender });
             }
         }
         None

@@ -5,7 +5,10 @@ use std::fmt::Write;
 use http::{HeaderValue, Method, Uri, Version, header, request, uri::PathAndQuery};
 use hyper::body::{Body, Incoming};
 
-use super::headers::{self, Kind};
+use super::{
+    headers::{self, Kind},
+    response::OriginalHost,
+};
 use crate::{
     routes::{
         Route,
@@ -42,6 +45,11 @@ pub(crate) fn rewrite(
     headers::join_connection(headers);
     let hop = headers::strip_hop_by_hop(headers);
     headers::add_forwarded(headers, settings, client, kind);
+    if settings.auto_rewrite
+        && let Some(host) = headers.get(header::HOST)
+    {
+        parts.extensions.insert(OriginalHost(host.clone()));
+    }
     let origin = &route.target.origin;
     if settings.change_origin || !headers.contains_key(header::HOST) {
         headers.insert(header::HOST, origin.authority.clone());

@@ -161,7 +161,7 @@ async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, Ups
             debug!(%error, "target connection ended");
         }
     });
-    Ok(Lease { origin: Arc::clone(origin), sender, reused: false })
+    Ok(Lease { origin: Arc::clone(origin), sender })
 }
 
 async fn open(worker: &Worker, origin: &Origin) -> io::Result<Stream> {

@@ -3,6 +3,7 @@
 //! Each worker counts for itself; the numbers meet only when somebody asks for them.
 
 mod collector;
+mod serve;
 mod summary;
 
 use std::sync::{
@@ -13,6 +14,7 @@ use std::sync::{
 use http::StatusCode;
 use prometheus::{Encoder, Registry, TextEncoder};
 
+pub use serve::MetricsServer;
 pub(crate) use summary::Summary;
 
 /// Content type of [`Metrics::text`].

@@ -1,5 +1,8 @@
 //! What can be set. Every default is what an unconfigured proxy in front of notebooks should do.
 
+pub mod chp;
+mod chp_run;
+
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::error::ProxyError;

@@ -38,7 +38,6 @@ pub(crate) enum Waiting {
 /// One client connection. Atomics because hyper wants its sockets to be `Send`; only one thread uses them.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) remote: Option<SocketAddr>,
     /// The remote address as `X-Forwarded-For` shows it; none for UNIX sockets.
     pub(crate) address: Option<HeaderValue>,
     /// Came over TLS.
@@ -65,7 +64,6 @@ impl Client {
             .map(|address| address.ip().to_canonical().to_string())
             .and_then(|text| HeaderValue::from_str(&text).ok());
         let client = Self {
-            remote,
             address,
             secure,
             start,

@@ -36,8 +36,6 @@ pub(crate) struct Settings {
     pub(crate) auto_rewrite: bool,
     pub(crate) protocol_rewrite: Option<String>,
     pub(crate) custom_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Clients come over TLS.
-    pub(crate) secure: bool,
 }
 
 impl Settings {
@@ -69,7 +67,6 @@ impl Settings {
             auto_rewrite: options.auto_rewrite,
             protocol_rewrite: options.protocol_rewrite.clone(),
             custom_headers,
-            secure: options.tls.is_some(),
         })
     }
 }

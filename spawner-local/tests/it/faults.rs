@@ -77,10 +77,7 @@ async fn a_fixed_port_that_is_in_use_is_named() {
     let bench = Bench::made(|_, cx| cx.port = port);
     let error = bench.spawner.start(bench.job("ann", &["true"]), &Sink::default()).await.unwrap_err();
     assert_eq!((error.cause.as_ref(), error.retry), ("port-taken", true));
-    assert!(
-        error.operator.contains(&port.to_string()) && error.operator.contains("spawner.port"),
-        "{error}"
-    );
+    assert!(error.operator.contains(&port.to_string()) && error.operator.contains("spawner.port"), "{error}");
 }
 
 #[tokio::test]

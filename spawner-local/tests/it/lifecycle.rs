@@ -122,6 +122,17 @@ async fn a_start_that_is_dropped_leaves_nothing_that_a_stop_cannot_remove() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_slow_to_listen_is_left_to_the_hub() {
+    let bench = Bench::new();
+    let mut job = bench.job("ann", &["sleep", "1000"]);
+    job.timeout = Duration::from_millis(600);
+    let up =
+        tokio::time::timeout(job.timeout, bench.spawner.start(job, &Sink::default())).await.unwrap().unwrap();
+    assert_eq!(bench.spawner.poll(&started("ann", &up)).await.unwrap(), PollStatus::Running);
+    bench.spawner.stop(&started("ann", &up), StopMode::Now).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_second_start_ends_the_server_that_its_state_speaks_of() {
     let bench = Bench::new();
     let first = bench.python("ann", SERVER);

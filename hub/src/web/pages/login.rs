@@ -25,20 +25,7 @@ pub fn login_request(page: &Page, rq: &HttpRequest, form: &[(String, String)]) -
     if let Some(name) = fields.get_mut("username") {
         *name = name.trim().to_owned();
     }
-    LoginRequest {
-        method: page.facts.method.clone(),
-        url: format!("{}://{}{}", page.facts.browser_scheme, page.facts.host, page.facts.uri()),
-        query: page.facts.query_pairs().into_iter().collect(),
-        form: fields,
-        headers: rq
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-            .collect(),
-        cookies: page.facts.cookies.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        remote: page.facts.remote,
-        next,
-    }
+    LoginRequest { form: fields, next, ..page.facts.login_request(rq) }
 }
 
 /// Where somebody goes who is logged in now.

@@ -10,6 +10,8 @@ use hub_tests::settings::Settings;
 use hub_tests::wait::eventually;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::{ready, with_both_hubs};
 
@@ -115,17 +117,38 @@ async fn a_user_name_of_a_megabyte_is_refused(kind: Kind) -> Result<()> {
     let administrator = hub.administrator()?;
     let (created, said) =
         administrator.send(Method::POST, "users", json!({ "usernames": [name.as_str()] })).await?;
-    let by_address = administrator.request(Method::POST, &format!("users/{name}"))?.send().await?.status();
-    let asked = administrator.request(Method::GET, &format!("users/{name}"))?.send().await?.status();
+    for method in ["GET", "POST"] {
+        let status = long_address(&hub, method, &name).await?;
+        ensure!(
+            status.is_none_or(|status| status.is_client_error()),
+            "{method} of the address answers {status:?}"
+        );
+    }
     if kind == Kind::Himalia {
-        for status in [login, created, by_address, asked] {
-            ensure!(status.is_client_error(), "answers {login}, {created}, {by_address}, {asked}");
-        }
+        ensure!(login.is_client_error() && created.is_client_error(), "answers {login}, {created}");
         ensure!(said.to_string().len() < 10_000, "the answer repeats the name");
         ensure!(hub.log().len() < 100_000, "the log repeats the name");
     }
     ensure!(hub.logged_in("alice").await?.who_am_i().await?.as_deref() == Some("alice"));
     Ok(())
+}
+
+/// Asks for the model of a user whose name no client library would send; `None` when the connection is closed instead
+/// of answered, which a server may do with so much unread.
+async fn long_address(hub: &Hub, method: &str, name: &str) -> Result<Option<StatusCode>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", hub.ports.public)).await?;
+    let token = &hub.settings.administrator().token;
+    let request = format!(
+        "{method} /hub/api/users/{name} HTTP/1.1\r\nHost: localhost\r\nAuthorization: token {token}\r\n\r\n"
+    );
+    // The server need not read it all.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = [0; 12];
+    let answered = tokio::time::timeout(Duration::from_secs(30), stream.read_exact(&mut answer));
+    match answered.await.context("neither an answer nor the end of the connection")? {
+        Ok(_) => Ok(Some(StatusCode::from_bytes(&answer[9..])?)),
+        Err(_) => Ok(None),
+    }
 }
 
 async fn invalid_cookies_are_those_of_nobody(kind: Kind) -> Result<()> {
@@ -144,20 +167,21 @@ async fn invalid_cookies_are_those_of_nobody(kind: Kind) -> Result<()> {
         &changed,
         &good[..good.len() / 2],
     ];
-    let long = "y".repeat(6_000);
+    let long = "y".repeat(3_000);
     for value in bad.into_iter().chain([long.as_str()]) {
+        let shown = &value[..value.len().min(80)];
         let cookie = format!("jupyterhub-hub-login={value}; jupyterhub-session-id={value}; _xsrf={value}");
         let visitor = hub.person()?;
         let page = visitor.request(Method::GET, "hub/home")?.header("Cookie", &cookie).send().await?;
-        ensure!(page.status() == 302, "{value:?}: the home page answers {}", page.status());
+        ensure!(page.status() == 302, "{shown:?}: the home page answers {}", page.status());
         let location =
             page.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        ensure!(location.contains("/hub/login"), "{value:?}: the home page leads to {location}");
+        ensure!(location.contains("/hub/login"), "{shown:?}: the home page leads to {location}");
         let api = visitor.request(Method::GET, "hub/api/user")?.header("Cookie", &cookie).send().await?;
-        ensure!(api.status() == 403, "{value:?}: the API answers {}", api.status());
+        ensure!(api.status() == 403, "{shown:?}: the API answers {}", api.status());
         let form = visitor.request(Method::POST, "hub/login")?.header("Cookie", &cookie);
         let form = form.form(&[("username", "alice"), ("password", "any"), ("_xsrf", value)]).send().await?;
-        ensure!(form.status() == 403, "{value:?}: a login answers {}", form.status());
+        ensure!(form.status() == 403, "{shown:?}: a login answers {}", form.status());
     }
     ensure!(alice.who_am_i().await?.as_deref() == Some("alice"));
     Ok(())

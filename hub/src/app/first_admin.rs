@@ -1,0 +1,87 @@
+//! The way in to a hub that nobody has configured: a link that works once, and a password.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use hub_core::secret::random_urlsafe;
+use serde_json::{Map, Value};
+use sha2::Sha256;
+
+/// The kind of authenticator that this is for.
+pub const KIND: &str = "first-admin";
+/// Length of the password, in characters of URL-safe base64.
+const PASSWORD_LENGTH: usize = 20;
+
+/// What was made up, to be printed once.
+pub struct FirstLogin {
+    name: String,
+    token: String,
+    password: Option<String>,
+}
+
+impl std::fmt::Debug for FirstLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FirstLogin").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Fills in the options what they leave out: a fresh token for the link, and a password that stays the same for as
+/// long as the cookie secret does, so that it need not be stored.
+pub fn fill(options: Value, cookie_secret: &[u8]) -> (Value, FirstLogin) {
+    let mut map = match options {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    let text = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
+    let name = text(&map, "name").unwrap_or_else(|| "admin".to_owned());
+    let token = text(&map, "token").unwrap_or_else(random_urlsafe);
+    let chosen = map.contains_key("password");
+    let password = (!chosen).then(|| derived(cookie_secret));
+    map.insert("token".to_owned(), token.clone().into());
+    if let Some(password) = &password {
+        map.insert("password".to_owned(), password.clone().into());
+    }
+    (Value::Object(map), FirstLogin { name, token, password })
+}
+
+fn derived(cookie_secret: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(cookie_secret).expect("HMAC takes keys of any length");
+    mac.update(b"first administrator's password");
+    let mut text = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    text.truncate(PASSWORD_LENGTH);
+    text
+}
+
+impl FirstLogin {
+    /// Prints link and password on standard error, not through the log: logs are kept and shipped.
+    pub fn print(&self, hub: &str) -> std::io::Result<()> {
+        let mut out = std::io::stderr().lock();
+        writeln!(out, "\n    To log in as the first administrator, open this link (it works once):\n")?;
+        writeln!(out, "        {hub}hub/login?token={}\n", self.token)?;
+        if let Some(password) = &self.password {
+            writeln!(out, "    Later: user name {}, password {password}\n", self.name)?;
+        }
+        out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_link_is_fresh_and_the_password_stays() {
+        let (first, _) = fill(Value::Null, b"secret");
+        let (second, _) = fill(Value::Null, b"secret");
+        assert_ne!(first["token"], second["token"]);
+        assert_eq!(first["password"], second["password"]);
+        assert_ne!(first["password"], fill(Value::Null, b"other").0["password"]);
+        let (own, login) = fill(json!({"password": "chosen by somebody", "name": "root"}), b"secret");
+        assert_eq!((own["password"].as_str(), login.name.as_str()), (Some("chosen by somebody"), "root"));
+        assert!(login.password.is_none(), "a chosen password is not printed");
+    }
+}

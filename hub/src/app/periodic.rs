@@ -1,0 +1,62 @@
+//! What the hub does every now and then: routes and activity, expired rows, gauges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use hub_db::repo;
+use tracing::{debug, error};
+
+use super::Hub;
+
+/// How often expired tokens, codes and shares are deleted.
+const PURGE_PERIOD: Duration = Duration::from_secs(3_600);
+/// Periods of the gauge of active users, as stock labels them, in days.
+const ACTIVE_PERIODS: [(&str, i64); 3] = [("24h", 1), ("7d", 7), ("30d", 30)];
+
+/// Starts all of it.
+pub(super) fn start(hub: &Arc<Hub>) {
+    let config = Arc::clone(&hub.config);
+    let own = Arc::clone(hub);
+    hub.tasks.every(config.hub.last_activity_interval.max(Duration::from_secs(1)), move || {
+        let hub = Arc::clone(&own);
+        async move {
+            if let Err(error) = hub.check_routes().await {
+                error!(%error, "cannot check the routes of the proxy");
+            }
+        }
+    });
+    let own = Arc::clone(hub);
+    hub.tasks.every(PURGE_PERIOD, move || {
+        let hub = Arc::clone(&own);
+        async move {
+            match repo::purge::expired(hub.db.conn(), hub.clock.now()).await {
+                Ok(purged) => debug!(?purged, "expired rows deleted"),
+                Err(error) => error!(%error, "cannot delete expired rows"),
+            }
+        }
+    });
+    if config.metrics.active_users_enabled {
+        let own = Arc::clone(hub);
+        hub.tasks.every(config.metrics.active_users_update_interval.max(Duration::from_secs(1)), move || {
+            let hub = Arc::clone(&own);
+            async move { count_users(&hub).await }
+        });
+        let own = Arc::clone(hub);
+        hub.tasks.spawn(async move { count_users(&own).await });
+    }
+}
+
+async fn count_users(hub: &Hub) {
+    let counted = async {
+        hub.metrics.set_total_users(repo::users::count(hub.db.conn()).await?);
+        for (period, days) in ACTIVE_PERIODS {
+            let since = hub.clock.now() - TimeDelta::days(days);
+            hub.metrics.set_active_users(period, repo::users::count_active_since(hub.db.conn(), since).await?);
+        }
+        Ok::<_, hub_db::DbError>(())
+    };
+    if let Err(error) = counted.await {
+        error!(%error, "cannot count users");
+    }
+}

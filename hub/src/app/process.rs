@@ -1,0 +1,122 @@
+//! What a process of this program can be: hub, proxy, or a short command on the database.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Parser as _;
+use hub_config::{KnownPlugins, Loaded};
+use hub_core::secret::{ExposeSecret as _, random_hex32};
+use hub_core::token::GENERATED_ROUNDS;
+use hub_core::{Clock as _, SystemClock};
+use hub_db::{Db, DbOptions, repo};
+use hub_proxy::options::chp::ChpArgs;
+use tracing::info;
+
+use super::{Mode, startup};
+use crate::auth::names::NameRules;
+use crate::rbac::{HUB_CLIENT, roles};
+use crate::registry;
+
+/// The plugins that this program was built with.
+pub fn plugins() -> KnownPlugins {
+    KnownPlugins {
+        authenticators: registry::authenticators().iter().map(|plugin| plugin.name.to_owned()).collect(),
+        spawners: registry::spawners().iter().map(|plugin| plugin.name.to_owned()).collect(),
+    }
+}
+
+/// Runs something on a runtime of its own.
+fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let result = runtime.block_on(work);
+    // Whatever still blocks (a file, a name look-up) must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs the hub until it is told to stop.
+pub fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
+    // One provider of cryptography for everything that speaks TLS; a second installation is no harm.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let result = {
+        let _guard = runtime.enter();
+        // actix drives its workers from a single-threaded system on this thread.
+        actix_web::rt::System::with_tokio_rt(|| {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the machine has threads and file descriptors left")
+        })
+        .block_on(startup::run(loaded, mode, runtime.handle().clone()))
+    };
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs the proxy alone, as configured under `[proxy]`, with configurable-http-proxy's REST API.
+pub fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
+    on_runtime(startup::run_proxy(loaded))
+}
+
+/// The command line of `configurable-http-proxy`.
+#[derive(Debug, clap::Parser)]
+#[command(name = "configurable-http-proxy", version, about = "A reverse proxy whose routes are set by a REST API")]
+struct ChpFlags {
+    #[command(flatten)]
+    flags: ChpArgs,
+}
+
+/// Runs as the program `configurable-http-proxy`.
+pub fn configurable_http_proxy(arguments: Vec<OsString>) -> anyhow::Result<()> {
+    let flags = ChpFlags::parse_from(arguments).flags;
+    let code = on_runtime(async move { Ok(hub_proxy::options::chp::run_chp(flags).await?) })?;
+    if code == ExitCode::SUCCESS { Ok(()) } else { std::process::exit(2) }
+}
+
+/// The database of a configuration, for commands that need nothing else.
+async fn database(loaded: &Loaded) -> anyhow::Result<Db> {
+    let section = &loaded.config.db;
+    let mut options = DbOptions::new(section.url.expose_secret().to_owned());
+    options.password.clone_from(&section.password);
+    Ok(Db::connect(options).await?)
+}
+
+/// Makes an API token for a user and returns it. Answers to `jupyterhub token`.
+pub fn token(loaded: Loaded, user: &str) -> anyhow::Result<String> {
+    on_runtime(async move {
+        let section = &loaded.config.authenticator;
+        let names = NameRules::new(section.username_map.clone(), &section.username_pattern)?;
+        let name = names.normalize(user);
+        let db = database(&loaded).await?;
+        hub_db::schema::create(&db).await?;
+        repo::oauth::ensure_hub_client(db.conn()).await?;
+        let Some(user) = repo::users::by_name(db.conn(), &name).await? else {
+            bail!("there is no user {name:?}; people get into the database when they log in, or by the API");
+        };
+        let text = random_hex32();
+        let new = repo::tokens::NewToken {
+            owner: repo::Owner::User(user.id),
+            rounds: GENERATED_ROUNDS,
+            client_id: HUB_CLIENT.to_owned(),
+            scopes: roles::default_token_scopes(db.conn()).await?,
+            note: "command-line generated".to_owned(),
+            session_id: None,
+            expires_at: None,
+        };
+        repo::tokens::create(db.conn(), &text, new, SystemClock.now()).await?;
+        db.close().await?;
+        Ok(text)
+    })
+}
+
+/// Brings the database to the revision that this program works with, after a backup where that is a file.
+pub fn upgrade_db(loaded: Loaded) -> anyhow::Result<()> {
+    on_runtime(async move {
+        let db = database(&loaded).await?;
+        match hub_db::schema::upgrade(&db, SystemClock.now()).await? {
+            Some(done) => info!(?done, "database upgraded"),
+            None => info!("the database needs no upgrade"),
+        }
+        Ok(db.close().await?)
+    })
+}

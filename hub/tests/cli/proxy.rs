@@ -1,0 +1,95 @@
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::support::Place;
+
+/// Ends the process when the test does.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(place: &Place, name: &str, arguments: &[&str]) -> Self {
+        let mut child = place.command(name).args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let (send, lines) = mpsc::channel();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Self { child, lines }
+    }
+
+    /// The next line of the log that has this in it.
+    fn wait_for(&self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            match self.lines.recv_timeout(Duration::from_secs(20)) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen = format!("{seen}{line}\n"),
+                Err(_) => panic!("no {text:?} in\n{seen}"),
+            }
+        }
+    }
+
+    fn terminate(mut self) -> i32 {
+        let done = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(done.success());
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // it has usually ended already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn address(line: &str) -> String {
+    let after = line.split("address=").nth(1).unwrap_or_else(|| panic!("no address in {line}"));
+    after.split_whitespace().next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_proxy_alone_serves_its_api_to_who_has_the_token_and_stops_on_sigterm() {
+    let place = Place::new().env("CONFIGPROXY_AUTH_TOKEN", "token-of-the-test");
+    let running = Running::start(
+        &place,
+        "himalia",
+        &["proxy", "--port", "0", "--set", "proxy.api_url=http://127.0.0.1:0"],
+    );
+    let public = address(&running.wait_for("proxy is listening"));
+    let api = address(&running.wait_for("REST API is listening"));
+    let client = reqwest::Client::new();
+    let healthy = client.get(format!("http://{public}/_chp_healthz")).send().await.unwrap();
+    assert_eq!(healthy.status(), 200);
+    let routes = format!("http://{api}/api/routes");
+    assert_eq!(client.get(&routes).send().await.unwrap().status(), 403);
+    let allowed =
+        client.get(&routes).header("Authorization", "token token-of-the-test").send().await.unwrap();
+    assert_eq!(allowed.status(), 200);
+    drop(client);
+    assert_eq!(running.terminate(), 0);
+}
+
+#[test]
+fn the_proxy_alone_needs_a_token() {
+    let done = Place::new().himalia(&["proxy", "--port", "0"]);
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("proxy.auth_token is missing"), "{}", done.err);
+}
+
+#[test]
+fn as_configurable_http_proxy_it_takes_the_flags_of_stock_and_ends_with_its_exit_code() {
+    let place = Place::new();
+    let running = Running::start(
+        &place,
+        "configurable-http-proxy",
+        &["--ip", "127.0.0.1", "--port", "0", "--api-ip", "127.0.0.1", "--api-port", "0"],
+    );
+    running.wait_for("Proxy API at");
+    assert_eq!(running.terminate(), 2);
+    assert_eq!(place.named("configurable-http-proxy", &["--nonsense"]).code, 2);
+}

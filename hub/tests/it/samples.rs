@@ -1,0 +1,331 @@
+//! Contexts as the hub makes them, from the plainest to the hostile.
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use himalia::render::{
+    AcceptSharePage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, LoginPage, LogoutPage,
+    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer, ScopeDescription,
+    ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError, TokenClientRow,
+    TokenPage, TokenRow, UserView, expiry_options_html,
+};
+use serde_json::json;
+
+/// A name that would end a script, an attribute, an element or a JSON string if it were not escaped.
+pub(crate) const HOSTILE: &str = "</script><img src=x onerror=alert(1)>\"'`{{7777*7777}}&lt;\u{2028}";
+/// French, emoji, a script that is written from the right.
+pub(crate) const FRENCH: &str = "Ægidius d’Été 🐧 שלום";
+
+pub(crate) fn date(days_ago: i64) -> Date {
+    let now: DateTime<Utc> = Utc.with_ymd_and_hms(2026, 11, 20, 9, 30, 0).single().expect("the date exists");
+    Date(now - chrono::TimeDelta::days(days_ago))
+}
+
+pub(crate) fn options() -> RenderOptions {
+    RenderOptions {
+        static_prefix: "/hub/static/".to_owned(),
+        version_hash: "20261120".to_owned(),
+        ..RenderOptions::default()
+    }
+}
+
+pub(crate) fn renderer() -> Renderer {
+    Renderer::new(options()).expect("the built-in templates are sound")
+}
+
+pub(crate) fn server(name: &str, display: &str, state: &str) -> SpawnerView {
+    SpawnerView {
+        name: name.to_owned(),
+        display_name: display.to_owned(),
+        active: state != "stopped",
+        ready: state == "running",
+        pending: match state {
+            "starting" => Some("spawn".to_owned()),
+            "stopping" => Some("stop".to_owned()),
+            _ => None,
+        },
+        last_activity: (state != "starting").then(|| date(3)),
+        url: format!("/user/ann/{name}/"),
+        ..SpawnerView::default()
+    }
+}
+
+pub(crate) fn user(name: &str, spawners: Vec<SpawnerView>) -> UserView {
+    let mut view =
+        UserView { name: name.to_owned(), groups: vec!["crew".to_owned()], spawners, ..UserView::default() };
+    view.url = format!("/user/{}/", view.escaped_name());
+    view
+}
+
+pub(crate) fn common(user: Option<UserView>) -> CommonContext {
+    CommonContext {
+        base_url: "/hub/".to_owned(),
+        prefix: "/".to_owned(),
+        user,
+        login_url: "/hub/login".to_owned(),
+        logout_url: "/hub/logout".to_owned(),
+        xsrf: "MnwxOjB8".to_owned(),
+        xsrf_token: "MnwxOjB8".to_owned(),
+        csp_nonce: Some("bm9uY2U".to_owned()),
+        ..CommonContext::default()
+    }
+}
+
+pub(crate) fn admin(name: &str) -> CommonContext {
+    let mut common = common(Some(UserView { admin: true, ..user(name, vec![server("", "", "running")]) }));
+    common.parsed_scopes.insert("admin-ui".to_owned(), json!(true));
+    common.admin_access = true;
+    common.services = vec![ServiceLink {
+        name: format!("cull {name}"),
+        href: "/services/cull/".to_owned(),
+        display: true,
+        ..ServiceLink::default()
+    }];
+    common
+}
+
+fn scopes(name: &str) -> Vec<ScopeDescription> {
+    let words = |scope: &str, description: &str, filter: String| ScopeDescription {
+        scope: scope.to_owned(),
+        description: description.to_owned(),
+        filter,
+    };
+    vec![
+        words("access:services", "Use the service.", format!("service:{name}")),
+        words("read:users", "Read user models.", String::new()),
+        words("custom", name, format!("user:{name}")),
+    ]
+}
+
+fn tokens(name: &str) -> TokenPage {
+    let row = |id: &str, note: &str, scopes: &[&str], expires: Option<Date>| TokenRow {
+        api_id: id.to_owned(),
+        note: note.to_owned(),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        created: Some(date(9)),
+        last_activity: expires.map(|_| date(1)),
+        expires_at: expires,
+    };
+    TokenPage {
+        api_tokens: vec![
+            row("a1", name, &["inherit"], None),
+            row("a2", "nightly export", &["read:users!user", "access:servers!user"], Some(date(-7))),
+        ],
+        oauth_clients: vec![TokenClientRow {
+            token_id: "a3".to_owned(),
+            description: format!("Server at /user/{name}/"),
+            tokens: vec![
+                row("a3", "oauth", &["access:servers!server=ann/", "read:users!user=ann"], None),
+                row("a4", "oauth", &["read:users!user=ann"], None),
+            ],
+            created: Some(date(2)),
+            last_activity: None,
+        }],
+        token_expires_in_options_html: expiry_options_html(None),
+        ..TokenPage::default()
+    }
+}
+
+/// Rendered samples of all pages by name: what anybody, somebody and an administrator called `name` see.
+pub(crate) fn all(renderer: &Renderer, name: &str) -> Result<Vec<(String, String)>, TemplateError> {
+    let mut made = Vec::new();
+    let servers = vec![
+        server("", "", "stopped"),
+        server("genomes", "Genomes 2026", "running"),
+        server("report", "", "stopped"),
+        server("gpu", name, "starting"),
+        server("old", "Old things", "stopping"),
+    ];
+    let somebody = common(Some(user(name, servers.clone())));
+    let nobody = common(None);
+    let mut add = |title: &str, page: Result<String, TemplateError>| -> Result<(), TemplateError> {
+        made.push((title.to_owned(), page?));
+        Ok(())
+    };
+
+    let login = LoginPage {
+        authenticator_login_url: "/hub/login?next=%2Fhub%2Fhome".to_owned(),
+        ..LoginPage::default()
+    };
+    add("login", renderer.render(&nobody, &login))?;
+    add(
+        "login-failed",
+        renderer.render(
+            &nobody,
+            &LoginPage {
+                username: name.to_owned(),
+                login_error: "Invalid username or password".to_owned(),
+                authenticator: AuthenticatorView {
+                    request_otp: true,
+                    otp_prompt: "One-time code:".to_owned(),
+                },
+                next: format!("/hub/{name}"),
+                ..login.clone()
+            },
+        ),
+    )?;
+    add(
+        "login-service",
+        renderer.render(&nobody, &LoginPage { login_service: format!("Keycloak {name}"), ..login.clone() }),
+    )?;
+
+    let home = HomePage {
+        url: "/hub/spawn/ann".to_owned(),
+        default_server: server("", "", "stopped"),
+        ..HomePage::default()
+    };
+    add("home-plain", renderer.render(&somebody, &home))?;
+    add(
+        "home-named",
+        renderer.render(
+            &somebody,
+            &HomePage {
+                url: "/user/ann/".to_owned(),
+                default_server: server("", "", "running"),
+                allow_named_servers: true,
+                named_server_limit_per_user: 5,
+                spawners: servers.clone(),
+                invalid_server_names: vec!["a/b".to_owned(), name.to_owned()],
+                ..HomePage::default()
+            },
+        ),
+    )?;
+    add(
+        "home-admin",
+        renderer.render(&admin(name), &HomePage { allow_named_servers: true, ..home.clone() }),
+    )?;
+
+    let form = "<label class=\"form-label\" for=\"image\">Image</label>\
+        <select id=\"image\" name=\"image\" class=\"form-select\"><option>Minimal</option><option>Data science</option></select>";
+    add(
+        "spawn",
+        renderer.render(
+            &somebody,
+            &SpawnPage {
+                for_user: user(name, vec![]),
+                spawner_options_form: form.to_owned(),
+                url: format!("/hub/spawn?_xsrf=x&next={name}"),
+                ..SpawnPage::default()
+            },
+        ),
+    )?;
+    add(
+        "spawn-other",
+        renderer.render(
+            &admin("root"),
+            &SpawnPage {
+                for_user: user(name, vec![]),
+                spawner_options_form: form.to_owned(),
+                error_message: format!("There is no image called {name}"),
+                url: "/hub/spawn/ann".to_owned(),
+                ..SpawnPage::default()
+            },
+        ),
+    )?;
+    add(
+        "spawn-pending",
+        renderer.render(
+            &somebody,
+            &SpawnPendingPage {
+                spawner: server("", "", "starting"),
+                progress_url: format!("/hub/api/users/{}/server/progress", user(name, vec![]).escaped_name()),
+                spawn_url: format!("/hub/spawn/ann?next={name}"),
+                ..SpawnPendingPage::default()
+            },
+        ),
+    )?;
+    add(
+        "stop-pending",
+        renderer.render(
+            &somebody,
+            &StopPendingPage { spawner: server("", "", "stopping"), ..StopPendingPage::default() },
+        ),
+    )?;
+
+    let stopped = NotRunningPage { spawn_url: "/hub/spawn/ann".to_owned(), ..NotRunningPage::default() };
+    add("not-running", renderer.render(&somebody, &stopped))?;
+    add(
+        "not-running-soon",
+        renderer.render(
+            &somebody,
+            &NotRunningPage { implicit_spawn_seconds: 10.0, server_name: name.to_owned(), ..stopped.clone() },
+        ),
+    )?;
+    add(
+        "not-running-failed",
+        renderer.render(
+            &somebody,
+            &NotRunningPage {
+                failed: true,
+                failed_message: format!("The image {name} could not be fetched."),
+                retry: Some(false),
+                log_tail: vec![
+                    "[I 2026-11-20 09:29:58 ServerApp] jupyterlab | extension was successfully linked."
+                        .to_owned(),
+                    format!("Traceback: {name}"),
+                    "MemoryError: Unable to allocate 18.6 GiB for an array".to_owned(),
+                ],
+                ..stopped.clone()
+            },
+        ),
+    )?;
+
+    add(
+        "token-none",
+        renderer.render(
+            &somebody,
+            &TokenPage {
+                token_expires_in_options_html: expiry_options_html(Some(86_400)),
+                ..TokenPage::default()
+            },
+        ),
+    )?;
+    add("token", renderer.render(&somebody, &tokens(name)))?;
+
+    add(
+        "oauth",
+        renderer.render(
+            &somebody,
+            &OAuthPage {
+                allowed_scopes: ["read:users".to_owned(), format!("access:services!service={name}")].into(),
+                scope_descriptions: scopes(name),
+                oauth_client: OAuthClientView {
+                    description: format!("JupyterHub service {name}"),
+                    redirect_uri: "/services/whoami/oauth_callback".to_owned(),
+                },
+                ..OAuthPage::default()
+            },
+        ),
+    )?;
+    add(
+        "accept-share",
+        renderer.render(
+            &somebody,
+            &AcceptSharePage {
+                code: name.to_owned(),
+                owner: OwnerView { name: name.to_owned() },
+                spawner: server("genomes", "Genomes 2026", "stopped"),
+                spawner_url: "/user/bob/genomes/".to_owned(),
+                scope_descriptions: scopes(name),
+                next_url: format!("/hub/{name}"),
+                ..AcceptSharePage::default()
+            },
+        ),
+    )?;
+    let error = ErrorPage {
+        status_code: 500,
+        status_message: "Internal Server Error".to_owned(),
+        message: format!("Something about {name} did not work."),
+        request_id: Some("7f3c1a".to_owned()),
+        ..ErrorPage::default()
+    };
+    add("error", renderer.render(&somebody, &error))?;
+    add("error-anonymous", renderer.render(&nobody, &ErrorPage { no_spawner_check: true, ..error.clone() }))?;
+    add(
+        "error-404",
+        renderer.render(
+            &somebody,
+            &ErrorPage { status_code: 404, status_message: "Not Found".to_owned(), ..ErrorPage::default() },
+        ),
+    )?;
+    add("logout", renderer.render(&nobody, &LogoutPage {}))?;
+    Ok(made)
+}

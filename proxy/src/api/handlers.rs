@@ -1,0 +1,180 @@
+//! The methods of `/api/routes`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, request::Parts};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::{Map, Value};
+use tracing::{error, info, warn};
+use url::{Url, form_urlencoded};
+
+use super::{auth::Auth, date};
+use crate::{
+    http_server::answer,
+    metrics::Metrics,
+    routes::{RouteTable, path},
+};
+
+const ROOT: &str = "/api/routes";
+const MAX_BODY: usize = 1024 * 1024;
+
+type Answer = Response<Full<Bytes>>;
+
+#[derive(Debug)]
+pub(super) struct Handlers {
+    auth: Auth,
+    routes: Arc<RouteTable>,
+    metrics: Arc<Metrics>,
+}
+
+fn empty(status: StatusCode) -> Answer {
+    answer(status, "text/plain", Bytes::new())
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    answer(status, "text/plain", body)
+}
+
+fn json(value: &Map<String, Value>) -> Answer {
+    // A map of JSON values always serialises.
+    answer(StatusCode::OK, "application/json", serde_json::to_vec(value).unwrap_or_default())
+}
+
+impl Handlers {
+    pub(super) fn new(token: Option<String>, routes: Arc<RouteTable>, metrics: Arc<Metrics>) -> Self {
+        Self { auth: Auth::new(token), routes, metrics }
+    }
+
+    pub(super) async fn respond(&self, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let response = self.dispatch(&parts, body).await;
+        let status = response.status();
+        self.metrics.api.requests.count(status);
+        // The query may hold anything, so only the path is logged.
+        let (code, method, path) = (status.as_u16(), &parts.method, parts.uri.path());
+        match code {
+            ..400 => info!(code, %method, path, "API request"),
+            400..500 => warn!(code, %method, path, "API request refused"),
+            _ => error!(code, %method, path, "API request failed"),
+        }
+        response
+    }
+
+    async fn dispatch(&self, parts: &Parts, body: Incoming) -> Answer {
+        let Some(path) = normalised(parts.uri.path()) else {
+            return text(StatusCode::BAD_REQUEST, "The path is not a valid URL path");
+        };
+        let key = match path.strip_prefix(ROOT) {
+            Some("") => None,
+            Some(key) if key.starts_with('/') => Some(key),
+            _ => return text(StatusCode::NOT_FOUND, "Not Found"),
+        };
+        if !matches!(parts.method, Method::GET | Method::POST | Method::DELETE) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "Method not supported");
+        }
+        let Ok(key) = key.map(path::decode).transpose() else {
+            return text(StatusCode::BAD_REQUEST, "Malformed percent-encoding in the path");
+        };
+        let key = key.as_deref().unwrap_or("/");
+        // As in the original, a body that is no JSON is reported before the token is looked at.
+        let posted = match parts.method {
+            Method::POST => match read_json(body).await {
+                Ok(value) => Some(value),
+                Err(refusal) => return refusal,
+            },
+            _ => None,
+        };
+        if !self.auth.allows(&parts.headers) {
+            return empty(StatusCode::FORBIDDEN);
+        }
+        match (&parts.method, posted) {
+            (_, Some(posted)) => self.post(key, posted),
+            (&Method::DELETE, None) => self.delete(key),
+            _ if key == "/" => self.list(parts.uri.query().unwrap_or_default()),
+            _ => self.get(key),
+        }
+    }
+
+    fn get(&self, key: &str) -> Answer {
+        match self.routes.exact(key) {
+            Some(route) => json(&route.document()),
+            None => empty(StatusCode::NOT_FOUND),
+        }
+    }
+
+    fn list(&self, query: &str) -> Answer {
+        let limit = match inactive_since(query) {
+            Ok(limit) => limit,
+            Err(given) => {
+                let message = format!("Invalid datestamp '{given}' must be ISO8601.");
+                return text(StatusCode::BAD_REQUEST, message);
+            }
+        };
+        let mut all = Map::new();
+        self.routes.for_each(&mut |route| {
+            if limit.is_none_or(|limit| route.activity.millis() < limit) {
+                all.insert(route.key.to_string(), Value::Object(route.document()));
+            }
+        });
+        self.metrics.api.route_get.inc();
+        json(&all)
+    }
+
+    fn post(&self, key: &str, posted: Value) -> Answer {
+        let Value::Object(data) = posted else {
+            return text(StatusCode::BAD_REQUEST, "Must specify 'target' as string");
+        };
+        let Some(target) = data.get("target").and_then(Value::as_str).map(str::to_owned) else {
+            return text(StatusCode::BAD_REQUEST, "Must specify 'target' as string");
+        };
+        match self.routes.add(key, &target, data) {
+            Ok(()) => {
+                info!(route = key, target, "route added");
+                self.metrics.api.route_add.inc();
+                empty(StatusCode::CREATED)
+            }
+            Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
+        }
+    }
+
+    fn delete(&self, key: &str) -> Answer {
+        self.metrics.api.route_delete.inc();
+        if self.routes.remove(key) {
+            info!(route = key, "route removed");
+            empty(StatusCode::NO_CONTENT)
+        } else {
+            empty(StatusCode::NOT_FOUND)
+        }
+    }
+}
+
+/// The path as a URL parser reads it: dot segments resolved, still percent-encoded.
+fn normalised(path: &str) -> Option<String> {
+    Url::parse("http://base.invalid/").ok()?.join(path).ok().map(|url| url.path().to_owned())
+}
+
+async fn read_json(body: Incoming) -> Result<Value, Answer> {
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(text(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB"));
+        }
+        Err(error) => return Err(text(StatusCode::BAD_REQUEST, format!("Body not readable: {error}"))),
+    };
+    serde_json::from_slice(&body)
+        .map_err(|error| text(StatusCode::BAD_REQUEST, format!("Body not valid JSON: {error}")))
+}
+
+/// The limit in milliseconds since the epoch, or the text that is no date. The newer spelling wins.
+fn inactive_since(query: &str) -> Result<Option<i64>, String> {
+    let find = |name: &str| {
+        form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    let given = find("inactiveSince").filter(|text| !text.is_empty()).or_else(|| find("inactive_since"));
+    match given {
+        Some(given) if !given.is_empty() => date::parse(&given).map(Some).ok_or_else(|| given.into_owned()),
+        _ => Ok(None),
+    }
+}
