@@ -80,6 +80,11 @@ impl Urls {
         format!("{}user/{}/", self.base, user.escaped())
     }
 
+    /// The path of a service, slashes at both ends; also its route.
+    pub fn service(&self, name: &str) -> String {
+        format!("{}services/{}/", self.base, hub_core::names::escape_segment(name))
+    }
+
     /// The path of a server's page of the given kind: `spawn`, `spawn-pending`.
     pub fn server_page(&self, page: &str, key: &ServerKey) -> String {
         let mut url = format!("{}{page}/{}", self.hub, key.user.escaped());

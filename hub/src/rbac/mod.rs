@@ -156,6 +156,18 @@ impl Rbac {
         owner: &Holder,
     ) -> Result<ScopeSet, DbError> {
         let held = self.held(db, owner, false).await?;
+        self.token_scopes_of(db, token, owner, &held).await
+    }
+
+    /// The same where it is known what the owner holds, shares given to groups not counted: for several tokens of one
+    /// owner.
+    pub async fn token_scopes_of(
+        &self,
+        db: &impl ConnectionTrait,
+        token: &api_tokens::Model,
+        owner: &Holder,
+        held: &Held,
+    ) -> Result<ScopeSet, DbError> {
         let client = self.client_of(db, token.client_id.as_deref()).await?;
         let wanted = self.table.expand_stored(&token.scopes.0, &ExpandContext::token(owner.owner(), client.as_client()));
         let groups = self.membership(db, &wanted.scopes, &held.scopes).await?;

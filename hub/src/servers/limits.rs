@@ -6,6 +6,7 @@ use hub_config::ServerNames;
 use hub_core::ServerName;
 use hub_db::entities::users;
 use hub_db::repo;
+use jupyterhub_api_compat::requests::{check_server_name, quoted};
 
 use crate::app::Hub;
 use crate::web::error::{ApiError, ApiResult};
@@ -21,33 +22,44 @@ impl Hub {
 
     /// Whether a named server may be used or, when it does not exist yet, made.
     pub async fn check_named_server(&self, owner: &users::Model, name: &ServerName, exists: bool) -> ApiResult<()> {
-        let settings = &self.config.hub;
-        if !settings.allow_named_servers {
-            return Err(ApiError::bad_request("Named servers are not enabled."));
-        }
+        self.check_named_servers_enabled()?;
         if exists {
             return Ok(());
         }
-        let problem = match settings.server_names {
-            ServerNames::Safe if !name.is_safe() => Some(
-                "it must have 1 to 30 characters of a-z, 0-9 and single hyphens, begin with a letter and end with a letter or digit"
-                    .to_owned(),
-            ),
-            ServerNames::Any => ServerName::any(name.as_str()).err().map(|error| error.to_string()),
-            ServerNames::Safe => None,
-        };
-        if let Some(problem) = problem {
-            let shown: String = name.as_str().chars().take(80).collect();
-            return Err(ApiError::bad_request(format!("Invalid server name {shown:?}: {problem}")));
+        self.check_named_server_limit(owner).await?;
+        self.check_new_server_name(name)
+    }
+
+    /// Whether there are named servers at all.
+    pub fn check_named_servers_enabled(&self) -> ApiResult<()> {
+        if self.config.hub.allow_named_servers {
+            return Ok(());
         }
-        let limit = u64::from(settings.named_server_limit_per_user);
+        Err(ApiError::bad_request("Named servers are not enabled."))
+    }
+
+    /// Whether a person may have one more named server.
+    pub async fn check_named_server_limit(&self, owner: &users::Model) -> ApiResult<()> {
+        let limit = u64::from(self.config.hub.named_server_limit_per_user);
         if limit > 0 && repo::spawners::count_named(self.db.conn(), owner.id).await? >= limit {
             return Err(ApiError::bad_request(format!(
-                "User {} already has the maximum of {limit} named servers.  One must be deleted before a new one can be created",
+                "User {} already has the maximum of {limit} named servers.  One must be deleted before a new server \
+                 can be created",
                 owner.name
             )));
         }
         Ok(())
+    }
+
+    /// Whether a new named server may have this name.
+    pub fn check_new_server_name(&self, name: &ServerName) -> ApiResult<()> {
+        match self.config.hub.server_names {
+            ServerNames::Safe => check_server_name(name.as_str()).map(drop).map_err(ApiError::from),
+            ServerNames::Any if name.is_default() => Err(ApiError::bad_request("Invalid server_name: ''")),
+            ServerNames::Any => ServerName::any(name.as_str()).map(drop).map_err(|error| {
+                ApiError::bad_request(format!("Invalid server_name: {}: {error}", quoted(name.as_str())))
+            }),
+        }
     }
 
     /// Whether one more server may run now. Starts at once are no matter of this: they wait in line.

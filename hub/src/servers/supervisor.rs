@@ -99,6 +99,15 @@ impl Entry {
         self.control().remove
     }
 
+    /// Whether the server will be started once what is under way is through.
+    pub fn is_start_queued(&self) -> bool {
+        match &self.control().next {
+            Some(Intent::Start(_)) => true,
+            Some(Intent::Stop(order)) => order.then.is_some(),
+            Some(Intent::Check) | None => false,
+        }
+    }
+
     /// Writes the intent down. Returns whether a driver must be started for it.
     fn ask(&self, intent: Intent) -> bool {
         let mut control = self.control();

@@ -115,11 +115,14 @@ impl Caller {
         match self.scopes.decide(names, on) {
             Decision::Granted => Ok(()),
             Decision::Hidden => Err(ApiError::no_access()),
-            Decision::Lacking => Err(ApiError::forbidden(format!(
-                "Action is not authorized with current scopes; requires any of [{}]",
-                names.join(", ")
-            ))),
+            Decision::Lacking => Err(lacking(names)),
         }
+    }
+
+    /// Nothing, when any of the scopes is held for anything at all, for handlers that then apply the filters.
+    pub fn require_some(&self, names: &[&str]) -> ApiResult<()> {
+        self.known()?;
+        if names.iter().any(|name| self.scopes.has_any(name)) { Ok(()) } else { Err(lacking(names)) }
     }
 
     /// The same for a user, whose groups are looked up.
@@ -153,6 +156,11 @@ impl Caller {
         let mut groups = hub.rbac.groups_of(hub.db.conn(), &[user.to_owned()]).await?;
         Ok(groups.0.remove(user).unwrap_or_default())
     }
+}
+
+fn lacking(names: &[&str]) -> ApiError {
+    let names = names.join(", ");
+    ApiError::forbidden(format!("Action is not authorized with current scopes; requires any of [{names}]"))
 }
 
 /// The token of an `Authorization` header: `token X` or `Bearer X`.
@@ -276,18 +284,29 @@ impl FromRequest for Api {
     fn from_request(rq: &HttpRequest, _: &mut Payload) -> Self::Future {
         let rq = rq.clone();
         Box::pin(async move {
-            let hub = hub_of(&rq)?;
-            let facts = Facts::of(&rq, &hub.trusted);
-            let mut caller = identify(&hub, &rq, &facts, true).await?;
-            if matches!(caller.via, Via::Cookie) && is_foreign_post(&rq) {
-                caller = Caller { who: None, via: Via::Nobody, scopes: ScopeSet::new(), raw: Held::default(), ..caller };
-                note(&rq, &caller);
-                return Err(ApiError::bare(actix_web::http::StatusCode::FORBIDDEN));
-            }
-            note(&rq, &caller);
-            check_api_xsrf(&hub, &rq, &facts, &caller)?;
-            Ok(Self { hub, facts: Rc::new(facts), caller: Rc::new(caller) })
+            let api = Self::identify(&rq).await?;
+            api.check_xsrf(&rq)?;
+            Ok(api)
         })
+    }
+}
+
+impl Api {
+    /// Who asks, with nothing checked yet. A cookie does not count on a `POST` that a form elsewhere could have made.
+    pub async fn identify(rq: &HttpRequest) -> ApiResult<Self> {
+        let hub = hub_of(rq)?;
+        let facts = Facts::of(rq, &hub.trusted);
+        let mut caller = identify(&hub, rq, &facts, true).await?;
+        if matches!(caller.via, Via::Cookie) && is_foreign_post(rq) {
+            caller = Caller { who: None, via: Via::Nobody, scopes: ScopeSet::new(), raw: Held::default(), ..caller };
+        }
+        note(rq, &caller);
+        Ok(Self { hub, facts: Rc::new(facts), caller: Rc::new(caller) })
+    }
+
+    /// That a call by cookie comes from one of the hub's own pages; see [`Api`].
+    pub fn check_xsrf(&self, rq: &HttpRequest) -> ApiResult<()> {
+        check_api_xsrf(&self.hub, rq, &self.facts, &self.caller)
     }
 }
 

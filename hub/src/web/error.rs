@@ -11,7 +11,9 @@ use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use hub_core::spawner::SpawnFault;
 use hub_core::{AuthError, NameError, SpawnError};
-use serde_json::json;
+use jupyterhub_api_compat::ErrorBody;
+use jupyterhub_api_compat::json::dumps;
+use jupyterhub_api_compat::requests::RequestError;
 
 /// Result of a handler.
 pub type ApiResult<T> = Result<T, ApiError>;
@@ -125,7 +127,9 @@ impl ResponseError for ApiError {
         for header in &self.headers {
             response.insert_header(header.clone());
         }
-        response.json(json!({ "status": self.status.as_u16(), "message": self.message }))
+        let body = ErrorBody { status: self.status.as_u16(), message: self.message.clone() };
+        let body = dumps(&body).expect("a number and a text are always JSON");
+        response.content_type("application/json").body(body)
     }
 }
 
@@ -156,6 +160,12 @@ impl From<&SpawnError> for ApiError {
             cause: Some(error.operator.clone()),
             ..Self::new(status, error.user.clone())
         }
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        Self::bad_request(error.to_string())
     }
 }
 

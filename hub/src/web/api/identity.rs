@@ -1,0 +1,94 @@
+//! Who is behind a credential. Answers to `SelfAPIHandler` and to the deprecated handlers of `authorizations/`.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use hub_core::names::escape_client_part;
+use hub_core::scopes::ScopeSet;
+use hub_db::repo;
+use hub_db::repo::roles::Holder;
+use jupyterhub_api_compat::models::{Identified, SelfModel, Service, Token, User};
+
+use super::answer;
+use super::call::Call;
+use crate::app::Hub;
+use crate::rbac::identity;
+use crate::web::caller::Who;
+use crate::web::error::{ApiError, ApiResult};
+use crate::web::models;
+
+/// A user's model as `scopes` show it.
+async fn user_model(call: &Call, user: &hub_db::entities::users::Model, scopes: &ScopeSet) -> ApiResult<Option<User>> {
+    let details = repo::users::with_details(call.db(), vec![user.clone()]).await?;
+    let Some(details) = details.first() else { return Ok(None) };
+    Ok(models::user(&call.hub, details, call.include_stopped_servers()).restrict(scopes, &details.groups))
+}
+
+/// A service's model as `scopes` show it.
+async fn service_model(
+    call: &Call,
+    service: &hub_db::entities::services::Model,
+    scopes: &ScopeSet,
+) -> ApiResult<Option<Service>> {
+    let roles = repo::roles::of(call.db(), Holder::Service(service.id)).await?;
+    let roles = roles.into_iter().map(|role| role.name).collect();
+    Ok(models::service(&call.hub, service, roles).restrict(scopes))
+}
+
+async fn owner_model(call: &Call, who: &Who) -> ApiResult<Option<Identified>> {
+    let mut scopes = call.caller.scopes.clone();
+    scopes.extend(identity(who.holder().owner()));
+    Ok(match who {
+        Who::User(user) => user_model(call, user, &scopes).await?.map(|user| Identified::User(Box::new(user))),
+        Who::Service(service) => {
+            service_model(call, service, &scopes).await?.map(|service| Identified::Service(Box::new(service)))
+        }
+    })
+}
+
+/// `GET /user`.
+pub(super) async fn who_am_i(call: Call) -> ApiResult<HttpResponse> {
+    let owner = owner_model(&call, call.who()?).await?;
+    let owner = owner.ok_or_else(|| ApiError::internal("a caller may not even know who they are"))?;
+    let token = call.caller.token();
+    answer::ok(&SelfModel {
+        owner,
+        token_id: token.map(|token| Token::id_of(token.id.into())),
+        session_id: token.and_then(|token| token.session_id.clone()),
+        scopes: call.caller.scopes.to_vec(),
+    })
+}
+
+/// `GET /authorizations/token/{secret}`: deprecated, the owner of a token.
+pub(super) async fn token_owner(call: Call) -> ApiResult<HttpResponse> {
+    let now = call.hub.clock.now();
+    let token = repo::tokens::find(call.db(), call.argument("secret"), now).await?.ok_or_else(ApiError::not_found)?;
+    let who = match (token.user_id, token.service_id) {
+        (Some(id), _) => repo::users::by_id(call.db(), id).await?.map(|user| Who::User(Box::new(user))),
+        (None, Some(id)) => repo::services::by_id(call.db(), id).await?.map(|s| Who::Service(Box::new(s))),
+        (None, None) => None,
+    };
+    let who = who.ok_or_else(ApiError::not_found)?;
+    call.hub.activity.token(&call.hub, &token, &who, &call.facts.path).await?;
+    answer::ok(&answer::or_empty(owner_model(&call, &who).await?))
+}
+
+/// What version 2 removed.
+pub(super) fn token_endpoint_gone(_: &Hub) -> ApiResult<HttpResponse> {
+    let text = "Deprecated endpoint /hub/api/authorizations/token is removed in JupyterHub 2.0. \
+                Use /hub/api/users/:user/tokens instead.";
+    Err(ApiError::new(StatusCode::NOT_FOUND, text))
+}
+
+/// `GET /authorizations/cookie/{cookie}[/{value}]`: deprecated, the user that a login cookie belongs to.
+pub(super) async fn cookie_owner(call: Call) -> ApiResult<HttpResponse> {
+    let name = escape_client_part(call.argument("cookie"));
+    let value = match call.argument("value") {
+        "" => String::from_utf8_lossy(&call.body).into_owned(),
+        value => value.to_owned(),
+    };
+    let max_age = i64::try_from(call.hub.config.hub.cookie_max_age.as_secs()).unwrap_or(i64::MAX);
+    let cookie_id = call.hub.sessions.read_signed(&name, &value, max_age).ok_or_else(ApiError::not_found)?;
+    let user = repo::users::by_cookie_id(call.db(), &cookie_id).await?.ok_or_else(ApiError::not_found)?;
+    let model = user_model(&call, &user, &call.caller.scopes).await?;
+    answer::ok(&answer::or_empty(model))
+}

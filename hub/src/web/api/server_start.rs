@@ -1,0 +1,157 @@
+//! Servers at work: start, stop, restart. Answers to the busy half of `UserServerAPIHandler`.
+//!
+//! A call writes down what is wanted and waits a while for it; what takes longer goes on beside, and the answer is 202.
+//! Where stock refuses a start while a stop is under way, it waits in line here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use hub_core::ServerName;
+use hub_db::entities::users;
+use hub_db::repo;
+use jupyterhub_api_compat::requests::{ServerOptions, StopServer, normalise_display_name};
+use tracing::info;
+
+use super::call::Call;
+use super::users::short;
+use super::{answer, servers};
+use crate::servers::live::{Failure, Pending, Snapshot};
+use crate::servers::supervisor::{Entry, StartOrder};
+use crate::web::error::{ApiError, ApiResult};
+use crate::web::pages::context::{ServerState, server_of};
+
+/// A start with these options by this request.
+fn order(call: &Call, options: ServerOptions) -> StartOrder {
+    let request = Some(call.as_login_request(std::collections::BTreeMap::new()));
+    StartOrder { options: options.user_options, request }
+}
+
+/// Waits for a start and tells how it went.
+async fn follow(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
+    let limit = call.hub.config.hub.slow_spawn_timeout;
+    let seen = entry.live.wait(limit, Snapshot::is_settled).await;
+    match (seen.is_settled(), seen.failure) {
+        (false, _) => Ok(answer::empty_text(StatusCode::ACCEPTED)),
+        (true, None) => Ok(answer::empty_text(StatusCode::CREATED)),
+        (true, Some(Failure::Failed(error))) => Err(ApiError::from(error.as_ref())),
+        (true, Some(Failure::Cancelled)) => Err(ApiError::conflict(format!("The start of {} was cancelled", entry.live.key))),
+    }
+}
+
+/// `POST` on a server: starts it, and makes a named one if need be.
+pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
+    let user = call.user_or_404().await?;
+    let options = ServerOptions::read(&call.body)?;
+    let state = match known(&call, &user).await? {
+        Some(state) => state,
+        None => {
+            let name = call.argument("server");
+            let display_name = normalise_display_name(options.display_name_or(name))?;
+            servers::make(&call, &user, name, Some(&display_name)).await?
+        }
+    };
+    match state.pending() {
+        Some(Pending::Spawn) => {
+            // Nothing new, unless the start under way has been cancelled.
+            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+        }
+        Some(Pending::Stop | Pending::Check) => {
+            call.hub.check_may_start().await?;
+            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+        }
+        None => {}
+    }
+    if state.is_ready() && is_alive(&call, &user, &state).await? {
+        return Err(ApiError::bad_request(format!("{} is already running", state.key())));
+    }
+    call.hub.check_may_start().await?;
+    update_display_name(&call, &state, &options).await?;
+    info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, "server asked for");
+    let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+    follow(&call, &entry).await
+}
+
+/// The server of the path, if it may be used or made.
+async fn known(call: &Call, user: &users::Model) -> ApiResult<Option<ServerState>> {
+    let state = servers::find(call, user).await?;
+    let name = ServerName::stored(call.argument("server"));
+    if !name.is_default() {
+        call.hub.check_named_server(user, &name, state.is_some()).await?;
+    }
+    Ok(state)
+}
+
+/// Looks at a server that should run. One that does not is being cleaned up afterwards.
+async fn is_alive(call: &Call, user: &users::Model, state: &ServerState) -> ApiResult<bool> {
+    call.hub.servers.poll_one(state.record.clone()).await;
+    let now = server_of(&call.hub, user, state.key().server.as_str()).await?;
+    Ok(now.is_some_and(|state| state.is_ready()))
+}
+
+async fn update_display_name(call: &Call, state: &ServerState, options: &ServerOptions) -> ApiResult<()> {
+    let Some(text) = options.display_name.as_deref().filter(|text| !text.is_empty()) else { return Ok(()) };
+    if state.key().server.is_default() || state.row.row.display_name.as_deref() == Some(text) {
+        return Ok(());
+    }
+    let text = normalise_display_name(text)?;
+    repo::spawners::set_display_name(call.db(), state.record.id, Some(&text)).await?;
+    Ok(())
+}
+
+/// `POST` on the `restart` of a server: stops it, if it runs, and starts it with the options of the last start or new
+/// ones.
+pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
+    let user = call.user_or_404().await?;
+    let options = ServerOptions::read(&call.body)?;
+    let state = existing(&call, &user).await?;
+    if !state.is_active() {
+        call.hub.check_may_start().await?;
+    }
+    update_display_name(&call, &state, &options).await?;
+    info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, "restart asked for");
+    let entry = call.hub.servers.restart(state.record.id, state.key(), order(&call, options));
+    follow(&call, &entry).await
+}
+
+/// The server of the path, which must exist.
+async fn existing(call: &Call, user: &users::Model) -> ApiResult<ServerState> {
+    let name = call.argument("server");
+    if !name.is_empty() {
+        call.hub.check_named_servers_enabled()?;
+    }
+    servers::find(call, user).await?.ok_or_else(|| {
+        let text = format!("{} has no server named '{}'", user.name, short(name));
+        ApiError::new(StatusCode::NOT_FOUND, text)
+    })
+}
+
+/// `DELETE` on a server: stops it, and with `remove` deletes a named one.
+pub(super) async fn stop(call: Call) -> ApiResult<HttpResponse> {
+    let user = call.user_or_404().await?;
+    let StopServer { remove } = StopServer::read(&call.body)?;
+    let state = existing(&call, &user).await?;
+    if remove && state.key().server.is_default() {
+        return Err(ApiError::bad_request("Cannot delete the default server"));
+    }
+    if !state.is_active() && !remove {
+        return Ok(answer::no_content());
+    }
+    info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, remove, "stop asked for");
+    let stopping = state.pending() == Some(Pending::Stop);
+    let entry = call.hub.servers.stop(state.record.id, state.key(), remove);
+    let limit = if stopping { Duration::ZERO } else { call.hub.config.hub.slow_stop_timeout };
+    if !entry.live.wait(limit, Snapshot::is_settled).await.is_settled() {
+        return Ok(answer::empty_text(StatusCode::ACCEPTED));
+    }
+    match server_of(&call.hub, &user, state.key().server.as_str()).await? {
+        Some(now) if now.is_ready() => {
+            let text = format!("{} did not stop; the log of the hub tells why", state.key());
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, text))
+        }
+        _ => Ok(answer::no_content()),
+    }
+}

@@ -1,0 +1,208 @@
+//! API tokens of users. Answers to `UserTokenListAPIHandler` and `UserTokenAPIHandler`.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use chrono::TimeDelta;
+use hub_core::LoginStep;
+use hub_core::scopes::{Client, ExpandContext, Owner, GrantError, Resource, ScopeError, ScopeSet, check_token_grant};
+use hub_core::secret::random_hex32;
+use hub_core::token::GENERATED_ROUNDS;
+use hub_db::entities::users;
+use hub_db::repo;
+use hub_db::repo::tokens::{NewToken, TokenDetails};
+use jupyterhub_api_compat::models::{Token, TokenCreated, TokenList};
+use jupyterhub_api_compat::requests::{CreateToken, quoted};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::answer;
+use super::call::Call;
+use super::users::short;
+use crate::rbac::{HUB_CLIENT, Held, Holder, roles};
+use crate::web::caller::Who;
+use crate::web::error::{ApiError, ApiResult};
+use crate::web::models;
+
+/// Longest life of a token in seconds that is taken at its word; longer ones would leave the calendar.
+const LONGEST: i64 = 1_000 * 366 * 86_400;
+
+fn holder(user: &users::Model) -> Holder {
+    Holder::User { id: user.id, name: user.name.clone() }
+}
+
+async fn model(call: &Call, user: &users::Model, held: &Held, details: TokenDetails) -> ApiResult<Token> {
+    let scopes = call.hub.rbac.token_scopes_of(call.db(), &details.token, &holder(user), held).await?;
+    Ok(models::token(&details.token, &user.name, details.oauth_client, &scopes))
+}
+
+/// `GET /users/{user}/tokens`. Tokens that have ended go.
+pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
+    let user = call.named_user().await?;
+    let now = call.hub.clock.now();
+    repo::purge::expired(call.db(), now).await?;
+    let held = call.hub.rbac.held(call.db(), &holder(&user), false).await?;
+    let mut api_tokens = Vec::new();
+    for details in repo::tokens::of_owner(call.db(), repo::Owner::User(user.id), now).await? {
+        api_tokens.push(model(&call, &user, &held, details).await?);
+    }
+    answer::ok(&TokenList { api_tokens })
+}
+
+/// The token of the path, if it is the user's.
+async fn find(call: &Call, user: &users::Model) -> ApiResult<TokenDetails> {
+    let id = call.argument("token");
+    let none = || {
+        let text = format!("No such token {} for user {}", short(id), user.name);
+        ApiError::new(StatusCode::NOT_FOUND, text)
+    };
+    let number = Token::parse_id(id).and_then(|number| i32::try_from(number).ok()).ok_or_else(none)?;
+    let now = call.hub.clock.now();
+    repo::tokens::by_id(call.db(), repo::Owner::User(user.id), number, now).await?.ok_or_else(none)
+}
+
+/// `GET /users/{user}/tokens/{token}`.
+pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
+    let user = call.named_user().await?;
+    let details = find(&call, &user).await?;
+    let held = call.hub.rbac.held(call.db(), &holder(&user), false).await?;
+    answer::ok(&model(&call, &user, &held, details).await?)
+}
+
+/// `DELETE /users/{user}/tokens/{token}`. A token that a server or service got goes with all that it ever got for
+/// the user.
+pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
+    let user = call.named_user().await?;
+    let token = find(&call, &user).await?.token;
+    match token.client_id.as_deref() {
+        None | Some(HUB_CLIENT) => {
+            repo::tokens::delete(call.db(), token.id).await?;
+            info!(by = call.who()?.name(), user = %user.name, token = token.id, "token deleted");
+        }
+        Some(client) => {
+            let count = repo::tokens::delete_by_client(call.db(), user.id, client).await?;
+            info!(by = call.who()?.name(), user = %user.name, client, count, "tokens of a client deleted");
+        }
+    }
+    Ok(answer::no_content())
+}
+
+/// Whoever asks for a token.
+struct Requester {
+    who: Who,
+    scopes: ScopeSet,
+}
+
+/// The caller; a stranger may prove who they are in the body. Every failure looks the same.
+async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
+    if let Some(who) = &call.caller.who {
+        return Ok(Requester { who: who.clone(), scopes: call.caller.scopes.clone() });
+    }
+    let forbidden = || ApiError::bare(StatusCode::FORBIDDEN);
+    let fields = auth.and_then(Value::as_object).ok_or_else(forbidden)?;
+    let form: BTreeMap<String, String> =
+        fields.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    let request = call.as_login_request(form);
+    let identity = match call.hub.auth.authenticator.finish(&request).await {
+        Ok(LoginStep::Identity(identity)) => identity,
+        Ok(LoginStep::Form(_) | LoginStep::Redirect { .. } | LoginStep::Revoke { .. }) => return Err(forbidden()),
+        Err(error) => {
+            warn!(%error, "nobody was proven by the body of a request for a token");
+            return Err(forbidden());
+        }
+    };
+    let name = call.hub.auth.names.accept(&identity.name).map_err(|_| forbidden())?;
+    let rules = &call.hub.auth.allow;
+    let may_enter =
+        !rules.blocked.contains(name.as_str()) && (identity.allowed || rules.allows(name.as_str(), true));
+    let user = repo::users::by_name(call.db(), name.as_str()).await?.filter(|_| may_enter).ok_or_else(forbidden)?;
+    let scopes = call.hub.rbac.session_scopes(call.db(), &holder(&user)).await?.scopes;
+    Ok(Requester { who: Who::User(Box::new(user)), scopes })
+}
+
+/// `POST /users/{user}/tokens`. Whether the user exists shows only to those who may make tokens for them.
+pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
+    let wanted = CreateToken::read(&call.body)?;
+    let requester = requester(&call, wanted.auth.as_ref()).await?;
+    let (kind, shown_kind) = match &requester.who {
+        Who::User(_) => ("user", "User"),
+        Who::Service(_) => ("service", "Service"),
+    };
+    let refused = || {
+        let name = short(call.user_name());
+        ApiError::forbidden(format!("{shown_kind} {name} not found or no permissions to generate tokens"))
+    };
+    let user = call.user().await?.ok_or_else(refused)?;
+    let groups = repo::groups::names_of_users(call.db(), &[user.id]).await?.remove(&user.id).unwrap_or_default();
+    if !requester.scopes.filter_for("tokens").includes(&Resource::User { name: &user.name, groups: &groups }) {
+        return Err(refused());
+    }
+    let own = matches!(&requester.who, Who::User(asking) if asking.id == user.id);
+    let note = wanted.note.clone().unwrap_or_else(|| match own {
+        true => "Requested via api".to_owned(),
+        false => format!("Requested via api by {kind} {}", requester.who.name()),
+    });
+    let most = i64::try_from(call.hub.config.hub.token_expires_in_max.as_secs()).unwrap_or(i64::MAX);
+    let life = wanted.lifetime(Some(most))?;
+    let scopes = scopes_of(&call, &wanted).await?;
+    check_grant(&call, &user, &scopes).await?;
+
+    let now = call.hub.clock.now();
+    let text = random_hex32();
+    let new = NewToken {
+        owner: repo::Owner::User(user.id),
+        rounds: GENERATED_ROUNDS,
+        client_id: HUB_CLIENT.to_owned(),
+        scopes,
+        note,
+        session_id: None,
+        expires_at: life.map(|seconds| now + TimeDelta::seconds(seconds.min(LONGEST))),
+    };
+    let token = repo::tokens::create(call.db(), &text, new, now).await?;
+    info!(by = requester.who.name(), user = %user.name, token = token.id, "token made");
+    let found = repo::tokens::by_id(call.db(), repo::Owner::User(user.id), token.id, now).await?;
+    let found = found.ok_or_else(|| ApiError::internal("a new token is not there"))?;
+    let held = call.hub.rbac.held(call.db(), &holder(&user), false).await?;
+    let model = model(&call, &user, &held, found).await?;
+    answer::created(&TokenCreated { model, token: text })
+}
+
+/// The scopes asked for, as such or by roles; without either those of the role `token`.
+async fn scopes_of(call: &Call, wanted: &CreateToken) -> ApiResult<Vec<String>> {
+    let Some(names) = &wanted.roles else {
+        return match &wanted.scopes {
+            Some(scopes) => Ok(scopes.clone()),
+            None => Ok(roles::default_token_scopes(call.db()).await?),
+        };
+    };
+    let mut scopes: Vec<String> = Vec::new();
+    let known = repo::roles::all(call.db()).await?;
+    for name in names {
+        let role = known.iter().find(|role| role.name == *name);
+        let role = role.ok_or_else(|| ApiError::bad_request(format!("No such role: {}", short(name))))?;
+        scopes.extend(role.scopes.0.iter().cloned());
+    }
+    scopes.sort_unstable();
+    scopes.dedup();
+    Ok(scopes)
+}
+
+/// That the scopes exist and the user holds them.
+async fn check_grant(call: &Call, user: &users::Model, scopes: &[String]) -> ApiResult<()> {
+    let (db, rbac) = (call.db(), &call.hub.rbac);
+    let held = rbac.held(db, &holder(user), true).await?;
+    let owner = Owner::User(&user.name);
+    let wanted = rbac.table().expand_stored(scopes, &ExpandContext::token(owner, Client::Hub)).scopes;
+    let groups = rbac.membership(db, &wanted, &held.scopes).await?;
+    check_token_grant(rbac.table(), scopes, owner, Client::Hub, &held.scopes, &groups)
+        .map_err(|error| refusal(&error))
+}
+
+/// Stock raises a `KeyError` for what does not exist, whose text comes out in quotes.
+pub(super) fn refusal(error: &GrantError) -> ApiError {
+    ApiError::bad_request(match error {
+        GrantError::Scope(ScopeError::UnknownScope(_) | ScopeError::UnknownFilter { .. }) => quoted(&error.to_string()),
+        GrantError::Scope(_) | GrantError::Excess { .. } => error.to_string(),
+    })
+}
