@@ -7,6 +7,7 @@ use hub_config::ServiceSection;
 use hub_core::scopes::{Client, Resource, client_allowed_scopes};
 use hub_core::secret::ExposeSecret as _;
 use hub_core::token::{CHOSEN_ROUNDS, GENERATED_ROUNDS};
+use hub_db::entities::services;
 use hub_db::repo::services::ServiceSpec;
 use hub_db::{Tx, repo};
 use serde_json::Value;
@@ -35,7 +36,7 @@ pub async fn init(hub: &Hub, tx: &Tx) -> anyhow::Result<()> {
                 section.name
             );
         }
-        put(hub, tx, section).await.with_context(|| format!("services: {:?}", section.name))?;
+        put(hub, tx, section, true).await.with_context(|| format!("services: {:?}", section.name))?;
     }
     for (name, token) in &hub.config.hub.api_tokens {
         let name = hub.auth.names.normalize(name);
@@ -53,7 +54,13 @@ pub async fn init(hub: &Hub, tx: &Tx) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn put(hub: &Hub, tx: &Tx, section: &ServiceSection) -> anyhow::Result<()> {
+/// Makes a service or brings it up to date. What is not `from_config` was made through the API.
+pub(crate) async fn put(
+    hub: &Hub,
+    tx: &Tx,
+    section: &ServiceSection,
+    from_config: bool,
+) -> anyhow::Result<services::Model> {
     let spec = ServiceSpec {
         admin: section.admin,
         url: section.url.clone(),
@@ -62,7 +69,7 @@ async fn put(hub: &Hub, tx: &Tx, section: &ServiceSection) -> anyhow::Result<()>
         display: section.display,
         oauth_no_confirm: section.oauth_no_confirm,
         timeout: i32::try_from(section.timeout.as_secs()).unwrap_or(i32::MAX),
-        ..ServiceSpec::new(section.name.as_str(), true)
+        ..ServiceSpec::new(section.name.as_str(), from_config)
     };
     let service = repo::services::upsert(tx, spec).await?;
     if section.admin
@@ -90,7 +97,7 @@ async fn put(hub: &Hub, tx: &Tx, section: &ServiceSection) -> anyhow::Result<()>
         repo::oauth::upsert_client(tx, spec, token.as_deref().unwrap_or_default()).await?;
         repo::services::set_oauth_client(tx, service.id, Some(&id)).await?;
     }
-    Ok(())
+    Ok(service)
 }
 
 /// Stores a configured token unless it is there already.
