@@ -27,7 +27,7 @@ impl Running {
             match self.lines.recv_timeout(DEADLINE) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => seen = format!("{seen}{line}\n"),
-                Err(_) => panic!("no {text:?} in\n{seen}"),
+                Err(end) => panic!("no {text:?} ({end}) in\n{seen}"),
             }
         }
     }
