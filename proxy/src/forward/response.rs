@@ -45,7 +45,8 @@ pub(crate) fn rewrite(parts: &mut response::Parts, target: &Target, asked: &Aske
 /// where there are several; it would pass on the rest as it came.
 fn unify_length(headers: &mut http::HeaderMap) {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let repeated = lengths.next().is_some_and(|length| length.as_bytes().contains(&b',')) || lengths.next().is_some();
+    let repeated =
+        lengths.next().is_some_and(|length| length.as_bytes().contains(&b',')) || lengths.next().is_some();
     if repeated || headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }

@@ -117,7 +117,14 @@ pub(crate) struct Seen {
 
 impl Framing {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { state: State::Start, partial: Vec::new(), limit, heads: 0, head: Head::default(), refused: false }
+        Self {
+            state: State::Start,
+            partial: Vec::new(),
+            limit,
+            heads: 0,
+            head: Head::default(),
+            refused: false,
+        }
     }
 
     /// Heads seen to their end, the faulty one included.

@@ -157,7 +157,7 @@ impl Worker {
         for client in self.clients.borrow().open.values() {
             match client.waiting() {
                 Waiting::Idle(since) if expired(since, timeouts.keep_alive) => {
-                    client.close(Closing::Graceful)
+                    client.close(Closing::Graceful);
                 }
                 Waiting::Head(since) if expired(since, timeouts.request_head) => client.close(Closing::Abort),
                 Waiting::Serving(since) => match timeouts.client {
@@ -189,8 +189,8 @@ pub(crate) fn run(
     shared: &Arc<Shared>,
     index: usize,
     sockets: Vec<Bound>,
-    stop: CancellationToken,
-    abort: CancellationToken,
+    stop: &CancellationToken,
+    abort: &CancellationToken,
 ) -> Result<(), ProxyError> {
     let failed = |source| ProxyError::Worker { index, source };
     let runtime =
@@ -232,7 +232,7 @@ pub(crate) fn run(
             spawn_local(worker.tasks.track_future(accepting));
         }
         tokio::select! {
-            () = drained(&worker, &stop) => {}
+            () = drained(&worker, stop) => {}
             () = abort.cancelled() => {}
         }
         Ok(())

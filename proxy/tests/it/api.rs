@@ -37,7 +37,10 @@ impl TestApi {
     async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Message {
         let mut raw = Raw::connect(self.address).await;
         let length = body.len();
-        raw.send(format!("{method} {path} HTTP/1.1\r\nHost: h\r\n{headers}Content-Length: {length}\r\n\r\n{body}")).await;
+        raw.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        ))
+        .await;
         raw.response_to(method).await
     }
 
@@ -63,7 +66,7 @@ fn target() -> String {
 #[tokio::test]
 async fn a_route_is_added_listed_and_deleted() {
     let api = TestApi::open();
-    let before = Utc::now_for_tests();
+    let before = now();
     let body = json!({"user": "x", "target": TARGET, "jupyterhub": true, "n": [1, null]}).to_string();
     let answer = api.post("/api/routes/user/x", &body).await;
     assert_eq!((answer.status(), answer.body.len()), (201, 0));
@@ -78,7 +81,7 @@ async fn a_route_is_added_listed_and_deleted() {
     let at = route["last_activity"].as_str().unwrap();
     assert!(at.ends_with('Z') && at.len() == "2020-01-02T03:04:05.678Z".len(), "{at}");
     let at: DateTime<Utc> = at.parse().unwrap();
-    assert!(at >= before - TimeDelta::milliseconds(1) && at <= Utc::now_for_tests());
+    assert!(at >= before - TimeDelta::milliseconds(1) && at <= now());
     let keys: Vec<_> = route.as_object().unwrap().keys().cloned().collect();
     assert_eq!(keys, ["user", "target", "jupyterhub", "n", "last_activity"], "the order of the post is kept");
 
@@ -91,14 +94,8 @@ async fn a_route_is_added_listed_and_deleted() {
     assert_eq!(api.json("/api/routes").await, json!({}));
 }
 
-trait NowForTests {
-    fn now_for_tests() -> Self;
-}
-
-impl NowForTests for DateTime<Utc> {
-    fn now_for_tests() -> Self {
-        std::time::SystemTime::now().into()
-    }
+fn now() -> DateTime<Utc> {
+    std::time::SystemTime::now().into()
 }
 
 #[tokio::test]
@@ -162,7 +159,16 @@ async fn a_broken_body_is_reported_even_before_the_token_is_looked_at() {
 #[tokio::test]
 async fn a_missing_or_unusable_target_is_400() {
     let api = TestApi::open();
-    for body in ["{}", "null", "[]", "1", "\"x\"", r#"{"target": 1}"#, r#"{"target": null}"#, r#"{"where": "http://h"}"#] {
+    for body in [
+        "{}",
+        "null",
+        "[]",
+        "1",
+        "\"x\"",
+        r#"{"target": 1}"#,
+        r#"{"target": null}"#,
+        r#"{"where": "http://h"}"#,
+    ] {
         let answer = api.post("/api/routes/x", body).await;
         assert_eq!(
             (answer.status(), answer.text().as_str()),
@@ -232,10 +238,13 @@ async fn host_routes_tell_their_host() {
 async fn the_list_can_be_limited_to_inactive_routes() {
     let api = TestApi::open();
     api.routes.add("/x", TARGET, Map::new()).unwrap();
-    let now = Utc::now_for_tests();
-    let stamp = |delta| (now + TimeDelta::seconds(delta)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let start = now();
+    let stamp =
+        |delta| (start + TimeDelta::seconds(delta)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     for name in ["inactiveSince", "inactive_since"] {
-        for (at, count) in [(stamp(-10), 0), (stamp(10), 1), ("2001-01-01".to_owned(), 0), ("2101".to_owned(), 1)] {
+        for (at, count) in
+            [(stamp(-10), 0), (stamp(10), 1), ("2001-01-01".to_owned(), 0), ("2101".to_owned(), 1)]
+        {
             let all = api.json(&format!("/api/routes?{name}={at}")).await;
             assert_eq!(all.as_object().unwrap().len(), count, "{name} {at}");
         }
@@ -244,7 +253,7 @@ async fn the_list_can_be_limited_to_inactive_routes() {
         assert_eq!((answer.status(), answer.text().as_str()), (400, message));
     }
     assert_eq!(api.json("/api/routes?inactiveSince=").await.as_object().unwrap().len(), 1);
-    let offset = (now + TimeDelta::seconds(10)).to_rfc3339();
+    let offset = (start + TimeDelta::seconds(10)).to_rfc3339();
     assert_eq!(api.json(&format!("/api/routes?inactive_since={offset}")).await.as_object().unwrap().len(), 1);
 }
 

@@ -189,7 +189,7 @@ async fn the_body_waits_for_the_targets_100_continue() {
         }
     })
     .await;
-    let slow = Timeouts { expect_continue: Duration::from_secs(3600), ..Timeouts::default() };
+    let slow = Timeouts { expect_continue: Duration::from_hours(1), ..Timeouts::default() };
     let proxy = TestProxy::with(hub_proxy::ProxyOptions { timeouts: slow, ..options() }, target.address);
     let mut raw = proxy.connect().await;
     raw.send(EXPECTING).await;
@@ -223,7 +223,7 @@ async fn a_final_answer_instead_of_100_continue_is_relayed_and_the_body_never_se
         assert!(raw.is_closed().await, "a connection in the middle of a request cannot be used again");
     })
     .await;
-    let slow = Timeouts { expect_continue: Duration::from_secs(3600), ..Timeouts::default() };
+    let slow = Timeouts { expect_continue: Duration::from_hours(1), ..Timeouts::default() };
     let proxy = TestProxy::with(hub_proxy::ProxyOptions { timeouts: slow, ..options() }, target.address);
     for _ in 0..2 {
         let mut raw = proxy.connect().await;
@@ -288,17 +288,16 @@ async fn a_client_that_is_gone_ends_the_request_to_its_target() {
         let seen = Arc::clone(&seen);
         async move {
             raw.request().await;
+            seen.add_permits(1);
             assert!(raw.is_closed().await);
             seen.add_permits(1);
         }
     })
     .await;
     let proxy = TestProxy::to(target.address);
-    let raw = {
-        let mut raw = proxy.connect().await;
-        raw.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
-        raw
-    };
+    let mut raw = proxy.connect().await;
+    raw.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    patiently(ended.acquire()).await.unwrap().forget();
     // A reset, as from a client that crashed.
     raw.stream.set_zero_linger().unwrap();
     drop(raw);

@@ -65,8 +65,7 @@ async fn the_error_target_is_asked_for_the_page() {
 #[tokio::test]
 async fn a_dead_or_slow_error_target_leaves_plain_text() {
     let dead = dead_address().await;
-    let proxy =
-        TestProxy::start(ProxyOptions { error_target: Some(format!("http://{dead}")), ..options() });
+    let proxy = TestProxy::start(ProxyOptions { error_target: Some(format!("http://{dead}")), ..options() });
     assert_eq!(proxy.get("/x").await.text(), "Not Found");
 
     let silent = Target::start(|raw: Raw, _| async move {
@@ -87,8 +86,7 @@ async fn a_dead_or_slow_error_target_leaves_plain_text() {
 async fn error_pages_come_from_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("404.html"), "<p>nothing here</p>").unwrap();
-    let proxy =
-        TestProxy::start(ProxyOptions { error_path: Some(folder.path().to_path_buf()), ..options() });
+    let proxy = TestProxy::start(ProxyOptions { error_path: Some(folder.path().to_path_buf()), ..options() });
     let answer = proxy.get("/x").await;
     assert_eq!((answer.status(), answer.text().as_str()), (404, "<p>nothing here</p>"));
     assert_eq!(answer.header("content-type"), Some("text/html"));

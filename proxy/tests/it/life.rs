@@ -16,7 +16,9 @@ async fn an_occupied_port_is_an_error_that_names_the_address() {
     let running = TestProxy::start(options());
     let listen = vec![Listen::Tcp(running.address)];
     let error = Proxy::bind(ProxyOptions { listen, ..options() }, RouteTable::new(false)).unwrap_err();
-    assert!(matches!(&error, ProxyError::AddressInUse { address } if *address == running.address.to_string()));
+    assert!(
+        matches!(&error, ProxyError::AddressInUse { address } if *address == running.address.to_string())
+    );
     assert!(error.to_string().contains("choose another address"));
 }
 
@@ -69,7 +71,10 @@ async fn a_unix_socket_serves_and_is_removed_at_the_end() {
     // What a killed process left behind is no obstacle.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let target = Target::echo("one").await;
-    let proxy = TestProxy::with(ProxyOptions { listen: vec![Listen::Unix(path.clone())], ..options() }, target.address);
+    let proxy = TestProxy::with(
+        ProxyOptions { listen: vec![Listen::Unix(path.clone())], ..options() },
+        target.address,
+    );
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -123,7 +128,10 @@ async fn slow_target() -> (Target, Arc<Semaphore>) {
         async move {
             let Some(request) = raw.request().await else { return };
             if request.header("upgrade").is_some() {
-                raw.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+                raw.send(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+                )
+                .await;
                 let (mut reader, mut writer) = raw.stream.split();
                 let _ = tokio::io::copy(&mut reader, &mut writer).await;
                 return;

@@ -21,7 +21,10 @@ struct Peer {
 
 async fn peer() -> Option<Peer> {
     let Some(program) = std::env::var_os("HIMALIA_TEST_CHP_BIN") else {
-        assert!(std::env::var_os("CI").is_none(), "HIMALIA_TEST_CHP_BIN must name configurable-http-proxy in CI");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "HIMALIA_TEST_CHP_BIN must name configurable-http-proxy in CI"
+        );
         return None;
     };
     let (api, public) = (dead_address().await, dead_address().await);
@@ -158,7 +161,8 @@ async fn requests_are_routed_and_rewritten_as_the_original_does() {
     let Some(peer) = peer().await else { return };
     let (hub, user) = (Target::echo("hub").await, Target::echo("user").await);
     let proxy = TestProxy::start(options());
-    for (path, target) in [("/", format!("http://{}", hub.address)), ("/user/a%20b", format!("http://{}/base/", user.address))]
+    for (path, target) in
+        [("/", format!("http://{}", hub.address)), ("/user/a%20b", format!("http://{}/base/", user.address))]
     {
         let body = format!(r#"{{"target": "{target}"}}"#);
         assert_eq!(answer(peer.api, "POST", &format!("/api/routes{path}"), true, &body).await.0, 201);
@@ -179,8 +183,12 @@ async fn requests_are_routed_and_rewritten_as_the_original_does() {
         format!("GET http://h/user/a%20b/z HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
         format!("DELETE / HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
         format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{close}\r\nabc"),
-        format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n{close}\r\n3\r\nabc\r\n0\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n{close}\r\n"),
+        format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n{close}\r\n3\r\nabc\r\n0\r\n\r\n"
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n{close}\r\n"
+        ),
         format!("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Host: y\r\nX-Forwarded-Port: 1\r\n{close}\r\n"),
         format!("GET / HTTP/1.1\r\n{close}\r\n"),
         format!("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\n{close}\r\n"),

@@ -169,7 +169,8 @@ async fn activity_counts_successes_and_not_redirects_or_errors() {
     .await;
     let proxy = TestProxy::to(target.address);
     let mut last = proxy.routes.get("/").unwrap().last_activity;
-    for (path, counts) in [("/302", false), ("/404", false), ("/500", false), ("/200", true), ("/201", true)] {
+    for (path, counts) in [("/302", false), ("/404", false), ("/500", false), ("/200", true), ("/201", true)]
+    {
         let later = std::time::SystemTime::from(last) + std::time::Duration::from_millis(2);
         super::support::until(|| std::time::SystemTime::now() > later).await;
         assert_eq!(proxy.get(path).await.status().to_string(), path[1..]);

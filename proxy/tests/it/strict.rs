@@ -78,9 +78,14 @@ async fn ambiguous_framing_is_refused_with_400_and_nothing_behind_it_is_read() {
     ];
     for head in heads {
         let answer =
-            exchange(&proxy, format!("POST / HTTP/1.1\r\nHost: h\r\n{head}\r\n\r\n0\r\n\r\n{SMUGGLED}")).await;
+            exchange(&proxy, format!("POST / HTTP/1.1\r\nHost: h\r\n{head}\r\n\r\n0\r\n\r\n{SMUGGLED}"))
+                .await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head:?} was followed by another answer: {answer}");
+        assert_eq!(
+            answer.matches("HTTP/1.1 ").count(),
+            1,
+            "{head:?} was followed by another answer: {answer}"
+        );
     }
 }
 
@@ -107,7 +112,10 @@ async fn broken_request_lines_and_hosts_are_refused_with_400() {
         "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
     ] {
         let answer = exchange(&proxy, &request).await;
-        assert!(answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "), "{request:?}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "),
+            "{request:?}: {answer}"
+        );
     }
     let answer = exchange(&proxy, "CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
@@ -147,15 +155,19 @@ async fn a_fault_in_a_later_request_leaves_the_earlier_answers_alone() {
         ),
     )
     .await;
-    let statuses: Vec<_> =
-        answer.split("\r\n").filter_map(|line| line.strip_prefix("HTTP/1.1 ")).map(|line| &line[..3]).collect();
+    let statuses: Vec<_> = answer
+        .split("\r\n")
+        .filter_map(|line| line.strip_prefix("HTTP/1.1 "))
+        .map(|line| &line[..3])
+        .collect();
     assert_eq!(statuses, ["200", "200", "400"], "{answer}");
 }
 
 #[tokio::test]
 async fn oversized_heads_are_refused() {
     let (_target, proxy) = guarded().await;
-    let answer = exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(100_000))).await;
+    let answer =
+        exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(100_000))).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let many = "X: y\r\n".repeat(500);
     let answer = exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\n{many}\r\n")).await;
@@ -163,7 +175,9 @@ async fn oversized_heads_are_refused() {
     let answer = exchange(&proxy, format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(66_000))).await;
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     // A cookie jar of respectable size passes.
-    let answer = exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: {}\r\n\r\n", "a".repeat(30_000))).await;
+    let answer =
+        exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: {}\r\n\r\n", "a".repeat(30_000)))
+            .await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
@@ -180,7 +194,10 @@ async fn a_target_with_an_ambiguous_answer_is_not_trusted() {
         assert_eq!(proxy.get("/").await.status(), 503, "{answer:?}");
     }
     for (lengths, answer) in [
-        ("Content-Length: 3\r\nContent-Length: 3", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+        (
+            "Content-Length: 3\r\nContent-Length: 3",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        ),
         ("Content-Length: 3, 3", "HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc"),
     ] {
         let target = Target::fixed(answer).await;
@@ -201,8 +218,10 @@ async fn a_target_with_an_ambiguous_answer_is_not_trusted() {
 
 #[tokio::test]
 async fn a_slow_head_ends_the_connection() {
-    let timeouts =
-        hub_proxy::options::Timeouts { request_head: std::time::Duration::from_millis(100), ..Default::default() };
+    let timeouts = hub_proxy::options::Timeouts {
+        request_head: std::time::Duration::from_millis(100),
+        ..Default::default()
+    };
     let proxy = TestProxy::start(hub_proxy::ProxyOptions { timeouts, ..options() });
     let mut raw = proxy.connect().await;
     raw.send("GET / HTTP/1.1\r\nHost: h\r\n").await;
