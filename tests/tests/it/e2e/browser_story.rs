@@ -126,9 +126,11 @@ impl Day<'_> {
                 browser.clicks("#stop").await?;
                 browser.reads("#start", "Start").await?;
                 browser.clicks("#start").await?;
+                browser.arrives_at(&self.path("user/alice/lab")).await?;
+                self.opens("user/alice/lab/tree/Untitled.ipynb").await?;
             }
         }
-        browser.arrives_at(&self.path("user/alice/lab")).await?;
+        browser.arrives_at(&self.path("user/alice/lab/tree/Untitled.ipynb")).await?;
         browser.reads(".jp-NotebookPanel .jp-OutputArea-output", "42 from the kernel").await?;
         let after = self.servers();
         ensure!(after.len() == 1 && after != before, "before {before:?}, after {after:?}");
