@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use hub_db::repo::share_codes::CodeFilter;
 use hub_db::repo::shares::{Receiver, ShareFilter, Shared};
 use hub_db::repo::{Range, groups, purge, share_codes, shares, spawners, users};
-use hub_db::{ConnectionTrait, DbError};
+use hub_db::{ConnectionTrait, DbError, Timestamp};
 
 use crate::harness::{Bed, Counting, noon, number, on_every_database, texts};
 
@@ -118,7 +118,7 @@ async fn codes_are_exchanged_counted_and_end(bed: Bed) {
         tx.commit().await.unwrap();
     }
     let seen = share_codes::by_id(db, row.id, noon()).await.unwrap().unwrap().code;
-    assert_eq!((seen.exchange_count, seen.last_exchanged_at.map(|at| at.utc())), (Some(2), Some(noon())));
+    assert_eq!((seen.exchange_count, seen.last_exchanged_at.map(Timestamp::utc)), (Some(2), Some(noon())));
     assert_eq!(number(db, "SELECT COUNT(*) FROM shares").await, 1);
 
     let list = async |which, now| share_codes::list(db, which, PAGE, now).await.unwrap().total;
