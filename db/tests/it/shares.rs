@@ -59,7 +59,7 @@ async fn shares_reach_users_through_their_groups(bed: Bed) {
     let staff = groups::create(db, "staff").await.unwrap();
     groups::add_users(db, staff.id, &[bob.id]).await.unwrap();
     let to_group =
-        shares::grant(db, &lab, Receiver::Group(staff.id), &scopes(&["servers"]), noon()).await.unwrap();
+        shares::grant(db, &lab, Receiver::Group(staff.id), &scopes(&["read:servers"]), noon()).await.unwrap();
     let to_bob =
         shares::grant(db, &lab, Receiver::User(bob.id), &scopes(&["servers"]), noon()).await.unwrap();
     let ids = async |which| {
@@ -69,6 +69,9 @@ async fn shares_reach_users_through_their_groups(bed: Bed) {
     };
     assert_eq!(ids(ShareFilter::ToUserOrItsGroups(bob.id)).await, [to_group.id, to_bob.id]);
     assert_eq!(ids(ShareFilter::ToUser(bob.id)).await, [to_bob.id]);
+    let held = async |groups| shares::scopes_of_user(db, bob.id, groups, noon()).await.unwrap();
+    assert_eq!(held(false).await, ["servers!server=ada/lab"]);
+    assert_eq!(held(true).await, ["read:servers!server=ada/lab", "servers!server=ada/lab"]);
     assert_eq!(ids(ShareFilter::ToGroup(staff.id)).await, [to_group.id]);
     assert_eq!(ids(ShareFilter::OfServer(lab.spawner_id)).await, [to_group.id, to_bob.id]);
     assert_eq!(ids(ShareFilter::OfOwner(bob.id)).await, [0; 0]);
@@ -92,6 +95,10 @@ async fn scopes_follow_when_owner_or_server_is_renamed(bed: Bed) {
     let read = shares::find(db, lab.spawner_id, Receiver::User(bob.id), noon()).await.unwrap().unwrap();
     assert_eq!(read.share.scopes.0, ["access:servers!server=lovelace/engine"]);
     assert_eq!(read.server.owner_name, "lovelace");
+    let db = Counting::new(db);
+    let held = shares::scopes_of_user(&db, bob.id, true, noon()).await.unwrap();
+    assert_eq!((held, db.take()), (vec!["access:servers!server=lovelace/engine".to_owned()], 1));
+    let db = bed.db.conn();
     assert_eq!(texts(db, "SELECT scopes FROM shares").await, ["[\"access:servers!server=ada/lab\"]"]);
     shares::repin(db, lab.owner_id).await.unwrap();
     let stored = ["[\"access:servers!server=lovelace/engine\"]"];
