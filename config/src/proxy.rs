@@ -80,7 +80,7 @@ impl Default for ProxySection {
             timeout: Duration::ZERO,
             proxy_timeout: Duration::ZERO,
             connect_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(5),
             max_connections: 16_384,
             check_interval: Duration::from_secs(5),
         }

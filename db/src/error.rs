@@ -133,11 +133,10 @@ fn outage_text(error: &DbErr) -> String {
 
 fn is_outage(error: &DbErr) -> bool {
     match error {
-        DbErr::ConnectionAcquire(_) => true,
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))
         | DbErr::Query(RuntimeErr::SqlxError(error)) => is_driver_outage(error),
-        DbErr::Conn(_) => true,
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
         _ => false,
     }
 }

@@ -57,7 +57,7 @@ impl ProxyError {
         Self::Option { option: option.into(), problem: problem.into() }
     }
 
-    pub(crate) fn listen(address: impl ToString, source: io::Error) -> Self {
+    pub(crate) fn listen(address: &impl ToString, source: io::Error) -> Self {
         let address = address.to_string();
         if source.kind() == io::ErrorKind::AddrInUse {
             Self::AddressInUse { address }

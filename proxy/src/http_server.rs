@@ -23,7 +23,7 @@ use crate::{
 /// Connections served at the same time; further ones wait in the queue.
 const MAX_CONNECTIONS: usize = 1024;
 /// From the end of one request to the end of the next head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// For requests under way at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -53,7 +53,7 @@ impl HttpServer {
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
         let name = self.address.map_or_else(|| "the socket".to_owned(), |address| address.to_string());
-        let listener = self.socket.into_listener().map_err(|error| ProxyError::listen(name, error))?;
+        let listener = self.socket.into_listener().map_err(|error| ProxyError::listen(&name, error))?;
         let handler = Arc::new(handler);
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let tasks = TaskTracker::new();

@@ -103,7 +103,7 @@ impl Origins {
             (Endpoint::Unix(PathBuf::from(path.as_ref())), "localhost".to_owned())
         } else {
             match host {
-                Host::Domain(name) if name.is_empty() => return Err(invalid("it has no host".to_owned())),
+                Host::Domain("") => return Err(invalid("it has no host".to_owned())),
                 Host::Domain(name) => (Endpoint::Name(name.to_owned(), port), name.to_owned()),
                 Host::Ipv4(ip) => (Endpoint::Address(ip.into(), port), ip.to_string()),
                 Host::Ipv6(ip) => (Endpoint::Address(ip.into(), port), ip.to_string()),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hub_core::secret::SecretString;
-use sea_orm::{ConnectionTrait as _, DbBackend};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 pub use self::url::redacted;
 use self::url::{Target, parse};
@@ -117,7 +117,8 @@ impl Db {
 
     /// Whether the database answers now. What a health check asks.
     pub async fn ping(&self) -> Result<(), DbError> {
-        self.conn.execute_unprepared("SELECT 1").await?;
+        // A query: what executes would queue behind SQLite's writers.
+        self.conn.query_one_raw(Statement::from_string(self.backend(), "SELECT 1")).await?;
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use super::DbOptions;
 use crate::error::{DbError, is_driver_outage};
 
 /// Firewalls and servers drop connections that rest longer.
-const IDLE: Duration = Duration::from_secs(5 * 60);
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const IDLE: Duration = Duration::from_mins(5);
+const LIFETIME: Duration = Duration::from_mins(30);
 const SLOW: Duration = Duration::from_secs(1);
 
 pub(super) async fn postgres(

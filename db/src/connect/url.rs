@@ -88,8 +88,7 @@ fn sqlite(rest: &str) -> Result<Target, String> {
         return Err(format!("has options after `?` that are not supported for SQLite: {query}"));
     }
     match path {
-        "" => Ok(Target::Sqlite(None)),
-        ":memory:" => Ok(Target::Sqlite(None)),
+        "" | ":memory:" => Ok(Target::Sqlite(None)),
         path => Ok(Target::Sqlite(Some(PathBuf::from(path)))),
     }
 }
@@ -222,7 +221,7 @@ mod tests {
         ] {
             match target(url).unwrap() {
                 Target::Sqlite(found) => {
-                    assert_eq!(found.as_deref(), file.map(std::path::Path::new), "{url}")
+                    assert_eq!(found.as_deref(), file.map(std::path::Path::new), "{url}");
                 }
                 other => panic!("{url}: {other:?}"),
             }

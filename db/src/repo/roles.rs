@@ -2,7 +2,7 @@
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
-use sea_orm::sea_query::{ExprTrait as _, Query, SelectStatement};
+use sea_orm::sea_query::{ExprTrait as _, OnConflict, Query, SelectStatement};
 use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
 
 use crate::entities::{group_role_map, roles, service_role_map, user_group_map, user_role_map};
@@ -89,8 +89,7 @@ pub async fn delete(db: &impl ConnectionTrait, id: i32) -> Result<bool, DbError>
     Ok(roles::Entity::delete_by_id(id).exec(db).await?.rows_affected > 0)
 }
 
-/// Grants a role. Who holds it keeps it, only `managed_by_auth` (always false for services) follows. At most two
-/// statements.
+/// Grants a role. Who holds it keeps it, only `managed_by_auth` (always false for services) follows. One statement.
 pub async fn assign(
     db: &impl ConnectionTrait,
     role_id: i32,
@@ -99,40 +98,37 @@ pub async fn assign(
 ) -> Result<(), DbError> {
     match holder {
         Holder::User(user_id) => {
-            let known = user_role_map::Entity::find_by_id((user_id, role_id)).one(db).await?;
             let row = user_role_map::ActiveModel {
                 user_id: Set(user_id),
                 role_id: Set(role_id),
                 managed_by_auth: Set(managed_by_auth),
             };
-            match known {
-                None => drop(row.insert(db).await?),
-                Some(known) if known.managed_by_auth != managed_by_auth => drop(row.update(db).await?),
-                Some(_) => {}
-            }
+            let mut held =
+                OnConflict::columns([user_role_map::Column::UserId, user_role_map::Column::RoleId]);
+            held.update_column(user_role_map::Column::ManagedByAuth);
+            user_role_map::Entity::insert(row).on_conflict(held).exec_without_returning(db).await?;
         }
         Holder::Group(group_id) => {
-            let known = group_role_map::Entity::find_by_id((group_id, role_id)).one(db).await?;
             let row = group_role_map::ActiveModel {
                 group_id: Set(group_id),
                 role_id: Set(role_id),
                 managed_by_auth: Set(managed_by_auth),
             };
-            match known {
-                None => drop(row.insert(db).await?),
-                Some(known) if known.managed_by_auth != managed_by_auth => drop(row.update(db).await?),
-                Some(_) => {}
-            }
+            let mut held =
+                OnConflict::columns([group_role_map::Column::GroupId, group_role_map::Column::RoleId]);
+            held.update_column(group_role_map::Column::ManagedByAuth);
+            group_role_map::Entity::insert(row).on_conflict(held).exec_without_returning(db).await?;
         }
         Holder::Service(service_id) => {
-            if service_role_map::Entity::find_by_id((service_id, role_id)).one(db).await?.is_none() {
-                let row = service_role_map::ActiveModel {
-                    service_id: Set(service_id),
-                    role_id: Set(role_id),
-                    managed_by_auth: Set(false),
-                };
-                row.insert(db).await?;
-            }
+            let row = service_role_map::ActiveModel {
+                service_id: Set(service_id),
+                role_id: Set(role_id),
+                managed_by_auth: Set(false),
+            };
+            let mut held =
+                OnConflict::columns([service_role_map::Column::ServiceId, service_role_map::Column::RoleId]);
+            held.update_column(service_role_map::Column::ManagedByAuth);
+            service_role_map::Entity::insert(row).on_conflict(held).exec_without_returning(db).await?;
         }
     }
     Ok(())

@@ -15,6 +15,7 @@ use crate::types::{JsonDict, JsonList};
 pub use crate::entities::services::Model as Service;
 
 /// What a service is to be.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSpec {
     /// Unique name.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
 use sea_orm::sea_query::Query;
-use sea_orm::{Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::{Condition, ConnectionTrait, JoinType, QueryOrder as _, QuerySelect as _};
 
 use super::{Page, Range, groups, spawners, users};
 use crate::entities::{share_codes, shares, spawners as spawner_rows, user_group_map, users as user_rows};
@@ -193,6 +193,41 @@ async fn with_details(db: &impl ConnectionTrait, rows: Vec<Share>) -> Result<Vec
     Ok(details.collect())
 }
 
+/// The scopes that shares give to a user, pinned to the present names of owner and server, sorted, each once: shares
+/// given directly, and with `groups` those given to groups of the user. One query.
+pub async fn scopes_of_user(
+    db: &impl ConnectionTrait,
+    user_id: i32,
+    groups: bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, DbError> {
+    let which = if groups { ShareFilter::ToUserOrItsGroups(user_id) } else { ShareFilter::ToUser(user_id) };
+    let server = shares::Entity::belongs_to(spawner_rows::Entity)
+        .from(shares::Column::SpawnerId)
+        .to(spawner_rows::Column::Id)
+        .into();
+    let owner = spawner_rows::Entity::belongs_to(user_rows::Entity)
+        .from(spawner_rows::Column::UserId)
+        .to(user_rows::Column::Id)
+        .into();
+    let rows: Vec<(JsonList, String, String)> = shares::Entity::find()
+        .select_only()
+        .column(shares::Column::Scopes)
+        .column_as(user_rows::Column::Name, "owner_name")
+        .column_as(spawner_rows::Column::Name, "server_name")
+        .join(JoinType::InnerJoin, server)
+        .join(JoinType::InnerJoin, owner)
+        .filter(filter(which))
+        .filter(not_ended(now))
+        .into_tuple()
+        .all(db)
+        .await?;
+    // The stored filter may name an owner of old, and by now another user may have that name.
+    let scopes: BTreeSet<String> =
+        rows.iter().flat_map(|(scopes, owner, server)| pinned(&scopes.0, owner, server)).collect();
+    Ok(scopes.into_iter().collect())
+}
+
 /// Gives access: makes a share, or adds scopes to the one there is. The scopes are pinned to the server here; that the
 /// caller may give them is the caller's to check. Several statements; give it a transaction.
 ///
@@ -324,18 +359,4 @@ mod tests {
             ["access:servers!server=new/lab", "read:servers!server=new/lab"]
         );
     }
-}
-
-/// The scopes that shares give to a user, sorted, each once: shares given directly, and with `groups` those given to
-/// groups of the user. One query.
-pub async fn scopes_of_user(
-    db: &impl ConnectionTrait,
-    user_id: i32,
-    groups: bool,
-    now: DateTime<Utc>,
-) -> Result<Vec<String>, DbError> {
-    let which = if groups { ShareFilter::ToUserOrItsGroups(user_id) } else { ShareFilter::ToUser(user_id) };
-    let rows = shares::Entity::find().filter(filter(which)).filter(not_ended(now)).all(db).await?;
-    let scopes: BTreeSet<String> = rows.into_iter().flat_map(|row| row.scopes.0).collect();
-    Ok(scopes.into_iter().collect())
 }

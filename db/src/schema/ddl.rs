@@ -5,7 +5,7 @@
 
 use sea_orm::DbBackend;
 
-use super::tables::{Column, Kind, OnDelete, Table};
+use super::tables::{Column, Key, Kind, OnDelete, Table};
 
 /// A name as this database quotes it. None of the names contains a quote.
 pub(super) fn quoted(backend: DbBackend, name: &str) -> String {
@@ -37,12 +37,16 @@ pub(super) fn type_name(backend: DbBackend, kind: Kind) -> String {
 pub(super) fn create(backend: DbBackend, table: &Table) -> Vec<String> {
     let q = |name: &str| quoted(backend, name);
     let mut lines: Vec<String> = table.columns.iter().map(|column| definition(backend, column)).collect();
-    let primary: Vec<String> =
-        table.columns.iter().filter(|column| column.primary).map(|column| q(column.name)).collect();
+    let primary: Vec<String> = table
+        .columns
+        .iter()
+        .filter(|column| column.key == Key::Primary)
+        .map(|column| q(column.name))
+        .collect();
     let name = q(&format!("pk_{}", table.name));
     lines.push(format!("CONSTRAINT {name} PRIMARY KEY ({})", primary.join(", ")));
     for column in table.columns {
-        if column.unique {
+        if column.key == Key::Unique {
             let name = q(&format!("uq_{}_{}", table.name, column.name));
             lines.push(format!("CONSTRAINT {name} UNIQUE ({})", q(column.name)));
         }
@@ -64,7 +68,7 @@ pub(super) fn create(backend: DbBackend, table: &Table) -> Vec<String> {
     let tail = if backend == DbBackend::MySql { " ROW_FORMAT=DYNAMIC" } else { "" };
     let mut statements =
         vec![format!("CREATE TABLE {} (\n\t{}\n){tail}", q(table.name), lines.join(", \n\t"))];
-    for column in table.columns.iter().filter(|column| column.indexed) {
+    for column in table.columns.iter().filter(|column| column.key == Key::Indexed) {
         let name = q(&format!("ix_{}_{}", table.name, column.name));
         statements.push(format!("CREATE INDEX {name} ON {} ({})", q(table.name), q(column.name)));
     }

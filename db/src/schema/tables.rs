@@ -28,14 +28,22 @@ pub(super) struct Reference {
     pub(super) on_delete: OnDelete,
 }
 
+/// By what the rows of a table are told apart or found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    None,
+    /// Part of the primary key.
+    Primary,
+    Unique,
+    Indexed,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) nullable: bool,
-    pub(super) primary: bool,
-    pub(super) unique: bool,
-    pub(super) indexed: bool,
+    pub(super) key: Key,
     pub(super) reference: Option<Reference>,
 }
 
@@ -52,17 +60,17 @@ impl Column {
     }
 
     const fn primary(mut self) -> Self {
-        self.primary = true;
+        self.key = Key::Primary;
         self.not_null()
     }
 
     const fn unique(mut self) -> Self {
-        self.unique = true;
+        self.key = Key::Unique;
         self
     }
 
     const fn indexed(mut self) -> Self {
-        self.indexed = true;
+        self.key = Key::Indexed;
         self
     }
 
@@ -78,7 +86,7 @@ impl Column {
 }
 
 const fn column(name: &'static str, kind: Kind) -> Column {
-    Column { name, kind, nullable: true, primary: false, unique: false, indexed: false, reference: None }
+    Column { name, kind, nullable: true, key: Key::None, reference: None }
 }
 
 const fn id() -> Column {

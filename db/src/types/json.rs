@@ -91,6 +91,9 @@ pub fn value_bytes(value: &Json) -> Option<Vec<u8>> {
 }
 
 /// JSON as Python's `json.dumps` writes it: `", "` and `": "` between parts, everything beyond ASCII escaped.
+///
+/// # Panics
+/// Never: a JSON value has only text keys and finite numbers, and memory does not refuse to be written.
 pub fn python_json(value: &Json) -> String {
     let mut text = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, PythonFormatter);

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use hub_db::repo::share_codes::CodeFilter;
 use hub_db::repo::shares::{Receiver, ShareFilter, Shared};
 use hub_db::repo::{Range, groups, purge, share_codes, shares, spawners, users};
-use hub_db::{ConnectionTrait, DbError};
+use hub_db::{ConnectionTrait, DbError, Timestamp};
 
 use crate::harness::{Bed, Counting, noon, number, on_every_database, texts};
 
@@ -59,7 +59,7 @@ async fn shares_reach_users_through_their_groups(bed: Bed) {
     let staff = groups::create(db, "staff").await.unwrap();
     groups::add_users(db, staff.id, &[bob.id]).await.unwrap();
     let to_group =
-        shares::grant(db, &lab, Receiver::Group(staff.id), &scopes(&["servers"]), noon()).await.unwrap();
+        shares::grant(db, &lab, Receiver::Group(staff.id), &scopes(&["read:servers"]), noon()).await.unwrap();
     let to_bob =
         shares::grant(db, &lab, Receiver::User(bob.id), &scopes(&["servers"]), noon()).await.unwrap();
     let ids = async |which| {
@@ -69,6 +69,9 @@ async fn shares_reach_users_through_their_groups(bed: Bed) {
     };
     assert_eq!(ids(ShareFilter::ToUserOrItsGroups(bob.id)).await, [to_group.id, to_bob.id]);
     assert_eq!(ids(ShareFilter::ToUser(bob.id)).await, [to_bob.id]);
+    let held = async |groups| shares::scopes_of_user(db, bob.id, groups, noon()).await.unwrap();
+    assert_eq!(held(false).await, ["servers!server=ada/lab"]);
+    assert_eq!(held(true).await, ["read:servers!server=ada/lab", "servers!server=ada/lab"]);
     assert_eq!(ids(ShareFilter::ToGroup(staff.id)).await, [to_group.id]);
     assert_eq!(ids(ShareFilter::OfServer(lab.spawner_id)).await, [to_group.id, to_bob.id]);
     assert_eq!(ids(ShareFilter::OfOwner(bob.id)).await, [0; 0]);
@@ -92,6 +95,10 @@ async fn scopes_follow_when_owner_or_server_is_renamed(bed: Bed) {
     let read = shares::find(db, lab.spawner_id, Receiver::User(bob.id), noon()).await.unwrap().unwrap();
     assert_eq!(read.share.scopes.0, ["access:servers!server=lovelace/engine"]);
     assert_eq!(read.server.owner_name, "lovelace");
+    let db = Counting::new(db);
+    let held = shares::scopes_of_user(&db, bob.id, true, noon()).await.unwrap();
+    assert_eq!((held, db.take()), (vec!["access:servers!server=lovelace/engine".to_owned()], 1));
+    let db = bed.db.conn();
     assert_eq!(texts(db, "SELECT scopes FROM shares").await, ["[\"access:servers!server=ada/lab\"]"]);
     shares::repin(db, lab.owner_id).await.unwrap();
     let stored = ["[\"access:servers!server=lovelace/engine\"]"];
@@ -118,7 +125,7 @@ async fn codes_are_exchanged_counted_and_end(bed: Bed) {
         tx.commit().await.unwrap();
     }
     let seen = share_codes::by_id(db, row.id, noon()).await.unwrap().unwrap().code;
-    assert_eq!((seen.exchange_count, seen.last_exchanged_at.map(|at| at.utc())), (Some(2), Some(noon())));
+    assert_eq!((seen.exchange_count, seen.last_exchanged_at.map(Timestamp::utc)), (Some(2), Some(noon())));
     assert_eq!(number(db, "SELECT COUNT(*) FROM shares").await, 1);
 
     let list = async |which, now| share_codes::list(db, which, PAGE, now).await.unwrap().total;

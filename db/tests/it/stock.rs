@@ -12,7 +12,7 @@ use hub_db::repo::{
     Owner, groups, oauth, role_members, roles, services, share_codes, shares, spawners, tokens, users,
 };
 use hub_db::types::{bytes_value, value_bytes};
-use hub_db::{JsonDict, schema};
+use hub_db::{JsonDict, Tx, schema};
 use serde_json::{Value, json};
 
 use crate::harness::{Bed, Fresh, Kind, at, needed, on_every_database, run_empty};
@@ -173,57 +173,69 @@ async fn what_stock_writes_is_read(bed: Bed) {
     assert_eq!(users::count(db).await.unwrap(), 1);
 }
 
-async fn stock_reads_what_we_write(bed: Bed) {
-    let tx = bed.db.begin().await.unwrap();
-    let moment = at("2026-03-04T05:06:07.5Z");
-    let fraction =
-        if bed.kind == Kind::MariaDb { "2026-03-04T05:06:07" } else { "2026-03-04T05:06:07.500000" };
-    let ada = users::create(&tx, "ada", true, moment).await.unwrap();
-    let bob = users::create(&tx, "bob", false, moment).await.unwrap();
-    users::bump_activity(&tx, ada.id, at("2026-03-04T05:06:07Z"), TimeDelta::zero()).await.unwrap();
-    users::set_user_info(&tx, ada.id, Some(json!({"name": "Ada é😀"}))).await.unwrap();
-    users::set_auth_state(&tx, ada.id, Some(vec![0, 255, 7])).await.unwrap();
-    let staff = groups::create(&tx, "staff").await.unwrap();
-    groups::add_users(&tx, staff.id, &[bob.id]).await.unwrap();
-    groups::set_properties(&tx, staff.id, json!({"quota": [1, null]})).await.unwrap();
+/// When everything was written.
+const WRITTEN: &str = "2026-03-04T05:06:07.5Z";
+
+/// `ada`, `bob` in `staff`, and the role `grader`.
+async fn write_people(tx: &Tx) -> (users::User, users::User, groups::Group) {
+    let moment = at(WRITTEN);
+    let ada = users::create(tx, "ada", true, moment).await.unwrap();
+    let bob = users::create(tx, "bob", false, moment).await.unwrap();
+    users::bump_activity(tx, ada.id, at("2026-03-04T05:06:07Z"), TimeDelta::zero()).await.unwrap();
+    users::set_user_info(tx, ada.id, Some(json!({"name": "Ada é😀"}))).await.unwrap();
+    users::set_auth_state(tx, ada.id, Some(vec![0, 255, 7])).await.unwrap();
+    let staff = groups::create(tx, "staff").await.unwrap();
+    groups::add_users(tx, staff.id, &[bob.id]).await.unwrap();
+    groups::set_properties(tx, staff.id, json!({"quota": [1, null]})).await.unwrap();
     let role = roles::RoleSpec {
         name: "grader".to_owned(),
         description: Some("é".to_owned()),
         scopes: vec!["read:users".to_owned()],
         managed_by_auth: true,
     };
-    let role = roles::create(&tx, role).await.unwrap();
-    roles::assign(&tx, role.id, roles::Holder::User(ada.id), true).await.unwrap();
-    roles::assign(&tx, role.id, roles::Holder::Group(staff.id), false).await.unwrap();
-    let lab = spawners::create(&tx, ada.id, "lab").await.unwrap();
-    spawners::set_display_name(&tx, lab.id, Some("Мой")).await.unwrap();
-    spawners::set_state(&tx, lab.id, Some(json!({"pid": 42, "x": {"é": 1.5}}))).await.unwrap();
-    spawners::set_started(&tx, lab.id, Some(moment)).await.unwrap();
+    let role = roles::create(tx, role).await.unwrap();
+    roles::assign(tx, role.id, roles::Holder::User(ada.id), true).await.unwrap();
+    roles::assign(tx, role.id, roles::Holder::Group(staff.id), false).await.unwrap();
+    (ada, bob, staff)
+}
+
+/// The running server `lab` of `ada` with its OAuth client, and the service `svc`.
+async fn write_servers(tx: &Tx, ada: &users::User) -> (i32, i32) {
+    let moment = at(WRITTEN);
+    let lab = spawners::create(tx, ada.id, "lab").await.unwrap();
+    spawners::set_display_name(tx, lab.id, Some("Мой")).await.unwrap();
+    spawners::set_state(tx, lab.id, Some(json!({"pid": 42, "x": {"é": 1.5}}))).await.unwrap();
+    spawners::set_started(tx, lab.id, Some(moment)).await.unwrap();
     let options = json!({"file": bytes_value(&[0, 255].repeat(60)), "n": 1});
-    spawners::set_user_options(&tx, lab.id, Some(options)).await.unwrap();
+    spawners::set_user_options(tx, lab.id, Some(options)).await.unwrap();
     let address = Address {
         proto: "http".to_owned(),
         ip: "127.0.0.1".to_owned(),
         port: 4321,
         base_url: "/user/ada/lab/".to_owned(),
     };
-    spawners::set_server(&tx, lab.id, &address).await.unwrap();
+    spawners::set_server(tx, lab.id, &address).await.unwrap();
     let client = oauth::ClientSpec {
         identifier: "jupyterhub-user-ada-lab".to_owned(),
         description: "lab of ada".to_owned(),
         redirect_uri: "/cb".to_owned(),
         allowed_scopes: vec!["read:users".to_owned()],
     };
-    oauth::upsert_client(&tx, client, "client secret").await.unwrap();
-    spawners::set_oauth_client(&tx, lab.id, Some("jupyterhub-user-ada-lab")).await.unwrap();
+    oauth::upsert_client(tx, client, "client secret").await.unwrap();
+    spawners::set_oauth_client(tx, lab.id, Some("jupyterhub-user-ada-lab")).await.unwrap();
     let service = services::ServiceSpec {
         command: vec!["python3".to_owned()],
         info: Some(json!({"a": 1})),
         timeout: 7,
         ..services::ServiceSpec::new("svc", false)
     };
-    let service = services::upsert(&tx, service).await.unwrap();
+    let service = services::upsert(tx, service).await.unwrap();
+    (lab.id, service.id)
+}
 
+/// Tokens, shares and codes; the secrets behind them, as `stock.py read` wants them.
+async fn write_credentials(tx: &Tx, ada: &users::User, service: i32, shared: &shares::Shared) -> Value {
+    let moment = at(WRITTEN);
     let token = tokens::NewToken {
         owner: Owner::User(ada.id),
         rounds: GENERATED_ROUNDS,
@@ -241,7 +253,7 @@ async fn stock_reads_what_we_write(bed: Bed) {
     };
     let chosen =
         tokens::NewToken { rounds: CHOSEN_ROUNDS, session_id: None, expires_at: None, ..token.clone() };
-    let svc = tokens::NewToken { owner: Owner::Service(service.id), ..chosen.clone() };
+    let svc = tokens::NewToken { owner: Owner::Service(service), ..chosen.clone() };
     let past = tokens::NewToken { expires_at: Some(at("2020-01-01T00:00:00Z")), ..token.clone() };
     for (text, new) in [
         (of_ada.as_str(), token),
@@ -250,21 +262,11 @@ async fn stock_reads_what_we_write(bed: Bed) {
         (&of_lab, oauth_token),
         (&ended, past),
     ] {
-        tokens::create(&tx, text, new, moment).await.unwrap();
+        tokens::create(tx, text, new, moment).await.unwrap();
     }
-    let shared = shares::Shared {
-        spawner_id: lab.id,
-        server_name: "lab".to_owned(),
-        owner_id: ada.id,
-        owner_name: "ada".to_owned(),
-    };
     let access = ["access:servers".to_owned()];
-    shares::grant(&tx, &shared, Receiver::User(bob.id), &access, moment).await.unwrap();
-    shares::grant(&tx, &shared, Receiver::Group(staff.id), &["read:servers".to_owned()], moment)
-        .await
-        .unwrap();
     let (_, share_code) =
-        share_codes::create(&tx, &shared, &access, at("2099-01-01T00:00:00Z"), moment).await.unwrap();
+        share_codes::create(tx, shared, &access, at("2099-01-01T00:00:00Z"), moment).await.unwrap();
     let code = oauth::NewCode {
         code: "our-code".to_owned(),
         client_id: "jupyterhub-user-ada-lab".to_owned(),
@@ -275,15 +277,35 @@ async fn stock_reads_what_we_write(bed: Bed) {
         challenge: Some(("c".to_owned(), "S256".to_owned())),
         expires_at: at("2026-03-04T05:00:00Z"),
     };
-    oauth::create_code(&tx, code).await.unwrap();
-    tx.commit().await.unwrap();
-
-    let secrets = json!({
+    oauth::create_code(tx, code).await.unwrap();
+    json!({
         "tokens": {"ada": of_ada, "chosen": "correct horse battery", "svc": of_svc, "oauth": of_lab, "ended": ended},
         "share_code": share_code,
         "oauth_code": "our-code",
         "client_secret": "client secret",
-    });
+    })
+}
+
+async fn stock_reads_what_we_write(bed: Bed) {
+    let tx = bed.db.begin().await.unwrap();
+    let (ada, bob, staff) = write_people(&tx).await;
+    let (lab, service) = write_servers(&tx, &ada).await;
+    let shared = shares::Shared {
+        spawner_id: lab,
+        server_name: "lab".to_owned(),
+        owner_id: ada.id,
+        owner_name: "ada".to_owned(),
+    };
+    let secrets = write_credentials(&tx, &ada, service, &shared).await;
+    for (receiver, scope) in
+        [(Receiver::User(bob.id), "access:servers"), (Receiver::Group(staff.id), "read:servers")]
+    {
+        shares::grant(&tx, &shared, receiver, &[scope.to_owned()], at(WRITTEN)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+
+    let fraction =
+        if bed.kind == Kind::MariaDb { "2026-03-04T05:06:07" } else { "2026-03-04T05:06:07.500000" };
     let Some(read) = stock(PYTHON, &["read", &for_stock(&bed.url), &secrets.to_string()]).await else {
         return;
     };

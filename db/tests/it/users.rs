@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use hub_db::repo::{Owner, user_list};
 use hub_db::repo::{Range, share_codes};
 use hub_db::repo::{groups, oauth, purge, role_members, roles, shares, spawners, tokens, users};
-use hub_db::{DbError, JsonDict};
+use hub_db::{DbError, JsonDict, Timestamp};
 use serde_json::json;
 
 use crate::harness::{Bed, Counting, Kind, at, noon, number, on_every_database, texts};
@@ -36,7 +36,7 @@ async fn a_new_user_has_a_cookie_id_and_a_default_server(bed: Bed) {
     assert_eq!(users::by_cookie_id(db, "").await.unwrap(), None);
     assert_eq!(users::count(db).await.unwrap(), 2);
     let names = ["ada".to_owned(), "nobody".to_owned()];
-    assert_eq!(users::by_names(db, &names).await.unwrap(), [ada.clone()]);
+    assert_eq!(users::by_names(db, &names).await.unwrap(), std::slice::from_ref(&ada));
 
     let servers = spawners::of_user(db, ada.id).await.unwrap();
     assert_eq!(servers.len(), 1);
@@ -63,7 +63,7 @@ async fn activity_is_noted_rarely_and_never_backwards(bed: Bed) {
     let db = bed.db.conn();
     let id = users::create(db, "ada", false, noon()).await.unwrap().id;
     let every = TimeDelta::seconds(30);
-    let last = async || users::by_id(db, id).await.unwrap().unwrap().last_activity.map(|at| at.utc());
+    let last = async || users::by_id(db, id).await.unwrap().unwrap().last_activity.map(Timestamp::utc);
     assert!(users::bump_activity(db, id, noon(), every).await.unwrap());
     assert_eq!(last().await, Some(noon()));
     assert!(!users::bump_activity(db, id, noon() + TimeDelta::seconds(29), every).await.unwrap());

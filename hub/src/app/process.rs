@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use hub_config::{KnownPlugins, Loaded};
-use hub_core::secret::{ExposeSecret as _, random_hex32};
+use hub_core::secret::random_hex32;
 use hub_core::token::GENERATED_ROUNDS;
 use hub_core::{Clock as _, SystemClock};
-use hub_db::{Db, DbOptions, repo};
+use hub_db::{Db, repo};
 use hub_proxy::options::chp::ChpArgs;
 use tracing::info;
 
@@ -75,10 +75,7 @@ pub fn configurable_http_proxy(arguments: Vec<OsString>) -> anyhow::Result<()> {
 
 /// The database of a configuration, for commands that need nothing else.
 async fn database(loaded: &Loaded) -> anyhow::Result<Db> {
-    let section = &loaded.config.db;
-    let mut options = DbOptions::new(section.url.expose_secret().to_owned());
-    options.password.clone_from(&section.password);
-    Ok(Db::connect(options).await?)
+    Ok(Db::connect(startup::db_options(&loaded.config.db)).await?)
 }
 
 /// Makes an API token for a user and returns it. Answers to `jupyterhub token`.

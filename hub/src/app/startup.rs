@@ -174,6 +174,8 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
         ..ProxyOptions::default()
     };
     options.timeouts.keep_alive = section.keep_alive_timeout;
+    options.timeouts.connect = section.connect_timeout;
+    options.timeouts.drain = section.drain_timeout;
     options.timeouts.client = (!section.timeout.is_zero()).then_some(section.timeout);
     options.timeouts.response = (!section.proxy_timeout.is_zero()).then_some(section.proxy_timeout);
     if section.max_connections > 0 {
@@ -321,14 +323,20 @@ fn page_policy(urls: &Urls) -> String {
     format!("frame-ancestors 'none'; report-uri {}", urls.hub_path("security/csp-report"))
 }
 
-async fn open_database(config: &Config) -> anyhow::Result<Db> {
-    let section = &config.db;
+/// How the configuration wants the database to be reached.
+pub(super) fn db_options(section: &hub_config::DbSection) -> DbOptions {
     let mut options = DbOptions::new(section.url.expose_secret().to_owned());
     options.password.clone_from(&section.password);
     options.max_connections = section.max_connections;
     options.acquire_timeout = section.acquire_timeout;
-    let db = Db::connect(options).await?;
-    if section.upgrade_db
+    options.statement_timeout = section.statement_timeout;
+    options.write_timeout = section.write_timeout;
+    options
+}
+
+async fn open_database(config: &Config) -> anyhow::Result<Db> {
+    let db = Db::connect(db_options(&config.db)).await?;
+    if config.db.upgrade_db
         && let Some(done) = hub_db::schema::upgrade(&db, SystemClock.now()).await?
     {
         info!(?done, "database upgraded");

@@ -96,7 +96,11 @@ pub(super) fn upgrade_db(settings: &Settings) -> Result<(), Failure> {
 
 /// `version`.
 pub(super) fn version() -> Result<(), Failure> {
-    print(&format!("himalia {} (speaks JupyterHub {})\n", env!("CARGO_PKG_VERSION"), himalia::JUPYTERHUB_VERSION))
+    print(&format!(
+        "himalia {} (speaks JupyterHub {})\n",
+        env!("CARGO_PKG_VERSION"),
+        himalia::JUPYTERHUB_VERSION
+    ))
 }
 
 /// Invoked as `configurable-http-proxy`.

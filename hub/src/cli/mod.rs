@@ -1,7 +1,8 @@
 //! The command line. The name under which the program was started decides whose flags it takes: its own, those of
 //! `jupyterhub` or those of `configurable-http-proxy`.
 //!
-//! Exit codes: 0 for success, 1 for a failure while running, 2 for a wrong command line or configuration.
+//! Exit codes: 0 for success, 1 for a failure while running, 2 for a wrong command line or configuration. As
+//! `configurable-http-proxy` it exits with 2 when it is interrupted, as that program does.
 
 mod args;
 mod commands;
@@ -14,7 +15,6 @@ mod sources;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-
 
 /// Runs the program with these arguments, the name of the program first.
 pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use hub_config::{ConfigErrors, FileSource, Loaded, Override, QUICK_START, Sources};
 
 use super::failure::Failure;
@@ -42,12 +43,24 @@ impl Settings {
         } else if Path::new(DEFAULT_FILE).exists() {
             vec![FileSource::Path(PathBuf::from(DEFAULT_FILE))]
         } else if self.profile == Profile::QuickStart {
-            vec![FileSource::BuiltIn { name: "quick start".to_owned(), text: QUICK_START.to_owned() }]
+            vec![FileSource::BuiltIn { name: "quick start".to_owned(), text: quick_start()? }]
         } else {
             Vec::new()
         };
         Ok(load(files, self.overrides.clone())?)
     }
+}
+
+/// The quick-start profile for this place and account: homes below the working directory, since the first
+/// administrator has no system account; and Jupyter's consent to run as root, where that is who runs it.
+fn quick_start() -> Result<String, Failure> {
+    let here = std::env::current_dir().context("the working directory cannot be told")?;
+    let homes = here.join("himalia-homes").join("{username}");
+    let mut text = format!("{QUICK_START}\n[spawner.local]\nhome_dir_template = {:?}\n", homes.to_string_lossy());
+    if nix::unistd::geteuid().is_root() {
+        text.push_str("\n[spawner]\nargs = [\"--allow-root\"]\n");
+    }
+    Ok(text)
 }
 
 fn load(files: Vec<FileSource>, overrides: Vec<Override>) -> Result<Loaded, ConfigErrors> {

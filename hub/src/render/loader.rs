@@ -30,8 +30,12 @@ pub(super) fn site_names(directories: &[PathBuf]) -> Result<Vec<String>, Templat
     for directory in directories {
         let failed = |error| TemplateError::Directory(directory.clone(), error);
         for entry in std::fs::read_dir(directory).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".html") && !name.starts_with('.') && !names.contains(&name) {
+            let path = PathBuf::from(entry.map_err(failed)?.file_name());
+            let name = path.to_string_lossy().into_owned();
+            if path.extension().is_some_and(|extension| extension == "html")
+                && !name.starts_with('.')
+                && !names.contains(&name)
+            {
                 names.push(name);
             }
         }

@@ -113,7 +113,7 @@ impl Object for UserView {
             "escaped_name" => self.escaped_name().into(),
             "json_escaped_name" => self.json_escaped_name().into(),
             "admin" => self.admin.into(),
-            "groups" => Value::from_iter(self.groups.iter().map(String::as_str)),
+            "groups" => self.groups.iter().map(String::as_str).collect(),
             "url" | "base_url" => self.url.as_str().into(),
             "spawner" => value_of(&self.spawner()),
             "spawners" => Value::from_pairs(
@@ -167,7 +167,7 @@ impl Object for UserView {
                     positional.or(options.get::<Option<bool>>("include_default")?).unwrap_or(true);
                 options.assert_all_used()?;
                 let wanted = self.spawners.iter().filter(|spawner| with_default || !spawner.name.is_empty());
-                Ok(Value::from_iter(wanted.map(value_of)))
+                Ok(wanted.map(value_of).collect())
             }
             _ => Err(Error::from(ErrorKind::UnknownMethod)),
         }

@@ -37,7 +37,12 @@ fn the_settings_of_the_conformance_run_become_a_configuration_without_mistakes()
     let done = place.himalia(&["config", "check", "hub.toml"]);
     assert_eq!(done.code, 0, "{}\n{text}", done.err);
     let shown = place.himalia(&["config", "show", "--config", "hub.toml"]).out;
-    for line in ["cookie_max_age = \"12h\"", "start_timeout = \"2s500ms\"", "cmd = [\"one\"]", "slow_spawn_timeout = \"0s\""] {
+    for line in [
+        "cookie_max_age = \"12h\"",
+        "start_timeout = \"2s500ms\"",
+        "cmd = [\"one\"]",
+        "slow_spawn_timeout = \"0s\"",
+    ] {
         assert!(shown.contains(line), "{line}\n{shown}");
     }
 }

@@ -161,15 +161,31 @@ fn as_jupyterhub_it_refuses_what_it_cannot_do() {
 }
 
 #[test]
-fn the_database_is_upgraded_or_found_to_be_up_to_date_and_tokens_need_a_user() {
+fn a_new_database_needs_no_upgrade_and_a_token_needs_a_user() {
     let place = Place::new();
-    let done = place.himalia(&["upgrade-db", "--log-level", "error"]);
+    let done = place.himalia(&["upgrade-db"]);
     assert_eq!(done.code, 0, "{}", done.err);
-    assert!(done.out.contains("is up to date"), "{}", done.out);
+    assert!(done.err.contains("the database needs no upgrade"), "{}", done.err);
     let done = place.himalia(&["token", "nobody", "--log-level", "error"]);
     assert_eq!(done.code, 1);
     assert!(done.err.starts_with("error: there is no user \"nobody\""), "{}", done.err);
     assert_eq!(done.out, "");
+}
+
+#[test]
+fn a_setting_that_a_plugin_does_not_know_is_exit_code_two() {
+    let place = Place::new().file("hub.toml", "[spawner.local]\nno_such_key = 1\n");
+    let done = place.himalia(&[
+        "serve",
+        "-f",
+        "hub.toml",
+        "--port",
+        "0",
+        "--set",
+        "hub.hub_bind_url=http://127.0.0.1:0",
+    ]);
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(done.err.contains("no_such_key"), "{}", done.err);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
 
-use crate::support::Place;
+use crate::support::{DEADLINE, Place};
 
 /// Ends the process when the test does.
 struct Running {
@@ -24,10 +24,10 @@ impl Running {
     fn wait_for(&self, text: &str) -> String {
         let mut seen = String::new();
         loop {
-            match self.lines.recv_timeout(Duration::from_secs(20)) {
+            match self.lines.recv_timeout(DEADLINE) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => seen = format!("{seen}{line}\n"),
-                Err(_) => panic!("no {text:?} in\n{seen}"),
+                Err(end) => panic!("no {text:?} ({end}) in\n{seen}"),
             }
         }
     }
@@ -47,25 +47,24 @@ impl Drop for Running {
     }
 }
 
-fn address(line: &str) -> String {
-    let after = line.split("address=").nth(1).unwrap_or_else(|| panic!("no address in {line}"));
-    after.split_whitespace().next().unwrap().to_owned()
+/// Two ports that nobody uses at the moment: the program prints none that the system chose.
+fn free_ports() -> (u16, u16) {
+    let one = TcpListener::bind("127.0.0.1:0").unwrap();
+    let two = TcpListener::bind("127.0.0.1:0").unwrap();
+    (one.local_addr().unwrap().port(), two.local_addr().unwrap().port())
 }
 
 #[tokio::test]
 async fn the_proxy_alone_serves_its_api_to_who_has_the_token_and_stops_on_sigterm() {
     let place = Place::new().env("CONFIGPROXY_AUTH_TOKEN", "token-of-the-test");
-    let running = Running::start(
-        &place,
-        "himalia",
-        &["proxy", "--port", "0", "--set", "proxy.api_url=http://127.0.0.1:0"],
-    );
-    let public = address(&running.wait_for("proxy is listening"));
-    let api = address(&running.wait_for("REST API is listening"));
+    let (port, api_port) = free_ports();
+    let api = format!("proxy.api_url=http://127.0.0.1:{api_port}");
+    let running = Running::start(&place, "himalia", &["proxy", "--port", &port.to_string(), "--set", &api]);
+    running.wait_for("proxy is running");
     let client = reqwest::Client::new();
-    let healthy = client.get(format!("http://{public}/_chp_healthz")).send().await.unwrap();
+    let healthy = client.get(format!("http://127.0.0.1:{port}/_chp_healthz")).send().await.unwrap();
     assert_eq!(healthy.status(), 200);
-    let routes = format!("http://{api}/api/routes");
+    let routes = format!("http://127.0.0.1:{api_port}/api/routes");
     assert_eq!(client.get(&routes).send().await.unwrap().status(), 403);
     let allowed =
         client.get(&routes).header("Authorization", "token token-of-the-test").send().await.unwrap();

@@ -2,7 +2,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// By when a program must have ended or said what it should.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A directory of its own to run the program in, with nothing of the environment but the search path.
 pub(crate) struct Place {
@@ -39,7 +44,16 @@ impl Place {
 
     /// Runs the program under another name, to its end.
     pub(crate) fn named(&self, name: &str, arguments: &[&str]) -> Done {
-        let output = self.command(name).args(arguments).output().unwrap();
+        let mut command = self.command(name);
+        let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let id = child.id().to_string();
+        let (send, ended) = mpsc::channel();
+        std::thread::spawn(move || send.send(child.wait_with_output()));
+        let Ok(output) = ended.recv_timeout(DEADLINE) else {
+            let killed = Command::new("kill").args(["-9", &id]).status();
+            panic!("{name} {arguments:?} did not end in {DEADLINE:?}; killed: {killed:?}");
+        };
+        let output = output.unwrap();
         Done {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),

@@ -124,192 +124,161 @@ fn tokens(name: &str) -> TokenPage {
     }
 }
 
+type Samples = Vec<(&'static str, Result<String, TemplateError>)>;
+
 /// Rendered samples of all pages by name: what anybody, somebody and an administrator called `name` see.
 pub(crate) fn all(renderer: &Renderer, name: &str) -> Result<Vec<(String, String)>, TemplateError> {
-    let mut made = Vec::new();
-    let servers = vec![
+    let samples = [
+        logging_in_and_out(renderer, name),
+        control_panel(renderer, name),
+        starting(renderer, name),
+        not_there(renderer, name),
+        permissions(renderer, name),
+        errors(renderer, name),
+    ];
+    samples.into_iter().flatten().map(|(title, page)| Ok((title.to_owned(), page?))).collect()
+}
+
+fn servers(name: &str) -> Vec<SpawnerView> {
+    vec![
         server("", "", "stopped"),
         server("genomes", "Genomes 2026", "running"),
         server("report", "", "stopped"),
         server("gpu", name, "starting"),
         server("old", "Old things", "stopping"),
-    ];
-    let somebody = common(Some(user(name, servers.clone())));
-    let nobody = common(None);
-    let mut add = |title: &str, page: Result<String, TemplateError>| -> Result<(), TemplateError> {
-        made.push((title.to_owned(), page?));
-        Ok(())
-    };
+    ]
+}
 
+fn somebody(name: &str) -> CommonContext {
+    common(Some(user(name, servers(name))))
+}
+
+fn logging_in_and_out(renderer: &Renderer, name: &str) -> Samples {
+    let nobody = common(None);
     let login = LoginPage {
         authenticator_login_url: "/hub/login?next=%2Fhub%2Fhome".to_owned(),
         ..LoginPage::default()
     };
-    add("login", renderer.render(&nobody, &login))?;
-    add(
-        "login-failed",
-        renderer.render(
-            &nobody,
-            &LoginPage {
-                username: name.to_owned(),
-                login_error: "Invalid username or password".to_owned(),
-                authenticator: AuthenticatorView {
-                    request_otp: true,
-                    otp_prompt: "One-time code:".to_owned(),
-                },
-                next: format!("/hub/{name}"),
-                ..login.clone()
-            },
-        ),
-    )?;
-    add(
-        "login-service",
-        renderer.render(&nobody, &LoginPage { login_service: format!("Keycloak {name}"), ..login.clone() }),
-    )?;
+    let failed = LoginPage {
+        username: name.to_owned(),
+        login_error: "Invalid username or password".to_owned(),
+        authenticator: AuthenticatorView { request_otp: true, otp_prompt: "One-time code:".to_owned() },
+        next: format!("/hub/{name}"),
+        ..login.clone()
+    };
+    let service = LoginPage { login_service: format!("Keycloak {name}"), ..login.clone() };
+    vec![
+        ("login", renderer.render(&nobody, &login)),
+        ("login-failed", renderer.render(&nobody, &failed)),
+        ("login-service", renderer.render(&nobody, &service)),
+        ("logout", renderer.render(&nobody, &LogoutPage {})),
+    ]
+}
 
-    let home = HomePage {
+fn control_panel(renderer: &Renderer, name: &str) -> Samples {
+    let plain = HomePage {
         url: "/hub/spawn/ann".to_owned(),
         default_server: server("", "", "stopped"),
         ..HomePage::default()
     };
-    add("home-plain", renderer.render(&somebody, &home))?;
-    add(
-        "home-named",
-        renderer.render(
-            &somebody,
-            &HomePage {
-                url: "/user/ann/".to_owned(),
-                default_server: server("", "", "running"),
-                allow_named_servers: true,
-                named_server_limit_per_user: 5,
-                spawners: servers.clone(),
-                invalid_server_names: vec!["a/b".to_owned(), name.to_owned()],
-                ..HomePage::default()
-            },
-        ),
-    )?;
-    add(
-        "home-admin",
-        renderer.render(&admin(name), &HomePage { allow_named_servers: true, ..home.clone() }),
-    )?;
+    let named = HomePage {
+        url: "/user/ann/".to_owned(),
+        default_server: server("", "", "running"),
+        allow_named_servers: true,
+        named_server_limit_per_user: 5,
+        spawners: servers(name),
+        invalid_server_names: vec!["a/b".to_owned(), name.to_owned()],
+        ..HomePage::default()
+    };
+    let empty = HomePage { allow_named_servers: true, ..plain.clone() };
+    vec![
+        ("home-plain", renderer.render(&somebody(name), &plain)),
+        ("home-named", renderer.render(&somebody(name), &named)),
+        ("home-admin", renderer.render(&admin(name), &empty)),
+    ]
+}
 
+fn starting(renderer: &Renderer, name: &str) -> Samples {
     let form = "<label class=\"form-label\" for=\"image\">Image</label>\
         <select id=\"image\" name=\"image\" class=\"form-select\"><option>Minimal</option><option>Data science</option></select>";
-    add(
-        "spawn",
-        renderer.render(
-            &somebody,
-            &SpawnPage {
-                for_user: user(name, vec![]),
-                spawner_options_form: form.to_owned(),
-                url: format!("/hub/spawn?_xsrf=x&next={name}"),
-                ..SpawnPage::default()
-            },
-        ),
-    )?;
-    add(
-        "spawn-other",
-        renderer.render(
-            &admin("root"),
-            &SpawnPage {
-                for_user: user(name, vec![]),
-                spawner_options_form: form.to_owned(),
-                error_message: format!("There is no image called {name}"),
-                url: "/hub/spawn/ann".to_owned(),
-                ..SpawnPage::default()
-            },
-        ),
-    )?;
-    add(
-        "spawn-pending",
-        renderer.render(
-            &somebody,
-            &SpawnPendingPage {
-                spawner: server("", "", "starting"),
-                progress_url: format!("/hub/api/users/{}/server/progress", user(name, vec![]).escaped_name()),
-                spawn_url: format!("/hub/spawn/ann?next={name}"),
-                ..SpawnPendingPage::default()
-            },
-        ),
-    )?;
-    add(
-        "stop-pending",
-        renderer.render(
-            &somebody,
-            &StopPendingPage { spawner: server("", "", "stopping"), ..StopPendingPage::default() },
-        ),
-    )?;
+    let own = SpawnPage {
+        for_user: user(name, vec![]),
+        spawner_options_form: form.to_owned(),
+        url: format!("/hub/spawn?_xsrf=x&next={name}"),
+        ..SpawnPage::default()
+    };
+    let other = SpawnPage { error_message: format!("There is no image called {name}"), ..own.clone() };
+    let pending = SpawnPendingPage {
+        spawner: server("", "", "starting"),
+        progress_url: format!("/hub/api/users/{}/server/progress", user(name, vec![]).escaped_name()),
+        spawn_url: format!("/hub/spawn/ann?next={name}"),
+        ..SpawnPendingPage::default()
+    };
+    vec![
+        ("spawn", renderer.render(&somebody(name), &own)),
+        ("spawn-other", renderer.render(&admin("root"), &other)),
+        ("spawn-pending", renderer.render(&somebody(name), &pending)),
+    ]
+}
 
+fn not_there(renderer: &Renderer, name: &str) -> Samples {
+    let stopping = StopPendingPage { spawner: server("", "", "stopping"), ..StopPendingPage::default() };
     let stopped = NotRunningPage { spawn_url: "/hub/spawn/ann".to_owned(), ..NotRunningPage::default() };
-    add("not-running", renderer.render(&somebody, &stopped))?;
-    add(
-        "not-running-soon",
-        renderer.render(
-            &somebody,
-            &NotRunningPage { implicit_spawn_seconds: 10.0, server_name: name.to_owned(), ..stopped.clone() },
-        ),
-    )?;
-    add(
-        "not-running-failed",
-        renderer.render(
-            &somebody,
-            &NotRunningPage {
-                failed: true,
-                failed_message: format!("The image {name} could not be fetched."),
-                retry: Some(false),
-                log_tail: vec![
-                    "[I 2026-11-20 09:29:58 ServerApp] jupyterlab | extension was successfully linked."
-                        .to_owned(),
-                    format!("Traceback: {name}"),
-                    "MemoryError: Unable to allocate 18.6 GiB for an array".to_owned(),
-                ],
-                ..stopped.clone()
-            },
-        ),
-    )?;
+    let soon =
+        NotRunningPage { implicit_spawn_seconds: 10.0, server_name: name.to_owned(), ..stopped.clone() };
+    let failed = NotRunningPage {
+        failed: true,
+        failed_message: format!("The image {name} could not be fetched."),
+        retry: Some(false),
+        log_tail: vec![
+            "[I 2026-11-20 09:29:58 ServerApp] jupyterlab | extension was successfully linked.".to_owned(),
+            format!("Traceback: {name}"),
+            "MemoryError: Unable to allocate 18.6 GiB for an array".to_owned(),
+        ],
+        ..stopped.clone()
+    };
+    let somebody = somebody(name);
+    vec![
+        ("stop-pending", renderer.render(&somebody, &stopping)),
+        ("not-running", renderer.render(&somebody, &stopped)),
+        ("not-running-soon", renderer.render(&somebody, &soon)),
+        ("not-running-failed", renderer.render(&somebody, &failed)),
+    ]
+}
 
-    add(
-        "token-none",
-        renderer.render(
-            &somebody,
-            &TokenPage {
-                token_expires_in_options_html: expiry_options_html(Some(86_400)),
-                ..TokenPage::default()
-            },
-        ),
-    )?;
-    add("token", renderer.render(&somebody, &tokens(name)))?;
+fn permissions(renderer: &Renderer, name: &str) -> Samples {
+    let none = TokenPage {
+        token_expires_in_options_html: expiry_options_html(Some(86_400)),
+        ..TokenPage::default()
+    };
+    let oauth = OAuthPage {
+        allowed_scopes: ["read:users".to_owned(), format!("access:services!service={name}")].into(),
+        scope_descriptions: scopes(name),
+        oauth_client: OAuthClientView {
+            description: format!("JupyterHub service {name}"),
+            redirect_uri: "/services/whoami/oauth_callback".to_owned(),
+        },
+        ..OAuthPage::default()
+    };
+    let share = AcceptSharePage {
+        code: name.to_owned(),
+        owner: OwnerView { name: name.to_owned() },
+        spawner: server("genomes", "Genomes 2026", "stopped"),
+        spawner_url: "/user/bob/genomes/".to_owned(),
+        scope_descriptions: scopes(name),
+        next_url: format!("/hub/{name}"),
+        ..AcceptSharePage::default()
+    };
+    let somebody = somebody(name);
+    vec![
+        ("token-none", renderer.render(&somebody, &none)),
+        ("token", renderer.render(&somebody, &tokens(name))),
+        ("oauth", renderer.render(&somebody, &oauth)),
+        ("accept-share", renderer.render(&somebody, &share)),
+    ]
+}
 
-    add(
-        "oauth",
-        renderer.render(
-            &somebody,
-            &OAuthPage {
-                allowed_scopes: ["read:users".to_owned(), format!("access:services!service={name}")].into(),
-                scope_descriptions: scopes(name),
-                oauth_client: OAuthClientView {
-                    description: format!("JupyterHub service {name}"),
-                    redirect_uri: "/services/whoami/oauth_callback".to_owned(),
-                },
-                ..OAuthPage::default()
-            },
-        ),
-    )?;
-    add(
-        "accept-share",
-        renderer.render(
-            &somebody,
-            &AcceptSharePage {
-                code: name.to_owned(),
-                owner: OwnerView { name: name.to_owned() },
-                spawner: server("genomes", "Genomes 2026", "stopped"),
-                spawner_url: "/user/bob/genomes/".to_owned(),
-                scope_descriptions: scopes(name),
-                next_url: format!("/hub/{name}"),
-                ..AcceptSharePage::default()
-            },
-        ),
-    )?;
+fn errors(renderer: &Renderer, name: &str) -> Samples {
     let error = ErrorPage {
         status_code: 500,
         status_message: "Internal Server Error".to_owned(),
@@ -317,15 +286,12 @@ pub(crate) fn all(renderer: &Renderer, name: &str) -> Result<Vec<(String, String
         request_id: Some("7f3c1a".to_owned()),
         ..ErrorPage::default()
     };
-    add("error", renderer.render(&somebody, &error))?;
-    add("error-anonymous", renderer.render(&nobody, &ErrorPage { no_spawner_check: true, ..error.clone() }))?;
-    add(
-        "error-404",
-        renderer.render(
-            &somebody,
-            &ErrorPage { status_code: 404, status_message: "Not Found".to_owned(), ..ErrorPage::default() },
-        ),
-    )?;
-    add("logout", renderer.render(&nobody, &LogoutPage {}))?;
-    Ok(made)
+    let unknown = ErrorPage { no_spawner_check: true, ..error.clone() };
+    let missing =
+        ErrorPage { status_code: 404, status_message: "Not Found".to_owned(), ..ErrorPage::default() };
+    vec![
+        ("error", renderer.render(&somebody(name), &error)),
+        ("error-anonymous", renderer.render(&common(None), &unknown)),
+        ("error-404", renderer.render(&somebody(name), &missing)),
+    ]
 }

@@ -16,7 +16,8 @@ fn overrides(name: &str) -> PathBuf {
 
 fn with_vars(vars: &serde_json::Value) -> Renderer {
     let template_vars = vars.as_object().cloned().expect("an object");
-    Renderer::new(RenderOptions { template_vars, ..samples::options() }).unwrap()
+    Renderer::new(RenderOptions { template_vars, ..samples::options() })
+        .expect("the built-in templates are sound")
 }
 
 fn site() -> Renderer {
@@ -24,10 +25,10 @@ fn site() -> Renderer {
         json!({"site_note": "<b>note</b>", "site_motto": "<look up>", "login_term_url": "/rules"});
     Renderer::new(RenderOptions {
         template_paths: vec![overrides("stock_style"), overrides("second")],
-        template_vars: template_vars.as_object().cloned().unwrap(),
+        template_vars: template_vars.as_object().cloned().expect("an object"),
         ..samples::options()
     })
-    .unwrap()
+    .expect("the site's templates are sound")
 }
 
 fn page<'a>(pages: &'a [(String, String)], name: &str) -> &'a str {
@@ -37,7 +38,7 @@ fn page<'a>(pages: &'a [(String, String)], name: &str) -> &'a str {
 /// The inline script that carries `window.jhdata`.
 fn jhdata(page: &str) -> &str {
     let start = page.find("window.jhdata = ").expect("every page has it");
-    page[start..].split("</script>").next().unwrap()
+    page[start..].split("</script>").next().expect("a split has a first part")
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn is_offset(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     digits == 4
         && (text.len() == 4 || (text.len() == 5 && text.as_bytes().get(2) == Some(&b':')))
-        && !text.get(..2).is_none_or(|hours| hours > "14")
+        && text.get(..2).is_some_and(|hours| hours <= "14")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What happens to one request. [`handle`] lists the phases in order; the other files are those phases.
 
 pub(crate) mod body;
+pub(crate) mod bounds;
 mod error_page;
 mod headers;
 pub(crate) mod pool;

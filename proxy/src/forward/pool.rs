@@ -69,6 +69,11 @@ impl Pool {
         stack.idle.push_back(Idle { sender, since: now });
     }
 
+    /// Closes the idle connections to all origins for which `needed` says so.
+    pub(crate) fn trim(&mut self, needed: impl Fn(&Origin) -> bool) {
+        self.stacks.retain(|_, stack| !needed(&stack.origin));
+    }
+
     /// Closes what has been idle too long, has been closed by its target or leads where no route leads any more.
     pub(crate) fn sweep(&mut self, now: u64, max_idle: Duration) {
         let max_idle = u64::try_from(max_idle.as_millis()).unwrap_or(u64::MAX);

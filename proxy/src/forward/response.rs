@@ -29,6 +29,7 @@ pub(crate) struct OriginalHost(pub(crate) HeaderValue);
 
 /// Rewrites a response head in place.
 pub(crate) fn rewrite(parts: &mut response::Parts, target: &Target, asked: &Asked, settings: &Settings) {
+    unify_length(&mut parts.headers);
     headers::join_connection(&mut parts.headers);
     headers::strip_hop_by_hop(&mut parts.headers);
     if (settings.auto_rewrite || settings.protocol_rewrite.is_some())
@@ -37,6 +38,17 @@ pub(crate) fn rewrite(parts: &mut response::Parts, target: &Target, asked: &Aske
         && let Some(location) = rewritten_location(location, target, asked, settings)
     {
         parts.headers.insert(header::LOCATION, location);
+    }
+}
+
+/// Leaves one way to tell the length. hyper has read the body by chunks where there are any, and by equal lengths
+/// where there are several; it would pass on the rest as it came.
+fn unify_length(headers: &mut http::HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let repeated =
+        lengths.next().is_some_and(|length| length.as_bytes().contains(&b',')) || lengths.next().is_some();
+    if repeated || headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
     }
 }
 

@@ -80,13 +80,9 @@ fn plain<S>(upgraded: Upgraded) -> Option<(S, Bytes)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match upgraded.downcast::<TokioIo<S>>() {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
-        Err(_) => {
-            debug!("upgraded connection is of an unknown kind");
-            None
-        }
-    }
+    let parts = upgraded.downcast::<TokioIo<S>>();
+    let parts = parts.inspect_err(|_| debug!("upgraded connection is of an unknown kind")).ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 struct Tunnel {

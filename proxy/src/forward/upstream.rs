@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -20,11 +20,15 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{body::RequestBody, pool::Lease};
+use super::{
+    body::RequestBody,
+    bounds::{self, Permit},
+    pool::Lease,
+};
 use crate::{
     server::{
         stream::Stream,
-        worker::{Shared, Worker, configure},
+        worker::{Worker, configure},
     },
     target::{Endpoint, Origin, Transport},
 };
@@ -64,40 +68,6 @@ impl UpstreamError {
 /// Labels in the order of [`UpstreamError::class`].
 pub(crate) const ERROR_CLASSES: [&str; 5] =
     ["connect", "connect_timeout", "busy", "broken", "response_timeout"];
-
-/// A place within the bounds; given back when the connection is gone.
-#[derive(Debug)]
-struct Permit {
-    origin: Arc<Origin>,
-    shared: Arc<Shared>,
-}
-
-impl Permit {
-    fn acquire(shared: &Arc<Shared>, origin: &Arc<Origin>) -> Result<Self, UpstreamError> {
-        let limits = &shared.settings.limits;
-        // Taken first and given back by the drop when it was too much, so that workers cannot pass together.
-        let total = shared.upstream_connections.fetch_add(1, Relaxed);
-        let here = origin.open.fetch_add(1, Relaxed);
-        let permit = Self { origin: Arc::clone(origin), shared: Arc::clone(shared) };
-        if here >= limits.connections_per_target {
-            return Err(UpstreamError::Busy {
-                scope: "to this target",
-                limit: limits.connections_per_target,
-            });
-        }
-        if total >= limits.upstream_connections {
-            return Err(UpstreamError::Busy { scope: "to all targets", limit: limits.upstream_connections });
-        }
-        Ok(permit)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.origin.open.fetch_sub(1, Relaxed);
-        self.shared.upstream_connections.fetch_sub(1, Relaxed);
-    }
-}
 
 /// A target's socket together with its place within the bounds.
 #[derive(Debug)]
@@ -144,7 +114,7 @@ impl AsyncWrite for UpstreamIo {
 
 /// Opens a new connection to an origin.
 async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, UpstreamError> {
-    let permit = Permit::acquire(&worker.shared, origin)?;
+    let permit = bounds::acquire(worker, origin).await?;
     let stream = timeout(worker.settings().timeouts.connect, open(worker, origin))
         .await
         .map_err(|_| UpstreamError::ConnectTimeout)?

@@ -29,7 +29,6 @@ pub enum LogLevel {
 /// The command line of `configurable-http-proxy`.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags of configurable-http-proxy")]
-#[expect(clippy::doc_markdown, reason = "these comments are the help texts")]
 pub struct ChpArgs {
     /// Public address of the proxy; empty or * for all interfaces
     #[arg(long, value_name = "IP")]
@@ -221,15 +220,13 @@ impl ChpArgs {
             Some(path) => vec![Listen::Unix(path.clone())],
             None => vec![public(port)?],
         };
-        let api = match &self.api_socket {
-            Some(path) => Listen::Unix(path.clone()),
-            None => {
-                let next = if self.socket.is_some() { Some(8001) } else { port.checked_add(1) };
-                let api_port = self.api_port.or(next).ok_or_else(|| {
-                    ProxyError::option("--api-port", "there is no port after 65535: give one")
-                })?;
-                resolve("--api-ip", self.api_ip.as_deref().unwrap_or("localhost"), api_port)?
-            }
+        let api = if let Some(path) = &self.api_socket {
+            Listen::Unix(path.clone())
+        } else {
+            let next = if self.socket.is_some() { Some(8001) } else { port.checked_add(1) };
+            let missing = || ProxyError::option("--api-port", "there is no port after 65535: give one");
+            let api_port = self.api_port.or(next).ok_or_else(missing)?;
+            resolve("--api-ip", self.api_ip.as_deref().unwrap_or("localhost"), api_port)?
         };
         let metrics = match (&self.metrics_socket, self.metrics_port) {
             (Some(path), _) => Some(Listen::Unix(path.clone())),

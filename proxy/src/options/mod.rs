@@ -55,8 +55,8 @@ impl Default for Timeouts {
             response: None,
             client: None,
             keep_alive: Duration::from_secs(75),
-            request_head: Duration::from_secs(60),
-            upstream_idle: Duration::from_secs(60),
+            request_head: Duration::from_mins(1),
+            upstream_idle: Duration::from_mins(1),
             expect_continue: Duration::from_secs(1),
             error_page: Duration::from_secs(5),
             drain: Duration::from_secs(30),
@@ -105,6 +105,7 @@ pub struct TlsFiles {
 
 /// Everything that the data path can be told. Host routing is a property of the [`RouteTable`](crate::RouteTable).
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of configurable-http-proxy")]
 pub struct ProxyOptions {
     /// Addresses to listen on. Default: loopback, port 8000.
     pub listen: Vec<Listen>,

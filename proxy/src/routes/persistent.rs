@@ -172,16 +172,12 @@ fn without<V: Clone>(slot: &Slot<V>, hash: u64, segment: &str, shift: u32) -> Op
             };
             let mut slots = branch.slots.clone();
             let mut bitmap = branch.bitmap;
-            match slots.get(position).and_then(|slot| without(slot, hash, segment, shift + BITS)) {
-                Some(rest) => {
-                    if let Some(slot) = slots.get_mut(position) {
-                        *slot = rest;
-                    }
-                }
-                None => {
-                    bitmap &= !(1 << index);
-                    slots.remove(position);
-                }
+            let rest = slots.get(position).and_then(|slot| without(slot, hash, segment, shift + BITS));
+            if let (Some(rest), Some(slot)) = (rest, slots.get_mut(position)) {
+                *slot = rest;
+            } else {
+                bitmap &= !(1 << index);
+                slots.remove(position);
             }
             match slots.as_slice() {
                 [] => None,

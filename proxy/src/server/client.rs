@@ -128,6 +128,11 @@ impl Client {
         self.in_flight.load(Relaxed) > 0
     }
 
+    /// Whether a request has arrived that is not answered yet, be it that the service has not seen it.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.is_serving() || self.heads.load(Relaxed) > self.served.load(Relaxed)
+    }
+
     pub(crate) fn is_half_closed(&self) -> bool {
         self.half_closed.load(Relaxed)
     }

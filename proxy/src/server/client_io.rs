@@ -36,8 +36,9 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.client.is_half_closed() && this.client.is_serving() {
-            // The end of input was seen. What can still be learned is that the client is gone altogether.
+        if this.client.is_half_closed() {
+            // The end of input was seen and hyper will close when all is answered; told of the end, it would give
+            // up what is not flushed yet. What can still be learned is that the client is gone altogether.
             return match this.stream.take_error() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
@@ -47,7 +48,7 @@ impl AsyncRead for ClientIo {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         if read.is_empty() {
-            if this.framing.between_requests() && this.client.is_serving() {
+            if this.framing.may_end() && this.client.awaits_answer() {
                 this.client.half_close();
                 return Poll::Pending;
             }

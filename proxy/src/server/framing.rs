@@ -88,6 +88,8 @@ pub(crate) struct Framing {
     /// Heads seen to their end.
     heads: u64,
     head: Head,
+    /// A head was faulty, so that no further request will be served.
+    refused: bool,
 }
 
 /// What the current head said so far.
@@ -115,7 +117,14 @@ pub(crate) struct Seen {
 
 impl Framing {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { state: State::Start, partial: Vec::new(), limit, heads: 0, head: Head::default() }
+        Self {
+            state: State::Start,
+            partial: Vec::new(),
+            limit,
+            heads: 0,
+            head: Head::default(),
+            refused: false,
+        }
     }
 
     /// Heads seen to their end, the faulty one included.
@@ -123,8 +132,13 @@ impl Framing {
         self.heads
     }
 
+    /// Whether the client may stop sending here: between two requests, or after one that is refused anyway.
+    pub(crate) fn may_end(&self) -> bool {
+        self.between_requests() || self.refused
+    }
+
     /// Whether the last byte fed ended a request (or none was fed).
-    pub(crate) fn between_requests(&self) -> bool {
+    fn between_requests(&self) -> bool {
         self.state == State::Start && self.partial.is_empty()
     }
 
@@ -267,6 +281,7 @@ impl Framing {
         }
         if let Some(fault) = head.fault {
             self.state = State::Lost;
+            self.refused = true;
             seen.fault.get_or_insert((self.heads, fault));
             return;
         }
@@ -332,7 +347,7 @@ mod tests {
             let (framing, fault) = feed_all(text, step);
             assert_eq!(fault, None, "step {step}");
             assert_eq!(framing.heads(), 4, "step {step}");
-            assert!(framing.between_requests(), "step {step}");
+            assert!(framing.may_end(), "step {step}");
         }
     }
 
@@ -380,7 +395,7 @@ mod tests {
             );
             let (framing, _) = feed_all(&text, 3);
             assert_eq!(framing.heads(), 1, "{chunk:?}");
-            assert!(!framing.between_requests());
+            assert!(!framing.may_end());
         }
     }
 

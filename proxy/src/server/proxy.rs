@@ -34,6 +34,7 @@ impl Proxy {
     }
 
     /// As [`bind`](Self::bind), counting in `metrics`, which the API and the metrics listener may share.
+    #[expect(clippy::needless_pass_by_value, reason = "the options belong to the proxy from here on")]
     pub fn bind_with_metrics(
         options: ProxyOptions,
         routes: Arc<RouteTable>,
@@ -91,7 +92,7 @@ impl Proxy {
             thread::Builder::new()
                 .name(format!("proxy-{index}"))
                 .spawn(move || {
-                    if let Err(error) = worker::run(&shared, index, sockets, stop, abort) {
+                    if let Err(error) = worker::run(&shared, index, sockets, &stop, &abort) {
                         warn!(%error, worker = index, "proxy worker could not start");
                     } else {
                         // Sent only after an orderly end: a panic or a failed start drops the sender instead.

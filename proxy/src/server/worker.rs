@@ -33,7 +33,11 @@ use super::{
 };
 use crate::{
     error::ProxyError,
-    forward::{drain_bodies, pool::Pool},
+    forward::{
+        bounds::{self, Bounds},
+        drain_bodies,
+        pool::Pool,
+    },
     metrics::{Metrics, WorkerStats},
     routes::RouteTable,
 };
@@ -51,7 +55,7 @@ pub(crate) struct Shared {
     pub(crate) tls_server: Option<tokio_rustls::TlsAcceptor>,
     pub(crate) tls_client: tokio_rustls::TlsConnector,
     pub(crate) client_connections: AtomicUsize,
-    pub(crate) upstream_connections: AtomicUsize,
+    pub(crate) bounds: Bounds,
 }
 
 impl std::fmt::Debug for Shared {
@@ -75,7 +79,7 @@ impl Shared {
             tls_server,
             tls_client,
             client_connections: AtomicUsize::new(0),
-            upstream_connections: AtomicUsize::new(0),
+            bounds: Bounds::default(),
         }
     }
 }
@@ -153,7 +157,7 @@ impl Worker {
         for client in self.clients.borrow().open.values() {
             match client.waiting() {
                 Waiting::Idle(since) if expired(since, timeouts.keep_alive) => {
-                    client.close(Closing::Graceful)
+                    client.close(Closing::Graceful);
                 }
                 Waiting::Head(since) if expired(since, timeouts.request_head) => client.close(Closing::Abort),
                 Waiting::Serving(since) => match timeouts.client {
@@ -185,8 +189,8 @@ pub(crate) fn run(
     shared: &Arc<Shared>,
     index: usize,
     sockets: Vec<Bound>,
-    stop: CancellationToken,
-    abort: CancellationToken,
+    stop: &CancellationToken,
+    abort: &CancellationToken,
 ) -> Result<(), ProxyError> {
     let failed = |source| ProxyError::Worker { index, source };
     let runtime =
@@ -207,6 +211,13 @@ pub(crate) fn run(
             shared: Arc::clone(shared),
         });
         spawn_local(drain_bodies(bodies));
+        let (trimming, signal) = (Rc::clone(&worker), shared.bounds.trim_signal());
+        spawn_local(async move {
+            loop {
+                signal.notified().await;
+                trimming.pool.borrow_mut().trim(|origin| bounds::is_full(&trimming.shared, origin));
+            }
+        });
         let sweeping = Rc::clone(&worker);
         spawn_local(async move {
             let mut ticks = interval(sweeping.sweep_period());
@@ -221,7 +232,7 @@ pub(crate) fn run(
             spawn_local(worker.tasks.track_future(accepting));
         }
         tokio::select! {
-            () = drained(&worker, &stop) => {}
+            () = drained(&worker, stop) => {}
             () = abort.cancelled() => {}
         }
         Ok(())

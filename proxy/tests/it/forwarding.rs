@@ -105,10 +105,8 @@ async fn pipelined_requests_are_answered_in_order() {
     let target = Target::echo("one").await;
     let proxy = TestProxy::to(target.address);
     let mut raw = proxy.connect().await;
-    let mut all = String::new();
-    for number in 0..10 {
-        all += &format!("POST /{number} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd");
-    }
+    let request = |number| format!("POST /{number} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd");
+    let all: String = (0..10).map(request).collect();
     raw.send(all).await;
     for number in 0..10 {
         assert!(raw.response().await.text().contains(&format!("POST /{number} HTTP/1.1")));

@@ -1,5 +1,7 @@
 //! The proxy over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod support;
 
 mod api;
@@ -12,4 +14,5 @@ mod peer;
 mod pooling;
 mod routing;
 mod strict;
+mod tls;
 mod websocket;

@@ -1,1 +1,214 @@
+//! Connections to targets: kept, lost, bounded.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hub_proxy::{
+    ProxyOptions,
+    options::{Limits, Timeouts},
+};
+use tokio::sync::Semaphore;
+
+use super::support::{Raw, Target, TestProxy, options, patiently, until};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn one_worker() -> ProxyOptions {
+    ProxyOptions { workers: std::num::NonZeroUsize::new(1), ..options() }
+}
+
+/// Serves one request for each connection, and closes when it sees the second.
+async fn closing_after_one() -> (Target, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let target = Target::start(move |mut raw: Raw, _| {
+        let count = Arc::clone(&count);
+        async move {
+            raw.request().await;
+            count.fetch_add(1, Ordering::Relaxed);
+            raw.send(OK).await;
+            // The end comes only when the next request is under way: the worst moment.
+            if raw.request().await.is_some() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    })
+    .await;
+    (target, requests)
+}
+
+#[tokio::test]
+async fn a_connection_that_its_target_closed_is_replaced_for_safe_requests() {
+    let (target, _) = closing_after_one().await;
+    let proxy = TestProxy::with(one_worker(), target.address);
+    for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
+        let mut raw = proxy.connect().await;
+        for _ in 0..2 {
+            raw.send(format!("{method} / HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+            assert_eq!(raw.response_to(method).await.status(), 200, "{method}");
+        }
+    }
+    assert!(proxy.metric("proxy_upstream_retries").unwrap().parse::<u32>().unwrap() >= 5);
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_acted_upon_is_not_sent_twice() {
+    let (target, requests) = closing_after_one().await;
+    let proxy = TestProxy::with(one_worker(), target.address);
+    for body in ["Content-Length: 0\r\n\r\n", "Content-Length: 3\r\n\r\nabc"] {
+        requests.store(0, Ordering::Relaxed);
+        let mut raw = proxy.connect().await;
+        raw.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert_eq!(raw.response().await.status(), 200);
+        raw.send(format!("POST / HTTP/1.1\r\nHost: h\r\n{body}")).await;
+        assert_eq!(raw.response().await.status(), 503);
+        assert_eq!(requests.load(Ordering::Relaxed), 2, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_costs_nothing_even_for_posts() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        raw.request().await;
+        raw.send(OK).await;
+    })
+    .await;
+    let proxy = TestProxy::with(one_worker(), target.address);
+    let mut raw = proxy.connect().await;
+    for _ in 0..20 {
+        raw.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc").await;
+        let status = raw.response().await.status();
+        assert_eq!(status, 200);
+        // Long enough for the end of the connection to arrive.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_always_closes_is_tried_twice_at_most() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    let target = Target::start(move |mut raw: Raw, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            raw.request().await;
+        }
+    })
+    .await;
+    let proxy = TestProxy::to(target.address);
+    assert_eq!(proxy.get("/").await.status(), 503);
+    assert_eq!(connections.load(Ordering::Relaxed), 1, "a fresh connection is no excuse to try again");
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_after_a_while() {
+    let ended = Arc::new(Semaphore::new(0));
+    let seen = Arc::clone(&ended);
+    let target = Target::start(move |mut raw: Raw, _| {
+        let seen = Arc::clone(&seen);
+        async move {
+            raw.request().await;
+            raw.send(OK).await;
+            assert!(raw.is_closed().await);
+            seen.add_permits(1);
+        }
+    })
+    .await;
+    let timeouts = Timeouts { upstream_idle: Duration::from_millis(50), ..Timeouts::default() };
+    let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, target.address);
+    assert_eq!(proxy.get("/").await.status(), 200);
+    patiently(ended.acquire()).await.unwrap().forget();
+}
+
+/// Answers when told to.
+async fn waiting() -> (Target, Arc<Semaphore>) {
+    let release = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&release);
+    let target = Target::start(move |mut raw: Raw, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while raw.request().await.is_some() {
+                gate.acquire().await.unwrap().forget();
+                if raw.try_send(OK).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    (target, release)
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_bound_of_connections_is_answered_503_and_others_go_on() {
+    for limits in [
+        Limits { connections_per_target: 2, ..Limits::default() },
+        Limits { upstream_connections: 2, ..Limits::default() },
+    ] {
+        let (target, release) = waiting().await;
+        let proxy = TestProxy::with(ProxyOptions { limits, ..options() }, target.address);
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut raw = proxy.connect().await;
+            raw.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            held.push(raw);
+        }
+        until(|| proxy.metric("requests_web").as_deref() == Some("2")).await;
+        // Both have their connections by now or will be refused themselves, never both and a third one.
+        let mut statuses = vec![proxy.get("/").await.status()];
+        release.add_permits(10);
+        for raw in &mut held {
+            statuses.push(raw.response().await.status());
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 200, 503]);
+        assert_eq!(proxy.metric(r#"proxy_upstream_errors{class="busy"}"#).as_deref(), Some("1"));
+        assert_eq!(proxy.get("/").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_client_connection_beyond_the_bound_is_told_so() {
+    let target = Target::fixed(OK).await;
+    let limits = Limits { client_connections: 1, ..Limits::default() };
+    let proxy = TestProxy::with(ProxyOptions { limits, ..options() }, target.address);
+    let mut first = proxy.connect().await;
+    first.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(first.response().await.status(), 200);
+    let mut second = proxy.connect().await;
+    assert_eq!(second.response().await.status(), 503);
+    assert_eq!(proxy.metric("proxy_refused_connections").as_deref(), Some("1"));
+    drop(first);
+    patiently(async {
+        while proxy.get("/").await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connecting_is_given_up_after_a_while() {
+    // Nobody accepts here, and the queue of one is full.
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut fillers = Vec::new();
+    for _ in 0..4 {
+        let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        filler.set_nonblocking(true).unwrap();
+        let _ = filler.connect(&address.into());
+        fillers.push(filler);
+    }
+    let timeouts = Timeouts { connect: Duration::from_millis(100), ..Timeouts::default() };
+    let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, address);
+    assert_eq!(proxy.get("/").await.status(), 503);
+    assert_eq!(proxy.metric(r#"proxy_upstream_errors{class="connect_timeout"}"#).as_deref(), Some("1"));
+}

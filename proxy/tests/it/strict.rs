@@ -1,1 +1,229 @@
+//! Requests that two servers could read in two ways.
 
+use super::support::{Raw, Target, TestProxy, options};
+
+/// Sends bytes, closes the sending side and collects all that comes back.
+async fn exchange(proxy: &TestProxy, bytes: impl AsRef<[u8]>) -> String {
+    let mut raw = proxy.connect().await;
+    let _ = raw.try_send(bytes).await;
+    let _ = tokio::io::AsyncWriteExt::shutdown(&mut raw.stream).await;
+    let mut all = Vec::new();
+    let reading = tokio::io::AsyncReadExt::read_to_end(&mut raw.stream, &mut all);
+    let _ = super::support::patiently(reading).await;
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// A target that tells what it was asked, and fails the test when it was asked for the smuggled path.
+async fn guarded() -> (Target, TestProxy) {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        while let Some(request) = raw.request().await {
+            assert!(!request.target().contains("smuggled"), "{request:?}");
+            if raw.try_send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let proxy = TestProxy::to(target.address);
+    (target, proxy)
+}
+
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[tokio::test]
+async fn ambiguous_framing_is_refused_with_400_and_nothing_behind_it_is_read() {
+    let (_target, proxy) = guarded().await;
+    let heads = [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "transfer-encoding: chunked\r\ncontent-length: 0",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5,5",
+        "Content-Length: 5, 6",
+        "Content-Length: +5",
+        "Content-Length: -1",
+        "Content-Length: 0x5",
+        "Content-Length: 5a",
+        "Content-Length: 5 5",
+        "Content-Length:",
+        "Content-Length: 99999999999999999999",
+        "Content-Length : 5",
+        " Content-Length: 5",
+        "X: y\r\n Content-Length: 5",
+        "X: y\r\n\tfolded",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, gzip",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: \"chunked\"",
+        "Transfer-Encoding: \x0bchunked",
+        "Transfer-Encoding: chunked\x0c",
+        "Transfer-Encoding:",
+        "Transfer-Encoding\r\n: chunked",
+        "X: a\nTransfer-Encoding: chunked",
+        "X: a\rTransfer-Encoding: chunked",
+        "X: a\0b",
+        "X\0: a",
+        "Host: other",
+        "\u{e9}: x",
+        "X(y): z",
+        ": empty",
+        "nonsense",
+    ];
+    for head in heads {
+        let answer =
+            exchange(&proxy, format!("POST / HTTP/1.1\r\nHost: h\r\n{head}\r\n\r\n0\r\n\r\n{SMUGGLED}"))
+                .await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
+        assert_eq!(
+            answer.matches("HTTP/1.1 ").count(),
+            1,
+            "{head:?} was followed by another answer: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn broken_request_lines_and_hosts_are_refused_with_400() {
+    let (_target, proxy) = guarded().await;
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: a/../b\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\nHost: h\n\n".to_owned(),
+        "GET  / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET / / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET /\tx HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET /\u{e9} HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET / HTTP/1.2\r\nHost: h\r\n\r\n".to_owned(),
+        "GET / HTTP/3.0\r\nHost: h\r\n\r\n".to_owned(),
+        "GET / http/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "G@T / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET /\r\nHost: h\r\n\r\n".to_owned(),
+        " GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+    ] {
+        let answer = exchange(&proxy, &request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "),
+            "{request:?}: {answer}"
+        );
+    }
+    let answer = exchange(&proxy, "CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test]
+async fn broken_chunks_are_refused_with_400() {
+    let (_target, proxy) = guarded().await;
+    for chunk in [
+        "x\r\nabc\r\n0\r\n\r\n",
+        "-1\r\n",
+        "+1\r\na\r\n0\r\n\r\n",
+        "0x1\r\na\r\n0\r\n\r\n",
+        "1 1\r\na\r\n0\r\n\r\n",
+        "1\na\r\n0\r\n\r\n",
+        "1\r\nab\r\n0\r\n\r\n",
+        "3\r\nabc0\r\n\r\n",
+        "fffffffffffffffff\r\na\r\n0\r\n\r\n",
+        "1;a\nb\r\na\r\n0\r\n\r\n",
+        "\r\n0\r\n\r\n",
+    ] {
+        let head = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = exchange(&proxy, format!("{head}{chunk}{SMUGGLED}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{chunk:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{chunk:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_in_a_later_request_leaves_the_earlier_answers_alone() {
+    let (_target, proxy) = guarded().await;
+    let answer = exchange(
+        &proxy,
+        format!(
+            "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc\
+             POST /3 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n{SMUGGLED}"
+        ),
+    )
+    .await;
+    let statuses: Vec<_> = answer
+        .split("\r\n")
+        .filter_map(|line| line.strip_prefix("HTTP/1.1 "))
+        .map(|line| &line[..3])
+        .collect();
+    assert_eq!(statuses, ["200", "200", "400"], "{answer}");
+}
+
+#[tokio::test]
+async fn oversized_heads_are_refused() {
+    let (_target, proxy) = guarded().await;
+    let answer =
+        exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(100_000))).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let many = "X: y\r\n".repeat(500);
+    let answer = exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\n{many}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let answer = exchange(&proxy, format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(66_000))).await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    // A cookie jar of respectable size passes.
+    let answer =
+        exchange(&proxy, format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: {}\r\n\r\n", "a".repeat(30_000)))
+            .await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_target_with_an_ambiguous_answer_is_not_trusted() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        "nonsense\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    ] {
+        let target = Target::fixed(answer).await;
+        let proxy = TestProxy::to(target.address);
+        assert_eq!(proxy.get("/").await.status(), 503, "{answer:?}");
+    }
+    for (lengths, answer) in [
+        (
+            "Content-Length: 3\r\nContent-Length: 3",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        ),
+        ("Content-Length: 3, 3", "HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc"),
+    ] {
+        let target = Target::fixed(answer).await;
+        let proxy = TestProxy::to(target.address);
+        let answer = proxy.get("/").await;
+        let told: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "content-length").collect();
+        assert_eq!((answer.text().as_str(), told.len(), told[0].1.as_str()), ("abc", 1, "3"), "{lengths}");
+    }
+    // A length beside chunks is dropped, as HTTP demands, and the client sees one framing only.
+    let target = Target::fixed(
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    )
+    .await;
+    let proxy = TestProxy::to(target.address);
+    let answer = proxy.get("/").await;
+    assert_eq!((answer.text().as_str(), answer.header("content-length")), ("abc", None));
+}
+
+#[tokio::test]
+async fn a_slow_head_ends_the_connection() {
+    let timeouts = hub_proxy::options::Timeouts {
+        request_head: std::time::Duration::from_millis(100),
+        ..Default::default()
+    };
+    let proxy = TestProxy::start(hub_proxy::ProxyOptions { timeouts, ..options() });
+    let mut raw = proxy.connect().await;
+    raw.send("GET / HTTP/1.1\r\nHost: h\r\n").await;
+    assert!(raw.is_closed().await);
+}

@@ -1,6 +1,6 @@
 //! A proxy, scripted targets and a client that sees every byte.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Write, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use hub_proxy::{Listen, Proxy, ProxyOptions, RouteTable};
 use serde_json::Map;
@@ -281,9 +281,8 @@ impl Raw {
         loop {
             let mut message = self.head().await.expect("the connection ended before the response");
             match message.status() {
-                101 => return message,
+                101 | 204 | 304 => return message,
                 100..=199 => continue,
-                204 | 304 => return message,
                 _ if method == "HEAD" => return message,
                 _ => {}
             }
@@ -346,11 +345,11 @@ impl Target {
             while let Some(request) = raw.request().await {
                 let mut body = format!("{name}\n{}\n", request.first);
                 for (key, value) in &request.headers {
-                    body += &format!("{key}: {value}\n");
+                    let _ = writeln!(body, "{key}: {value}");
                 }
-                body += &format!("body {}\n", request.text());
+                let _ = writeln!(body, "body {}", request.text());
                 for (key, value) in &request.trailers {
-                    body += &format!("trailer {key}: {value}\n");
+                    let _ = writeln!(body, "trailer {key}: {value}");
                 }
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 if raw.try_send(answer).await.is_err() {

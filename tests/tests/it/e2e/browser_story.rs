@@ -1,9 +1,12 @@
 //! A person's day in a browser, with real JupyterLab.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use hub_tests::browser::{Browser, uploads_and_downloads};
 use hub_tests::hub::{Hub, Kind};
 use hub_tests::settings::Settings;
+use hub_tests::wait::eventually;
 use thirtyfour::Key;
 
 use super::with_both_hubs;
@@ -42,9 +45,11 @@ async fn day(kind: Kind, base_url: &str, name: &str) -> Result<()> {
     day.stops_the_server().await.context("stop")?;
     day.logs_out_and_in_again().await.context("logout")?;
     browser.quit().await?;
-    let left = hub.mark.with_command("jupyterhub-singleuser");
-    ensure!(left.is_empty(), "{left:?}");
-    Ok(())
+    // The pages of stock show a stop as done when it has been asked for.
+    let gone = eventually("no server is left", Duration::from_secs(30), || async {
+        Ok(hub.mark.with_command("jupyterhub-singleuser").is_empty().then_some(()))
+    });
+    gone.await
 }
 
 struct Day<'a> {
@@ -126,9 +131,12 @@ impl Day<'_> {
                 browser.clicks("#stop").await?;
                 browser.reads("#start", "Start").await?;
                 browser.clicks("#start").await?;
+                browser.arrives_at(&self.path("user/alice/lab")).await?;
+                self.opens("user/alice/lab/tree/Untitled.ipynb").await?;
             }
         }
-        browser.arrives_at(&self.path("user/alice/lab")).await?;
+        // A second tab gets a workspace of its own, whose name stands before.
+        browser.arrives_at("/tree/Untitled.ipynb").await?;
         browser.reads(".jp-NotebookPanel .jp-OutputArea-output", "42 from the kernel").await?;
         let after = self.servers();
         ensure!(after.len() == 1 && after != before, "before {before:?}, after {after:?}");
