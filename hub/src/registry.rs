@@ -2,34 +2,34 @@
 
 use hub_core::{AuthenticatorPlugin, PluginError, SpawnerPlugin};
 
-/// All spawners.
-pub fn spawners() -> Vec<SpawnerPlugin> {
-    vec![hub_spawner_local::plugin()]
+/// The plugins that a hub can choose from.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Spawners.
+    pub spawners: Vec<SpawnerPlugin>,
+    /// Authenticators.
+    pub authenticators: Vec<AuthenticatorPlugin>,
 }
 
-/// All authenticators.
-pub fn authenticators() -> Vec<AuthenticatorPlugin> {
-    hub_auth_basic::plugins()
-}
+impl Registry {
+    /// All that this binary holds.
+    pub fn built_in() -> Self {
+        Self { spawners: vec![hub_spawner_local::plugin()], authenticators: hub_auth_basic::plugins() }
+    }
 
-/// The spawner of a kind, or an error that names those there are.
-pub fn spawner(kind: &str) -> Result<SpawnerPlugin, PluginError> {
-    let all = spawners();
-    let names: Vec<_> = all.iter().map(|plugin| plugin.name).collect();
-    all.iter()
-        .find(|plugin| plugin.name == kind)
-        .copied()
-        .ok_or_else(|| PluginError::one("spawner.kind", unknown(kind, &names)))
-}
+    /// The spawner of a kind, or an error that names those there are.
+    pub fn spawner(&self, kind: &str) -> Result<SpawnerPlugin, PluginError> {
+        let names: Vec<_> = self.spawners.iter().map(|plugin| plugin.name).collect();
+        let found = self.spawners.iter().find(|plugin| plugin.name == kind).copied();
+        found.ok_or_else(|| PluginError::one("spawner.kind", unknown(kind, &names)))
+    }
 
-/// The authenticator of a kind, or an error that names those there are.
-pub fn authenticator(kind: &str) -> Result<AuthenticatorPlugin, PluginError> {
-    let all = authenticators();
-    let names: Vec<_> = all.iter().map(|plugin| plugin.name).collect();
-    all.iter()
-        .find(|plugin| plugin.name == kind)
-        .copied()
-        .ok_or_else(|| PluginError::one("authenticator.kind", unknown(kind, &names)))
+    /// The authenticator of a kind, or an error that names those there are.
+    pub fn authenticator(&self, kind: &str) -> Result<AuthenticatorPlugin, PluginError> {
+        let names: Vec<_> = self.authenticators.iter().map(|plugin| plugin.name).collect();
+        let found = self.authenticators.iter().find(|plugin| plugin.name == kind).copied();
+        found.ok_or_else(|| PluginError::one("authenticator.kind", unknown(kind, &names)))
+    }
 }
 
 fn unknown(kind: &str, names: &[&str]) -> String {
@@ -42,9 +42,10 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_answered_with_those_there_are() {
-        let error = spawner("docker").unwrap_err().to_string();
+        let registry = Registry::built_in();
+        let error = registry.spawner("docker").unwrap_err().to_string();
         assert!(error.contains("docker") && error.contains("local"), "{error}");
-        let error = authenticator("ldap").unwrap_err().to_string();
+        let error = registry.authenticator("ldap").unwrap_err().to_string();
         assert!(error.contains("dummy") && error.contains("first-admin"), "{error}");
     }
 }

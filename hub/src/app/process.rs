@@ -17,13 +17,14 @@ use tracing::info;
 use super::{Mode, startup};
 use crate::auth::names::NameRules;
 use crate::rbac::{HUB_CLIENT, roles};
-use crate::registry;
+use crate::registry::Registry;
 
 /// The plugins that this program was built with.
 pub fn plugins() -> KnownPlugins {
+    let registry = Registry::built_in();
     KnownPlugins {
-        authenticators: registry::authenticators().iter().map(|plugin| plugin.name.to_owned()).collect(),
-        spawners: registry::spawners().iter().map(|plugin| plugin.name.to_owned()).collect(),
+        authenticators: registry.authenticators.iter().map(|plugin| plugin.name.to_owned()).collect(),
+        spawners: registry.spawners.iter().map(|plugin| plugin.name.to_owned()).collect(),
     }
 }
 

@@ -35,7 +35,8 @@ use crate::servers::{Parts, ServerSettings, Servers};
 use crate::sessions::xsrf::Network;
 use crate::sessions::{SessionSettings, Sessions};
 use crate::urls::Urls;
-use crate::{registry, web as pages};
+use crate::registry::Registry;
+use crate::web as pages;
 
 /// Runs the hub until it is told to stop.
 pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
@@ -48,7 +49,7 @@ pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) ->
     let routes = RouteTable::new(false);
     let public = if in_process { Some(bind_proxy(&config, bound, Arc::clone(&routes))?) } else { None };
 
-    let hub = web::Data::new(build(Arc::clone(&config), bound, in_process.then_some(routes), Tasks::on(runtime.clone())).await?);
+    let hub = web::Data::new(build(Arc::clone(&config), bound, in_process.then_some(routes), Tasks::on(runtime.clone()), &Registry::built_in()).await?);
     hub.init().await?;
 
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
@@ -84,6 +85,20 @@ pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) ->
         bail!("too many servers failed to start in a row (spawner.consecutive_failure_limit)");
     }
     Ok(())
+}
+
+/// A hub that listens nowhere, with the plugins of `registry` and a proxy that is only a table of routes: what tests
+/// send requests to through [`crate::web::routes::configure`]. `bound` is where its servers would reach it.
+pub async fn without_sockets(
+    config: Config,
+    bound: SocketAddr,
+    registry: &Registry,
+) -> anyhow::Result<web::Data<Hub>> {
+    let tasks = Tasks::on(tokio::runtime::Handle::current());
+    let hub = build(Arc::new(config), bound, Some(RouteTable::new(false)), tasks, registry).await?;
+    hub.init().await?;
+    hub.begin().await?;
+    Ok(web::Data::new(hub))
 }
 
 /// Runs the proxy alone, with the REST API by which a hub feeds it.
@@ -206,6 +221,7 @@ async fn build(
     bound: SocketAddr,
     routes: Option<Arc<RouteTable>>,
     tasks: Tasks,
+    registry: &Registry,
 ) -> anyhow::Result<Hub> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(&config.metrics.prefix).context("metrics.prefix")?);
@@ -244,7 +260,7 @@ async fn build(
         let (filled, login) = first_admin::fill(auth_options, secret.secret.expose_secret());
         (auth_options, first_login) = (filled, Some(login));
     }
-    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt))?;
+    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), registry)?;
     if auth.authenticator.lets_everybody_in()
         && !config.proxy.bind_url.is_loopback()
         && !config.hub.allow_public_without_authentication
@@ -278,7 +294,7 @@ async fn build(
         Store::new(db.clone(), Arc::clone(&rbac), crypt, Arc::clone(&urls), Arc::clone(&clock), grants);
     let servers = Servers::new(Parts {
         store,
-        spawners: build_spawners(&config, &db)?,
+        spawners: build_spawners(&config, &db, registry)?,
         settings: server_settings(&config),
         hooks: Vec::new(),
         routing: Arc::clone(&routing),
@@ -351,6 +367,7 @@ fn build_auth(
     options: serde_json::Value,
     clock: &Arc<dyn Clock>,
     crypt: Arc<Crypt>,
+    registry: &Registry,
 ) -> anyhow::Result<Auth> {
     let section = &config.authenticator;
     let names = Arc::new(
@@ -367,7 +384,7 @@ fn build_auth(
         manage_groups: section.manage_groups,
         normalise: Arc::new(move |name| normalise.normalize(name)),
     };
-    let plugin = registry::authenticator(&section.kind)?;
+    let plugin = registry.authenticator(&section.kind)?;
     let authenticator: Arc<dyn Authenticator> = (plugin.build)(options, &context)?;
     let open_by_nature = matches!(section.kind.as_str(), "dummy");
     Ok(Auth {
@@ -398,11 +415,11 @@ fn build_auth(
     })
 }
 
-fn build_spawners(config: &Config, db: &Db) -> anyhow::Result<Spawners> {
+fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Result<Spawners> {
     let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
     let build = |section: &hub_config::SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
-        let plugin = registry::spawner(&section.kind)?;
+        let plugin = registry.spawner(&section.kind)?;
         let context = SpawnerContext {
             section: path.to_owned(),
             ip: section.ip.clone(),

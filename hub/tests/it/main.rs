@@ -1,5 +1,17 @@
 //! Tests of the hub from outside its modules.
 
+mod api_about;
+mod api_groups;
+mod api_progress;
+mod api_routes;
+mod api_servers;
+mod api_services;
+mod api_shares;
+mod api_tokens;
+mod api_user_list;
+mod api_users;
+mod fake_spawner;
 mod frontend;
 mod samples;
+mod support;
 mod templates;

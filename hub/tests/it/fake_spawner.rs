@@ -1,0 +1,119 @@
+//! A spawner whose servers are tasks of the test: each answers every request with 200.
+//!
+//! What it does is told by `user_options`: `fail` (text) breaks the start, `refuse` (text) refuses it, `hold` (name of
+//! a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `dead` (name of a gate) lets the server
+//! look dead once the gate is open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use async_trait::async_trait;
+use hub_core::spawner::{Exit, Phase};
+use hub_core::{
+    Adoption, PluginError, PollStatus, Progress, ServerRef, SpawnError, Spawner, SpawnerContext, SpawnerPlugin,
+    StartJob, StartSink, Started, StopMode,
+};
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The `kind`.
+pub const NAME: &str = "fake";
+
+/// For `spawner.kind = "fake"`.
+pub fn plugin() -> SpawnerPlugin {
+    SpawnerPlugin { name: NAME, build }
+}
+
+fn build(_: Value, _: &SpawnerContext) -> Result<Arc<dyn Spawner>, PluginError> {
+    Ok(Arc::new(FakeSpawner::default()))
+}
+
+static GATES: LazyLock<Mutex<HashMap<String, CancellationToken>>> = LazyLock::new(Mutex::default);
+
+/// The gate of a name, closed at first; names are shared by all tests.
+pub fn gate(name: &str) -> CancellationToken {
+    GATES.lock().unwrap().entry(name.to_owned()).or_default().clone()
+}
+
+#[derive(Debug)]
+struct Running {
+    options: Map<String, Value>,
+    end: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct FakeSpawner {
+    servers: Mutex<HashMap<String, Running>>,
+}
+
+fn option<'a>(options: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    options.get(name).and_then(Value::as_str)
+}
+
+async fn wait(options: &Map<String, Value>, name: &str) {
+    if let Some(name) = option(options, name) {
+        let gate = gate(name);
+        gate.cancelled().await;
+    }
+}
+
+#[async_trait]
+impl Spawner for FakeSpawner {
+    fn class_name(&self) -> &'static str {
+        "tests::FakeSpawner"
+    }
+
+    async fn start(&self, job: StartJob, sink: &dyn StartSink) -> Result<Started, SpawnError> {
+        sink.progress(Progress::new(50, Phase::Launching, "Spawning server..."));
+        if let Some(text) = option(&job.options, "fail") {
+            return Err(SpawnError::broken("fake-broken", text, "only for the log"));
+        }
+        if let Some(text) = option(&job.options, "refuse") {
+            return Err(SpawnError::refused("fake-refused", text));
+        }
+        wait(&job.options, "hold").await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let end = CancellationToken::new();
+        let running = Running { options: job.options, end: end.clone() };
+        let before = self.servers.lock().unwrap().insert(job.key.to_string(), running);
+        assert!(before.is_none(), "two servers at once for {}", job.key);
+        tokio::spawn(end.run_until_cancelled_owned(serve(listener)));
+        Ok(Started { address, state: json!({ "launch": job.launch }), api_token: None })
+    }
+
+    async fn stop(&self, server: &ServerRef, _: StopMode) -> Result<(), SpawnError> {
+        let options = self.servers.lock().unwrap().get(&server.key.to_string()).map(|it| it.options.clone());
+        wait(&options.unwrap_or_default(), "hold_stop").await;
+        if let Some(running) = self.servers.lock().unwrap().remove(&server.key.to_string()) {
+            running.end.cancel();
+        }
+        Ok(())
+    }
+
+    async fn poll(&self, server: &ServerRef) -> Result<PollStatus, SpawnError> {
+        let servers = self.servers.lock().unwrap();
+        let Some(running) = servers.get(&server.key.to_string()) else {
+            return Ok(PollStatus::Exited(Exit::default()));
+        };
+        let dead = option(&running.options, "dead").is_some_and(|name| gate(name).is_cancelled());
+        Ok(if dead { PollStatus::Exited(Exit { code: Some(1), ..Exit::default() }) } else { PollStatus::Running })
+    }
+
+    async fn adopt(&self, _: &ServerRef) -> Result<Adoption, SpawnError> {
+        Ok(Adoption::Gone(Exit::default()))
+    }
+}
+
+async fn serve(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut head = [0; 4096];
+        let answer = "HTTP/1.1 200 OK\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+        if stream.read(&mut head).await.is_ok() {
+            // The other end may be gone; nobody asks this side about it.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+}
