@@ -17,7 +17,7 @@ use super::supervisor::Entry;
 /// Pause between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(8);
 /// Longest life of one stream; the browser comes back with `Last-Event-ID`.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The place from which a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
