@@ -141,11 +141,9 @@ impl Rbac {
         Ok(Held { raw, scopes })
     }
 
-    /// What a browser session may do: all that its user holds, and to know the user.
+    /// What a browser session may do: all that its user holds.
     pub async fn session_scopes(&self, db: &impl ConnectionTrait, user: &Holder) -> Result<Held, DbError> {
-        let mut held = self.held(db, user, true).await?;
-        held.scopes.extend(identity(user.owner()));
-        Ok(held)
+        self.held(db, user, true).await
     }
 
     /// What a token may do now.
@@ -182,9 +180,7 @@ impl Rbac {
         if !resolved.excess.is_empty() {
             debug!(owner = owner.name(), token = token.id, excess = ?resolved.excess.to_vec(), "token asks for more than its owner holds");
         }
-        let mut scopes = resolved.scopes;
-        scopes.extend(identity(owner.owner()));
-        Ok(scopes)
+        Ok(resolved.scopes)
     }
 
     /// The groups that a comparison of two sets needs.
@@ -220,7 +216,7 @@ impl Rbac {
     }
 }
 
-/// The least that everybody may do: know who they are.
+/// To know an owner of tokens: what endpoints add that tell who is behind a credential.
 pub fn identity(owner: Owner<'_>) -> ScopeSet {
     ScopeSet::from_expanded(identify_scopes(owner)).unwrap_or_default()
 }

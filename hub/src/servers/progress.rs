@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use hub_core::SpawnError;
+use jupyterhub_api_compat::json::dumps;
 use serde_json::{Value, json};
 
 use super::live::{Failure, Snapshot};
@@ -75,6 +76,7 @@ fn failed(error: &SpawnError) -> Value {
 
 /// One event on the wire.
 pub fn frame(id: Option<(u64, usize)>, event: &Value) -> Bytes {
+    let event = dumps(event).expect("a JSON value can always be written");
     let text = match id {
         Some((run, index)) => format!("id: {run}.{index}\ndata: {event}\n\n"),
         None => format!("data: {event}\n\n"),

@@ -110,6 +110,7 @@ fn error_page(hub: &Hub, response: &ServiceResponse<BoxBody>) -> Option<HttpResp
 
 fn finish_headers(hub: &Hub, response: &mut ServiceResponse<BoxBody>, outgoing: &Outgoing, id: &str) {
     let api = is_api(hub, response.request().uri().path());
+    let empty = response.status() == StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     let mut default = |name: HeaderName, value: &str| {
         if !headers.contains_key(&name)
@@ -121,7 +122,9 @@ fn finish_headers(hub: &Hub, response: &mut ServiceResponse<BoxBody>, outgoing: 
     default(HeaderName::from_static("x-jupyterhub-version"), crate::JUPYTERHUB_VERSION);
     default(ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization");
     default(HeaderName::from_static(REQUEST_ID), id);
-    default(CONTENT_TYPE, if api { "application/json" } else { "text/html" });
+    if !empty {
+        default(CONTENT_TYPE, if api { "application/json" } else { "text/html" });
+    }
     default(CONTENT_SECURITY_POLICY, hub.content_security_policy(api));
     for (name, value) in hub.extra_headers() {
         headers.insert(name.clone(), value.clone());

@@ -117,7 +117,10 @@ pub async fn groups(
     let mut users = repo::groups::members(db, &ids).await?;
     let mut roles = repo::role_members::names_of_groups(db, &ids).await?;
     let take = |map: &mut HashMap<i32, Vec<String>>, id: i32| map.remove(&id).unwrap_or_default();
-    Ok(rows.iter().map(|row| group(row, take(&mut users, row.id), take(&mut roles, row.id)).restrict(scopes)).collect())
+    Ok(rows
+        .iter()
+        .map(|row| group(row, take(&mut users, row.id), take(&mut roles, row.id)).restrict(scopes))
+        .collect())
 }
 
 /// A service with its roles. Restrict it. The hub runs none itself, so there is never a process.
@@ -162,7 +165,8 @@ pub async fn shared_servers(
     hub: &Hub,
     servers: impl Iterator<Item = &Shared>,
 ) -> Result<HashMap<i32, ShareServer>, DbError> {
-    let owners: HashMap<i32, &str> = servers.map(|server| (server.owner_id, server.owner_name.as_str())).collect();
+    let owners: HashMap<i32, &str> =
+        servers.map(|server| (server.owner_id, server.owner_name.as_str())).collect();
     let ids: Vec<i32> = owners.keys().copied().collect();
     let rows = repo::spawners::of_users(hub.db.conn(), &ids).await?;
     let mut models = HashMap::new();

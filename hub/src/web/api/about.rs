@@ -38,7 +38,10 @@ pub(super) fn metrics(hub: &Hub) -> ApiResult<HttpResponse> {
 
 /// `GET /info`. There is no interpreter: `python` says what runs instead.
 pub(super) fn info(hub: &Hub) -> ApiResult<HttpResponse> {
-    let class = |name: &str| ClassInfo { class: name.replace("::", "."), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let class = |name: &str| ClassInfo {
+        class: name.replace("::", "."),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
     let program = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     answer::ok(&Info {
         version: crate::JUPYTERHUB_VERSION.to_owned(),
@@ -50,7 +53,7 @@ pub(super) fn info(hub: &Hub) -> ApiResult<HttpResponse> {
 }
 
 /// `POST /shutdown`.
-pub(super) async fn shutdown(call: Call) -> ApiResult<HttpResponse> {
+pub(super) fn shutdown(call: &Call) -> ApiResult<HttpResponse> {
     let wanted = Shutdown::read(&call.body)?;
     info!(by = call.who()?.name(), proxy = wanted.proxy, servers = wanted.servers, "shutting down as asked");
     call.hub.shutdown.ask(Order { servers: wanted.servers, proxy: wanted.proxy });

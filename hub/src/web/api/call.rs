@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_LENGTH};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, Result as ActixResult};
+use hub_core::LoginRequest;
 use hub_core::scopes::Resource;
-use hub_core::{LoginRequest, ServerKey, ServerName, UserName};
 use hub_db::Conn;
 use hub_db::entities::users;
 use hub_db::repo::{self, Range};
@@ -44,7 +44,8 @@ pub(super) struct Call {
 
 /// What the table demands, for handlers that need nothing of the request.
 pub(super) async fn check(endpoint: &Endpoint, rq: &HttpRequest) -> ApiResult<Data<Hub>> {
-    let hub = rq.app_data::<Data<Hub>>().cloned().ok_or_else(|| ApiError::internal("the request has no hub"))?;
+    let hub =
+        rq.app_data::<Data<Hub>>().cloned().ok_or_else(|| ApiError::internal("the request has no hub"))?;
     let open = match endpoint.auth {
         Auth::Nobody => true,
         Auth::Metrics => !hub.config.hub.authenticate_prometheus,
@@ -124,7 +125,8 @@ async fn read(rq: &HttpRequest, body: Payload) -> ApiResult<Bytes> {
         let text = format!("The body of the request is too large: at most {MAX_BODY} bytes are read.");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
-    let declared = rq.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        rq.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
@@ -151,11 +153,6 @@ impl Call {
     /// The `{user}` of the path.
     pub(super) fn user_name(&self) -> &str {
         self.argument("user")
-    }
-
-    /// The server of the path; the default one if it names none.
-    pub(super) fn key(&self) -> ServerKey {
-        ServerKey::new(UserName::stored(self.user_name()), ServerName::stored(self.argument("server")))
     }
 
     /// The row of the `{user}` of the path.
@@ -228,7 +225,12 @@ impl Call {
             headers: headers
                 .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
                 .collect(),
-            cookies: self.facts.cookies.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            cookies: self
+                .facts
+                .cookies
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             remote: self.facts.remote,
             next: None,
         }

@@ -17,7 +17,11 @@ use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
 
 /// A user's model as `scopes` show it.
-async fn user_model(call: &Call, user: &hub_db::entities::users::Model, scopes: &ScopeSet) -> ApiResult<Option<User>> {
+async fn user_model(
+    call: &Call,
+    user: &hub_db::entities::users::Model,
+    scopes: &ScopeSet,
+) -> ApiResult<Option<User>> {
     let details = repo::users::with_details(call.db(), vec![user.clone()]).await?;
     let Some(details) = details.first() else { return Ok(None) };
     Ok(models::user(&call.hub, details, call.include_stopped_servers()).restrict(scopes, &details.groups))
@@ -38,7 +42,9 @@ async fn owner_model(call: &Call, who: &Who) -> ApiResult<Option<Identified>> {
     let mut scopes = call.caller.scopes.clone();
     scopes.extend(identity(who.holder().owner()));
     Ok(match who {
-        Who::User(user) => user_model(call, user, &scopes).await?.map(|user| Identified::User(Box::new(user))),
+        Who::User(user) => {
+            user_model(call, user, &scopes).await?.map(|user| Identified::User(Box::new(user)))
+        }
         Who::Service(service) => {
             service_model(call, service, &scopes).await?.map(|service| Identified::Service(Box::new(service)))
         }
@@ -61,7 +67,8 @@ pub(super) async fn who_am_i(call: Call) -> ApiResult<HttpResponse> {
 /// `GET /authorizations/token/{secret}`: deprecated, the owner of a token.
 pub(super) async fn token_owner(call: Call) -> ApiResult<HttpResponse> {
     let now = call.hub.clock.now();
-    let token = repo::tokens::find(call.db(), call.argument("secret"), now).await?.ok_or_else(ApiError::not_found)?;
+    let token =
+        repo::tokens::find(call.db(), call.argument("secret"), now).await?.ok_or_else(ApiError::not_found)?;
     let who = match (token.user_id, token.service_id) {
         (Some(id), _) => repo::users::by_id(call.db(), id).await?.map(|user| Who::User(Box::new(user))),
         (None, Some(id)) => repo::services::by_id(call.db(), id).await?.map(|s| Who::Service(Box::new(s))),

@@ -10,7 +10,12 @@ use super::call::Call;
 use crate::web::error::ApiResult;
 
 /// One page: in its envelope for clients that understand that, else the bare items.
-pub(super) fn page(call: &Call, page: &PageRequest, items: impl Serialize, total: u64) -> ApiResult<HttpResponse> {
+pub(super) fn page(
+    call: &Call,
+    page: &PageRequest,
+    items: impl Serialize,
+    total: u64,
+) -> ApiResult<HttpResponse> {
     if page.envelope {
         return answer::ok(&page.page(items, total, &call.url()));
     }
@@ -22,6 +27,11 @@ pub(super) fn page(call: &Call, page: &PageRequest, items: impl Serialize, total
 }
 
 /// The same for lists that are always sent in their envelope.
-pub(super) fn enveloped(call: &Call, page: &PageRequest, items: impl Serialize, total: u64) -> ApiResult<HttpResponse> {
+pub(super) fn enveloped(
+    call: &Call,
+    page: &PageRequest,
+    items: impl Serialize,
+    total: u64,
+) -> ApiResult<HttpResponse> {
     answer::ok(&page.page(items, total, &call.url()))
 }

@@ -53,7 +53,7 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::Health => (Plain(about::health), "HealthCheckHandler"),
         Id::Metrics => (Plain(about::metrics), "MetricsHandler"),
         Id::GetInfo => (Plain(about::info), "hub.InfoAPIHandler"),
-        Id::Shutdown => (Full(|c| Box::pin(about::shutdown(c))), "hub.ShutdownAPIHandler"),
+        Id::Shutdown => (Full(|c| Box::pin(async move { about::shutdown(&c) })), "hub.ShutdownAPIHandler"),
         Id::GetProxy => (Full(|c| Box::pin(proxy::list(c))), "proxy.ProxyAPIHandler"),
         Id::CheckProxy => (Full(|c| Box::pin(proxy::check(c))), "proxy.ProxyAPIHandler"),
         Id::MoveProxy => (Full(|c| Box::pin(proxy::relocate(c))), "proxy.ProxyAPIHandler"),
@@ -77,7 +77,9 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::CreateToken => (Full(|c| Box::pin(tokens::create(c))), "users.UserTokenListAPIHandler"),
         Id::GetToken => (Full(|c| Box::pin(tokens::get(c))), "users.UserTokenAPIHandler"),
         Id::DeleteToken => (Full(|c| Box::pin(tokens::delete(c))), "users.UserTokenAPIHandler"),
-        Id::ListUserShared => (Full(|c| Box::pin(shares::list_with_user(c))), "shares.UserShareListAPIHandler"),
+        Id::ListUserShared => {
+            (Full(|c| Box::pin(shares::list_with_user(c))), "shares.UserShareListAPIHandler")
+        }
         Id::GetUserShared => (Full(|c| Box::pin(shares::get_with_user(c))), "shares.UserShareAPIHandler"),
         Id::LeaveUserShared => (Full(|c| Box::pin(shares::leave_as_user(c))), "shares.UserShareAPIHandler"),
         Id::ListGroups => (Full(|c| Box::pin(groups::list(c))), "groups.GroupListAPIHandler"),
@@ -90,15 +92,21 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::SetGroupProperties => {
             (Full(|c| Box::pin(groups::set_properties(c))), "groups.GroupPropertiesAPIHandler")
         }
-        Id::ListGroupShared => (Full(|c| Box::pin(shares::list_with_group(c))), "shares.GroupShareListAPIHandler"),
+        Id::ListGroupShared => {
+            (Full(|c| Box::pin(shares::list_with_group(c))), "shares.GroupShareListAPIHandler")
+        }
         Id::GetGroupShared => (Full(|c| Box::pin(shares::get_with_group(c))), "shares.GroupShareAPIHandler"),
-        Id::LeaveGroupShared => (Full(|c| Box::pin(shares::leave_as_group(c))), "shares.GroupShareAPIHandler"),
+        Id::LeaveGroupShared => {
+            (Full(|c| Box::pin(shares::leave_as_group(c))), "shares.GroupShareAPIHandler")
+        }
         Id::ListServices => (Full(|c| Box::pin(services::list(c))), "services.ServiceListAPIHandler"),
         Id::GetService => (Full(|c| Box::pin(services::get(c))), "services.ServiceAPIHandler"),
         Id::CreateService => (Full(|c| Box::pin(services::create(c))), "services.ServiceAPIHandler"),
         Id::DeleteService => (Full(|c| Box::pin(services::delete(c))), "services.ServiceAPIHandler"),
         Id::ListOwnerShares => (Full(|c| Box::pin(shares::list_of_owner(c))), "shares.ServerShareAPIHandler"),
-        Id::ListServerShares => (Full(|c| Box::pin(shares::list_of_server(c))), "shares.ServerShareAPIHandler"),
+        Id::ListServerShares => {
+            (Full(|c| Box::pin(shares::list_of_server(c))), "shares.ServerShareAPIHandler")
+        }
         Id::GrantShare => (Full(|c| Box::pin(shares::grant(c))), "shares.ServerShareAPIHandler"),
         Id::RevokeShare => (Full(|c| Box::pin(shares::revoke(c))), "shares.ServerShareAPIHandler"),
         Id::DeleteShares => (Full(|c| Box::pin(shares::delete(c))), "shares.ServerShareAPIHandler"),
@@ -108,8 +116,12 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::ListServerShareCodes => {
             (Full(|c| Box::pin(share_codes::list_of_server(c))), "shares.ServerShareCodeAPIHandler")
         }
-        Id::CreateShareCode => (Full(|c| Box::pin(share_codes::create(c))), "shares.ServerShareCodeAPIHandler"),
-        Id::DeleteShareCodes => (Full(|c| Box::pin(share_codes::delete(c))), "shares.ServerShareCodeAPIHandler"),
+        Id::CreateShareCode => {
+            (Full(|c| Box::pin(share_codes::create(c))), "shares.ServerShareCodeAPIHandler")
+        }
+        Id::DeleteShareCodes => {
+            (Full(|c| Box::pin(share_codes::delete(c))), "shares.ServerShareCodeAPIHandler")
+        }
         Id::TokenOwner => (Full(|c| Box::pin(identity::token_owner(c))), "auth.TokenAPIHandler"),
         Id::TokenEndpointGone => (Plain(identity::token_endpoint_gone), "auth.TokenAPIHandler"),
         Id::CookieOwner => (Full(|c| Box::pin(identity::cookie_owner(c))), "auth.CookieAPIHandler"),
@@ -141,7 +153,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         let mut resource = web::resource(first.pattern()).name(&class_of(name));
         for endpoint in endpoints.iter().copied() {
             let route = web::method(method_of(endpoint.method));
-            resource = resource.route(route.to(move |rq: HttpRequest, body: web::Payload| serve(endpoint, rq, body)));
+            resource = resource
+                .route(route.to(move |rq: HttpRequest, body: web::Payload| serve(endpoint, rq, body)));
         }
         cfg.service(resource.default_service(web::to(other_method)));
     }

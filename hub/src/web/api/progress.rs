@@ -43,7 +43,9 @@ pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let entry = call.hub.servers.entries.get(state.record.id);
     match (state.pending(), entry) {
         (Some(Pending::Spawn | Pending::Check), Some(entry)) => Ok(respond(events_of(entry, url, last))),
-        (Some(Pending::Stop), Some(entry)) if entry.is_start_queued() => Ok(respond(after_stop(entry, url, last))),
+        (Some(Pending::Stop), Some(entry)) if entry.is_start_queued() => {
+            Ok(respond(after_stop(entry, url, last)))
+        }
         (None, _) if state.is_ready() => Ok(single(&ready_event(&url))),
         (None, Some(entry)) if entry.live.snapshot().failure.is_some() => {
             let failure = entry.live.snapshot().failure.unwrap_or(Failure::Cancelled);

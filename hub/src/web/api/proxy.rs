@@ -77,10 +77,10 @@ pub(super) async fn relocate(call: Call) -> ApiResult<HttpResponse> {
     };
     let mut settings: ExternalSettings = proxy.settings();
     if let Some(text) = place.api_url {
-        settings.api_url = Url::parse(&text)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"))
-            .ok_or_else(|| ApiError::bad_request("api_url must be a URL that begins with http:// or https://"))?;
+        settings.api_url =
+            Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(
+                || ApiError::bad_request("api_url must be a URL that begins with http:// or https://"),
+            )?;
     }
     if let Some(token) = place.auth_token {
         settings.auth_token = token;

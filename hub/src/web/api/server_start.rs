@@ -36,7 +36,9 @@ async fn follow(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
         (false, _) => Ok(answer::empty_text(StatusCode::ACCEPTED)),
         (true, None) => Ok(answer::empty_text(StatusCode::CREATED)),
         (true, Some(Failure::Failed(error))) => Err(ApiError::from(error.as_ref())),
-        (true, Some(Failure::Cancelled)) => Err(ApiError::conflict(format!("The start of {} was cancelled", entry.live.key))),
+        (true, Some(Failure::Cancelled)) => {
+            Err(ApiError::conflict(format!("The start of {} was cancelled", entry.live.key)))
+        }
     }
 }
 
@@ -44,13 +46,12 @@ async fn follow(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
 pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
-    let state = match known(&call, &user).await? {
-        Some(state) => state,
-        None => {
-            let name = call.argument("server");
-            let display_name = normalise_display_name(options.display_name_or(name))?;
-            servers::make(&call, &user, name, Some(&display_name)).await?
-        }
+    let state = if let Some(state) = known(&call, &user).await? {
+        state
+    } else {
+        let name = call.argument("server");
+        let display_name = normalise_display_name(options.display_name_or(name))?;
+        servers::make(&call, &user, name, Some(&display_name)).await?
     };
     match state.pending() {
         Some(Pending::Spawn) => {

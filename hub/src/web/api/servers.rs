@@ -6,7 +6,6 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use hub_core::{ServerKey, ServerName, UserName};
 use hub_db::entities::users;
 use hub_db::repo;
-use hub_db::repo::spawners::Spawner as Row;
 use jupyterhub_api_compat::models::Server;
 use jupyterhub_api_compat::requests::{EditServer, ServerOptions, normalise_display_name, quoted};
 use serde_json::{Value, json};
@@ -37,15 +36,13 @@ pub(super) async fn make(
 ) -> ApiResult<ServerState> {
     let tx = call.hub.db.begin().await?;
     repo::users::lock(&tx, user.id).await?.ok_or_else(ApiError::not_found)?;
-    let row = match repo::spawners::by_name(&tx, user.id, name).await? {
-        Some(row) => row,
-        None => {
-            let row = repo::spawners::create(&tx, user.id, name).await?;
-            repo::spawners::set_display_name(&tx, row.id, Some(display_name.unwrap_or_default())).await?;
-            Row { row, server: None }
-        }
+    let id = if let Some(known) = repo::spawners::by_name(&tx, user.id, name).await? {
+        known.row.id
+    } else {
+        let row = repo::spawners::create(&tx, user.id, name).await?;
+        repo::spawners::set_display_name(&tx, row.id, Some(display_name.unwrap_or_default())).await?;
+        row.id
     };
-    let id = row.row.id;
     tx.commit().await?;
     let row = repo::spawners::by_id(call.db(), id).await?.ok_or_else(ApiError::not_found)?;
     Ok(ServerState::of(&call.hub, row, &user.name))
@@ -53,7 +50,8 @@ pub(super) async fn make(
 
 /// The model as the caller's scopes show it.
 async fn model(call: &Call, user: &users::Model, state: &ServerState) -> ApiResult<Server> {
-    let groups = repo::groups::names_of_users(call.db(), &[user.id]).await?.remove(&user.id).unwrap_or_default();
+    let groups =
+        repo::groups::names_of_users(call.db(), &[user.id]).await?.remove(&user.id).unwrap_or_default();
     Ok(models::server(&call.hub, state).restrict_state(&call.caller.scopes, &user.name, &groups))
 }
 
@@ -157,7 +155,8 @@ pub(super) async fn edit(call: Call) -> ApiResult<HttpResponse> {
 
 /// Gives a server another name, in the spawner's world first. The default server is replaced by a new one.
 async fn rename(call: &Call, user: &users::Model, state: &ServerState, name: &ServerName) -> ApiResult<()> {
-    let taken = || ApiError::conflict(format!("User {} already has server {}", user.name, quoted(name.as_str())));
+    let taken =
+        || ApiError::conflict(format!("User {} already has server {}", user.name, quoted(name.as_str())));
     if server_of(&call.hub, user, name.as_str()).await?.is_some() {
         return Err(taken());
     }

@@ -9,8 +9,8 @@ use actix_web::http::StatusCode;
 use hub_config::ServiceSection;
 use hub_core::scopes::{ADMIN_ROLE, Client, ExpandContext, check_token_grant, default_roles};
 use hub_db::entities::services;
-use hub_db::repo;
 use hub_db::repo::roles::Holder;
+use hub_db::{DbError, repo};
 use jupyterhub_api_compat::models::Service;
 use jupyterhub_api_compat::requests::CreateService;
 use serde_json::Value;
@@ -75,7 +75,11 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     let made = crate::services::put(&call.hub, &tx, &section, false).await;
     let row = made.map_err(|why| {
         error!(service = name, error = format!("{why:#}"), "a service cannot be made");
-        ApiError::bad_request(format!("Failed to create service {name}"))
+        let reason = match why.downcast_ref() {
+            Some(DbError::Invalid(reason)) => format!(": {reason}"),
+            _ => String::new(),
+        };
+        ApiError::bad_request(format!("Failed to create service {name}{reason}"))
     })?;
     tx.commit().await?;
     info!(by = call.who()?.name(), service = name, url = section.url, "service created");
@@ -85,7 +89,8 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
 
 /// The same shape as in the configuration.
 fn section(name: &str, wanted: CreateService) -> ApiResult<ServiceSection> {
-    let refused = |why: &str| Err(ApiError::bad_request(format!("Failed to create service {}: {why}", short(name))));
+    let refused =
+        |why: &str| Err(ApiError::bad_request(format!("Failed to create service {}: {why}", short(name))));
     if name.chars().count() > LONGEST_NAME {
         return refused("a name has at most 255 characters");
     }

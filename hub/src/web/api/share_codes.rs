@@ -69,7 +69,12 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     let model = model(&ShareCodeDetails { code, server }, &servers).ok_or_else(ApiError::not_found)?;
     let path = call.hub.urls.hub_path(&format!("accept-share?code={text}"));
     let full = call.hub.urls.public().map(|_| call.hub.urls.for_browser(&path));
-    answer::ok(&ShareCode { code: text.into(), accept_url: path.into(), full_accept_url: full.into(), ..model })
+    answer::ok(&ShareCode {
+        code: text.into(),
+        accept_url: path.into(),
+        full_accept_url: full.into(),
+        ..model
+    })
 }
 
 /// `DELETE /share-codes/{user}/{server}`: one by its code or its id, or all.

@@ -147,7 +147,8 @@ pub(super) fn requested_scopes(call: &Call, wanted: Option<Vec<String>>) -> ApiR
     for scope in &wanted {
         table.parse(scope).map_err(|error| ApiError::bad_request(quoted(&error.message_for("share"))))?;
     }
-    let pinned = pin_share_scopes(&wanted, owner, name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let pinned =
+        pin_share_scopes(&wanted, owner, name).map_err(|error| ApiError::bad_request(error.to_string()))?;
     Ok(pinned.into_iter().collect())
 }
 
@@ -157,9 +158,12 @@ pub(super) async fn check_held(call: &Call, scopes: &[String]) -> ApiResult<()> 
     let mut groups = call.hub.rbac.groups_of(call.db(), &[owner.to_owned()]).await?;
     let groups = groups.0.remove(owner).unwrap_or_default();
     for text in scopes {
-        let held = call.hub.rbac.table().parse(text).is_ok_and(|scope| call.caller.scopes.holds(&scope, &groups));
+        let held =
+            call.hub.rbac.table().parse(text).is_ok_and(|scope| call.caller.scopes.holds(&scope, &groups));
         if !held {
-            return Err(ApiError::forbidden(format!("Do not have permission to grant share with scope {text}")));
+            return Err(ApiError::forbidden(format!(
+                "Do not have permission to grant share with scope {text}"
+            )));
         }
     }
     Ok(())
@@ -215,8 +219,12 @@ pub(super) async fn revoke(call: Call) -> ApiResult<HttpResponse> {
     let wanted = ShareRequest::read(&call.body)?;
     let server = server(&call).await?;
     let receiver = match &wanted.with {
-        ShareWith::User(name) => repo::users::by_name(call.db(), name).await?.map(|user| Receiver::User(user.id)),
-        ShareWith::Group(name) => repo::groups::by_name(call.db(), name).await?.map(|group| Receiver::Group(group.id)),
+        ShareWith::User(name) => {
+            repo::users::by_name(call.db(), name).await?.map(|user| Receiver::User(user.id))
+        }
+        ShareWith::Group(name) => {
+            repo::groups::by_name(call.db(), name).await?.map(|group| Receiver::Group(group.id))
+        }
     };
     let Some(receiver) = receiver else { return answer::ok(&json!({})) };
     let tx = call.hub.db.begin().await?;

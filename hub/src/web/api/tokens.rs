@@ -6,7 +6,9 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use chrono::TimeDelta;
 use hub_core::LoginStep;
-use hub_core::scopes::{Client, ExpandContext, Owner, GrantError, Resource, ScopeError, ScopeSet, check_token_grant};
+use hub_core::scopes::{
+    Client, ExpandContext, GrantError, Owner, Resource, ScopeError, ScopeSet, check_token_grant,
+};
 use hub_core::secret::random_hex32;
 use hub_core::token::GENERATED_ROUNDS;
 use hub_db::entities::users;
@@ -106,7 +108,9 @@ async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
     let request = call.as_login_request(form);
     let identity = match call.hub.auth.authenticator.finish(&request).await {
         Ok(LoginStep::Identity(identity)) => identity,
-        Ok(LoginStep::Form(_) | LoginStep::Redirect { .. } | LoginStep::Revoke { .. }) => return Err(forbidden()),
+        Ok(LoginStep::Form(_) | LoginStep::Redirect { .. } | LoginStep::Revoke { .. }) => {
+            return Err(forbidden());
+        }
         Err(error) => {
             warn!(%error, "nobody was proven by the body of a request for a token");
             return Err(forbidden());
@@ -116,7 +120,8 @@ async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
     let rules = &call.hub.auth.allow;
     let may_enter =
         !rules.blocked.contains(name.as_str()) && (identity.allowed || rules.allows(name.as_str(), true));
-    let user = repo::users::by_name(call.db(), name.as_str()).await?.filter(|_| may_enter).ok_or_else(forbidden)?;
+    let user =
+        repo::users::by_name(call.db(), name.as_str()).await?.filter(|_| may_enter).ok_or_else(forbidden)?;
     let scopes = call.hub.rbac.session_scopes(call.db(), &holder(&user)).await?.scopes;
     Ok(Requester { who: Who::User(Box::new(user)), scopes })
 }
@@ -134,15 +139,15 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
         ApiError::forbidden(format!("{shown_kind} {name} not found or no permissions to generate tokens"))
     };
     let user = call.user().await?.ok_or_else(refused)?;
-    let groups = repo::groups::names_of_users(call.db(), &[user.id]).await?.remove(&user.id).unwrap_or_default();
-    if !requester.scopes.filter_for("tokens").includes(&Resource::User { name: &user.name, groups: &groups }) {
+    let groups =
+        repo::groups::names_of_users(call.db(), &[user.id]).await?.remove(&user.id).unwrap_or_default();
+    if !requester.scopes.filter_for("tokens").includes(&Resource::User { name: &user.name, groups: &groups })
+    {
         return Err(refused());
     }
     let own = matches!(&requester.who, Who::User(asking) if asking.id == user.id);
-    let note = wanted.note.clone().unwrap_or_else(|| match own {
-        true => "Requested via api".to_owned(),
-        false => format!("Requested via api by {kind} {}", requester.who.name()),
-    });
+    let by = if own { String::new() } else { format!(" by {kind} {}", requester.who.name()) };
+    let note = wanted.note.clone().unwrap_or_else(|| format!("Requested via api{by}"));
     let most = i64::try_from(call.hub.config.hub.token_expires_in_max.as_secs()).unwrap_or(i64::MAX);
     let life = wanted.lifetime(Some(most))?;
     let scopes = scopes_of(&call, &wanted).await?;
@@ -202,7 +207,9 @@ async fn check_grant(call: &Call, user: &users::Model, scopes: &[String]) -> Api
 /// Stock raises a `KeyError` for what does not exist, whose text comes out in quotes.
 pub(super) fn refusal(error: &GrantError) -> ApiError {
     ApiError::bad_request(match error {
-        GrantError::Scope(ScopeError::UnknownScope(_) | ScopeError::UnknownFilter { .. }) => quoted(&error.to_string()),
+        GrantError::Scope(ScopeError::UnknownScope(_) | ScopeError::UnknownFilter { .. }) => {
+            quoted(&error.to_string())
+        }
         GrantError::Scope(_) | GrantError::Excess { .. } => error.to_string(),
     })
 }

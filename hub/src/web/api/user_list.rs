@@ -25,10 +25,12 @@ const SHOWN_NAMES: usize = 50;
 fn visible(access: &Access) -> ApiResult<Option<Only>> {
     match access {
         Access::All => Ok(None),
-        Access::Filtered(filters) if filters.servers.is_empty() && filters.services.is_empty() => Ok(Some(Only {
-            users: filters.users.iter().cloned().collect(),
-            groups: filters.groups.iter().cloned().collect(),
-        })),
+        Access::Filtered(filters) if filters.servers.is_empty() && filters.services.is_empty() => {
+            Ok(Some(Only {
+                users: filters.users.iter().cloned().collect(),
+                groups: filters.groups.iter().cloned().collect(),
+            }))
+        }
         Access::Filtered(_) | Access::None => Err(ApiError::bare(StatusCode::FORBIDDEN)),
     }
 }
@@ -115,7 +117,9 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     let details = repo::users::with_details(call.db(), users).await?;
     let models: Vec<serde_json::Value> = details
         .iter()
-        .map(|user| answer::or_empty(models::user(&call.hub, user, false).restrict(&call.caller.scopes, &user.groups)))
+        .map(|user| {
+            answer::or_empty(models::user(&call.hub, user, false).restrict(&call.caller.scopes, &user.groups))
+        })
         .collect();
     answer::created(&models)
 }

@@ -122,9 +122,9 @@ pub(super) async fn edit(call: Call) -> ApiResult<HttpResponse> {
     let state = state.transpose()?;
     let tx = call.hub.db.begin().await?;
     if let Some(name) = &name {
-        repo::users::rename(&tx, user.id, name.as_str()).await.map_err(|error| {
-            if error.is_conflict() { taken(name.as_str()) } else { error.into() }
-        })?;
+        repo::users::rename(&tx, user.id, name.as_str())
+            .await
+            .map_err(|error| if error.is_conflict() { taken(name.as_str()) } else { error.into() })?;
         repo::shares::repin(&tx, user.id).await?;
     }
     if let Some(admin) = change.admin {
@@ -154,7 +154,8 @@ fn taken(name: &str) -> ApiError {
 async fn new_name(call: &Call, user: &users::Model, wanted: Option<&str>) -> ApiResult<Option<UserName>> {
     let Some(wanted) = wanted.filter(|wanted| *wanted != user.name) else { return Ok(None) };
     let wanted = call.hub.auth.names.normalize(wanted);
-    let invalid = |why| ApiError::bad_request(format!("Invalid username: {}", quoted(&rejected(&wanted, &why))));
+    let invalid =
+        |why| ApiError::bad_request(format!("Invalid username: {}", quoted(&rejected(&wanted, &why))));
     let name = call.hub.auth.names.validate(&wanted).map_err(invalid)?;
     if repo::users::by_name(call.db(), name.as_str()).await?.is_some() {
         return Err(taken(name.as_str()));
