@@ -12,11 +12,6 @@
 //!
 //! Linux only: it reads `/proc`.
 
-#![expect(
-    clippy::result_large_err,
-    reason = "a spawn error is made once per failed start, off every hot path"
-)]
-
 mod account;
 mod binding;
 mod faults;

@@ -1,6 +1,9 @@
 //! The hub as one object, how it starts and how it ends.
 
 pub mod first_admin;
+mod init;
+mod listen;
+mod parts;
 mod periodic;
 mod process;
 pub mod shutdown;

@@ -10,7 +10,7 @@ use tracing::{debug, error};
 use super::Hub;
 
 /// How often expired tokens, codes and shares are deleted.
-const PURGE_PERIOD: Duration = Duration::from_secs(3_600);
+const PURGE_PERIOD: Duration = Duration::from_hours(1);
 /// Periods of the gauge of active users, as stock labels them, in days.
 const ACTIVE_PERIODS: [(&str, i64); 3] = [("24h", 1), ("7d", 7), ("30d", 30)];
 

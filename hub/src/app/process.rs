@@ -14,7 +14,7 @@ use hub_db::{Db, repo};
 use hub_proxy::options::chp::ChpArgs;
 use tracing::info;
 
-use super::{Mode, startup};
+use super::{Mode, listen, parts, startup};
 use crate::auth::names::NameRules;
 use crate::rbac::{HUB_CLIENT, roles};
 use crate::registry::Registry;
@@ -38,6 +38,9 @@ fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 }
 
 /// Runs the hub until it is told to stop.
+///
+/// # Panics
+/// When the machine has no thread or file descriptor left at the start.
 pub fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     // One provider of cryptography for everything that speaks TLS; a second installation is no harm.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -56,7 +59,7 @@ pub fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
 
 /// Runs the proxy alone, as configured under `[proxy]`, with configurable-http-proxy's REST API.
 pub fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
-    on_runtime(startup::run_proxy(loaded))
+    on_runtime(listen::run_proxy(loaded))
 }
 
 /// The command line of `configurable-http-proxy`.
@@ -76,7 +79,7 @@ pub fn configurable_http_proxy(arguments: Vec<OsString>) -> anyhow::Result<()> {
 
 /// The database of a configuration, for commands that need nothing else.
 async fn database(loaded: &Loaded) -> anyhow::Result<Db> {
-    Ok(Db::connect(startup::db_options(&loaded.config.db)).await?)
+    Ok(Db::connect(parts::db_options(&loaded.config.db)).await?)
 }
 
 /// Makes an API token for a user and returns it. Answers to `jupyterhub token`.

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::Hub;
 
 /// How long servers may take to stop when the hub stops them.
-const SERVERS_DEADLINE: Duration = Duration::from_secs(60);
+const SERVERS_DEADLINE: Duration = Duration::from_mins(1);
 /// How long background work may take to end.
 const TASKS_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -64,7 +64,7 @@ pub async fn signalled() {
         },
         (Err(error), _) | (_, Err(error)) => {
             error!(%error, "signals cannot be caught; the process must be killed");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

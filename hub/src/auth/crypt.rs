@@ -22,7 +22,7 @@ pub struct Crypt {
 
 impl std::fmt::Debug for Crypt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Crypt").field("keys", &self.count).finish()
+        f.debug_struct("Crypt").field("keys", &self.count).finish_non_exhaustive()
     }
 }
 

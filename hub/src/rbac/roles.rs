@@ -129,9 +129,8 @@ pub async fn assign(tx: &Tx, config: &Config, table: &ScopeTable, admins: &BTree
                     take(tx, row.id, is_admin, member.id).await?;
                 }
                 for name in &wanted {
-                    let user = match repo::users::by_name(tx, name).await? {
-                        Some(user) => user,
-                        None => return Err(problem(&role.name, format!("no user {name:?}"))),
+                    let Some(user) = repo::users::by_name(tx, name).await? else {
+                        return Err(problem(&role.name, format!("no user {name:?}")));
                     };
                     give(tx, row.id, is_admin, user.id).await?;
                 }

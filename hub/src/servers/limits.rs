@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
-use hub_config::ServerNames;
+use hub_config::{ExistingInvalidNames, ServerNames};
 use hub_core::ServerName;
 use hub_db::entities::users;
 use hub_db::repo;
@@ -24,10 +24,21 @@ impl Hub {
     pub async fn check_named_server(&self, owner: &users::Model, name: &ServerName, exists: bool) -> ApiResult<()> {
         self.check_named_servers_enabled()?;
         if exists {
-            return Ok(());
+            return self.check_old_name(name);
         }
         self.check_named_server_limit(owner).await?;
         self.check_new_server_name(name)
+    }
+
+    /// Whether a server of a name that could not be made today may be more than stopped and deleted.
+    pub fn check_old_name(&self, name: &ServerName) -> ApiResult<()> {
+        let allowed = self.config.hub.allow_existing_invalid_named_servers != ExistingInvalidNames::AllowDelete;
+        if allowed || name.is_default() || !self.is_old_name(name) {
+            return Ok(());
+        }
+        let name = quoted(name.as_str());
+        let text = format!("Starting invalid server_name {name} is disabled, contact your administrator");
+        Err(ApiError::bad_request(text))
     }
 
     /// Whether there are named servers at all.

@@ -18,7 +18,7 @@ use super::supervisor::Entry;
 /// Pause between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(8);
 /// Longest life of one stream; the browser comes back with `Last-Event-ID`.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The place from which a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn failed(error: &SpawnError) -> Value {
 
 /// One event on the wire.
 pub fn frame(id: Option<(u64, usize)>, event: &Value) -> Bytes {
-    let event = dumps(event).expect("a JSON value can always be written");
+    let event = dumps(event).unwrap_or_else(|_| event.to_string());
     let text = match id {
         Some((run, index)) => format!("id: {run}.{index}\ndata: {event}\n\n"),
         None => format!("data: {event}\n\n"),

@@ -28,7 +28,7 @@ use crate::routing;
 
 /// Pauses between two tries to reach a server that is coming up.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a spawner reports to: people see progress, the database keeps state.
 struct Sink<'a> {
@@ -49,6 +49,7 @@ impl StartSink for Sink<'_> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn database_error(error: hub_db::DbError) -> SpawnError {
     let operator = format!("the database did not take the server's state: {error}");
     SpawnError::broken("database", "The hub could not write down the state of your server.", operator).retryable()
@@ -193,7 +194,7 @@ impl Servers {
         loop {
             let last = match self.http.get(url.clone()).send().await {
                 Ok(answer) if answer.status().as_u16() < 500 => {
-                    self.check_version(server, &answer);
+                    check_version(server, &answer);
                     return Ok(());
                 }
                 Ok(answer) => format!("status {}", answer.status().as_u16()),
@@ -218,18 +219,6 @@ impl Servers {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    fn check_version(&self, server: &ServerRef, answer: &reqwest::Response) {
-        let version = answer.headers().get("x-jupyterhub-version").and_then(|v| v.to_str().ok());
-        let major = |v: &str| v.split('.').next().map(str::to_owned);
-        match version {
-            Some(version) if major(version) == major(crate::JUPYTERHUB_VERSION) => {}
-            Some(version) => {
-                info!(user = %server.key.user, server = %server.key.server, %version, "server speaks another version of JupyterHub");
-            }
-            None => warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub"),
         }
     }
 
@@ -294,5 +283,17 @@ impl Servers {
             failure.log_tail = spawner.recent_log(&server).await;
         }
         self.take_down(entry, &record, StopMode::Now).await;
+    }
+}
+
+fn check_version(server: &ServerRef, answer: &reqwest::Response) {
+    let version = answer.headers().get("x-jupyterhub-version").and_then(|v| v.to_str().ok());
+    let major = |v: &str| v.split('.').next().map(str::to_owned);
+    match version {
+        Some(version) if major(version) == major(crate::JUPYTERHUB_VERSION) => {}
+        Some(version) => {
+            info!(user = %server.key.user, server = %server.key.server, %version, "server speaks another version of JupyterHub");
+        }
+        None => warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub"),
     }
 }

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::Servers;
 use super::live::Failure;
 use super::store::Record;
-use super::supervisor::{Entry, StopOrder};
+use super::supervisor::{Entries, Entry, StopOrder};
 use crate::metrics::Outcome;
 use crate::routing;
 
@@ -134,7 +134,7 @@ impl Servers {
             }
             Ok(Adoption::Starting) => {
                 info!(user = %key.user, server = %key.server, "resuming the start");
-                self.entries.resume(entry);
+                Entries::resume(entry);
             }
             Ok(Adoption::Gone(_)) if was_starting => {
                 let text = "The hub was restarted while your server was starting. Please start it again.";

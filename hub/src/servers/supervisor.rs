@@ -120,12 +120,11 @@ impl Entry {
             }
             // It is being started already, and nobody has cancelled that.
             (Some(Doing::Start), Intent::Start(_)) if !control.cancel.is_cancelled() => {}
-            (Some(Doing::Start), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
             (Some(Doing::Start), Intent::Stop(order)) => {
                 control.cancel.cancel();
                 control.next = Some(Intent::Stop(order));
             }
-            (Some(Doing::Stop), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
+            (Some(Doing::Start | Doing::Stop), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
             (Some(Doing::Stop), Intent::Stop(order)) => {
                 control.remove |= order.remove;
                 control.next = order.then.map(Intent::Start);
@@ -196,7 +195,7 @@ impl Entries {
     }
 
     /// Asks for a start after the check that is under way, unless something else was asked for already.
-    pub(super) fn resume(&self, entry: &Entry) {
+    pub(super) fn resume(entry: &Entry) {
         entry.control().next.get_or_insert_with(|| Intent::Start(Box::default()));
     }
 

@@ -154,7 +154,7 @@ impl Sessions {
     fn cleared(&self, name: &str, path: &str) -> SetCookie {
         let mut cookie = SetCookie::cleared(name, path, self.clock.now());
         // A cookie with a domain is only cleared with that domain.
-        cookie.options = self.settings.options.clone();
+        cookie.options.clone_from(&self.settings.options);
         cookie.options.retain(|key, _| !key.eq_ignore_ascii_case("path"));
         cookie
     }

@@ -69,7 +69,7 @@ pub async fn around(
     let span = tracing::info_span!("request", id = %id);
     async move {
         let mut response = next.call(rq).await?;
-        if let Some(page) = error_page(&hub, &response).await {
+        if let Some(page) = error_page(&hub, &response) {
             let (request, _) = response.into_parts();
             response = ServiceResponse::new(request, page);
         }
@@ -97,7 +97,7 @@ fn is_api(hub: &Hub, path: &str) -> bool {
 }
 
 /// The HTML page in place of a JSON error, for requests outside the API.
-async fn error_page(hub: &Hub, response: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
+fn error_page(hub: &Hub, response: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
     let error = response.response().error()?.as_error::<ApiError>()?;
     let request = response.request();
     let oauth_token = request.path().ends_with("/api/oauth2/token");
@@ -105,7 +105,7 @@ async fn error_page(hub: &Hub, response: &ServiceResponse<BoxBody>) -> Option<Ht
     if (is_api(hub, request.uri().path()) && !oauth_page) || oauth_token {
         return None;
     }
-    Some(super::pages::error::respond(hub, request, error).await)
+    Some(super::pages::error::respond(hub, request, error))
 }
 
 fn finish_headers(hub: &Hub, response: &mut ServiceResponse<BoxBody>, outgoing: &Outgoing, id: &str) {
@@ -125,8 +125,7 @@ fn finish_headers(hub: &Hub, response: &mut ServiceResponse<BoxBody>, outgoing: 
     if !empty {
         default(CONTENT_TYPE, if api { "application/json" } else { "text/html" });
     }
-    let policy = hub.content_security_policy(api);
-    default(CONTENT_SECURITY_POLICY, &policy);
+    default(CONTENT_SECURITY_POLICY, hub.content_security_policy(api));
     for (name, value) in hub.extra_headers() {
         headers.insert(name.clone(), value.clone());
     }

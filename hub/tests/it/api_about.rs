@@ -104,7 +104,8 @@ async fn everybody_learns_who_they_are() {
     assert_eq!(me.get("created"), None, "{me}");
 
     let service = test.bearer(WATCH).get("/user").await.holds(200);
-    let expected = json!({"kind": "service", "name": "watch", "admin": false, "session_id": null, "scopes": []});
+    let expected =
+        json!({"kind": "service", "name": "watch", "admin": false, "session_id": null, "scopes": []});
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&service[key], value, "{service}");
     }

@@ -9,7 +9,10 @@ async fn a_group_lives_from_creation_to_deletion() {
     let test = TestHub::start().await;
     let root = test.root();
     let made = root.post("/groups/art", json!({"users": ["Ada"]})).await.holds(201);
-    assert_eq!(made, json!({"kind": "group", "name": "art", "roles": [], "users": ["ada"], "properties": {}}));
+    assert_eq!(
+        made,
+        json!({"kind": "group", "name": "art", "roles": [], "users": ["ada"], "properties": {}})
+    );
     root.post("/groups/art", None).await.fails(409, "Group art already exists");
     root.post("/groups/bad", json!({"users": ["none"]})).await.fails(400, "No such user: none");
     let added = root.post("/groups/art/users", json!({"users": ["root", "ada"]})).await.holds(200);
@@ -51,7 +54,8 @@ async fn groups_are_listed_as_far_as_scopes_reach() {
     assert_eq!(some.get("/groups").await.holds(200), json!([{"kind": "group", "name": "b"}]));
     let strange = test.user_with("strange", &["list:groups!user=ada"]).await;
     strange.get("/groups").await.fails(403, None::<String>);
-    let paged = root.header("Accept", "application/jupyterhub-pagination+json").get("/groups?limit=1&offset=1").await;
+    let paged =
+        root.header("Accept", "application/jupyterhub-pagination+json").get("/groups?limit=1&offset=1").await;
     let page = paged.holds(200);
     assert_eq!((&page["items"][0]["name"], &page["_pagination"]["total"]), (&json!("a"), &json!(3)));
     assert_eq!(page["_pagination"]["next"]["url"], "http://hub.example/hub/api/groups?limit=1&offset=2");
@@ -62,9 +66,12 @@ async fn who_may_change_members_may_not_delete_the_group() {
     let test = TestHub::start().await;
     let leader = test.user_with("leader", &["groups!group=maths"]).await;
     leader.post("/groups/maths/users", json!({"users": ["root"]})).await.holds(200);
-    leader.delete("/groups/maths", None).await.fails(
-        403,
-        "Action is not authorized with current scopes; requires any of [delete:groups]",
-    );
-    leader.post("/groups/other/users", json!({"users": []})).await.fails(404, "No access to resources or resources not found");
+    leader
+        .delete("/groups/maths", None)
+        .await
+        .fails(403, "Action is not authorized with current scopes; requires any of [delete:groups]");
+    leader
+        .post("/groups/other/users", json!({"users": []}))
+        .await
+        .fails(404, "No access to resources or resources not found");
 }

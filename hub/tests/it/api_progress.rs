@@ -41,10 +41,14 @@ async fn slow_hub() -> (TestHub, Client) {
 #[actix_web::test]
 async fn a_start_is_told_from_the_request_to_the_url() {
     let (_test, ada) = slow_hub().await;
-    ada.post("/users/ada/server", json!({"user_options": {"hold": "told"}})).await.is_empty(202, "text/plain");
+    ada.post("/users/ada/server", json!({"user_options": {"hold": "told"}}))
+        .await
+        .is_empty(202, "text/plain");
     let (status, headers, mut body) = ada.open(PATH).await;
     assert_eq!(status, 200);
-    for (name, value) in [("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no")] {
+    for (name, value) in
+        [("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no")]
+    {
         assert_eq!(headers.get(name).unwrap(), value);
     }
     let begin = read_until(&mut body, "Spawning server...").await;
@@ -56,14 +60,21 @@ async fn a_start_is_told_from_the_request_to_the_url() {
     assert_eq!((&events[1]["progress"], &events[1]["message"]), (&json!(50), &json!("Spawning server...")));
     let last = events.last().unwrap();
     assert_eq!((&last["ready"], &last["url"]), (&json!(true), &json!("/user/ada/")));
-    assert!(all.contains("data: {\"progress\": 100, \"ready\": true, \"message\": \"Server ready at /user/ada/\""), "{all}");
+    assert!(
+        all.contains(
+            "data: {\"progress\": 100, \"ready\": true, \"message\": \"Server ready at /user/ada/\""
+        ),
+        "{all}"
+    );
     assert_eq!(read_until(&mut body, "nothing more").await, "");
 }
 
 #[actix_web::test]
 async fn a_reader_that_comes_back_goes_on_where_it_was() {
     let (_test, ada) = slow_hub().await;
-    ada.post("/users/ada/server", json!({"user_options": {"hold": "comes-back"}})).await.is_empty(202, "text/plain");
+    ada.post("/users/ada/server", json!({"user_options": {"hold": "comes-back"}}))
+        .await
+        .is_empty(202, "text/plain");
     let (_, _, mut body) = ada.open(PATH).await;
     let text = read_until(&mut body, "Spawning server...").await;
     let id = text.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
@@ -79,12 +90,17 @@ async fn a_ready_server_and_a_failed_start_are_one_event_each() {
     let test = TestHub::start().await;
     let ada = test.user("ada").await;
     ada.get(PATH).await.fails(400, "ada is not starting...");
-    ada.post("/users/ada/server", json!({"user_options": {"fail": "It broke."}})).await.fails(500, "It broke.");
+    ada.post("/users/ada/server", json!({"user_options": {"fail": "It broke."}}))
+        .await
+        .fails(500, "It broke.");
     let failed = ada.get(PATH).await;
     assert_eq!((failed.code(), failed.kind()), (200, "text/event-stream"));
     let events = events(&failed.text);
     assert_eq!(events.len(), 1);
-    assert_eq!((&events[0]["failed"], &events[0]["message"]), (&json!(true), &json!("Spawn failed: It broke.")));
+    assert_eq!(
+        (&events[0]["failed"], &events[0]["message"]),
+        (&json!(true), &json!("Spawn failed: It broke."))
+    );
     assert!(!failed.text.contains("only for the log"), "{failed:?}");
     ada.post("/users/ada/server", json!({"user_options": {}})).await.is_empty(201, "text/plain");
     assert_eq!(
@@ -98,7 +114,9 @@ async fn a_ready_server_and_a_failed_start_are_one_event_each() {
 #[actix_web::test]
 async fn a_cancelled_start_is_told_so() {
     let (_test, ada) = slow_hub().await;
-    ada.post("/users/ada/server", json!({"user_options": {"hold": "cancelled"}})).await.is_empty(202, "text/plain");
+    ada.post("/users/ada/server", json!({"user_options": {"hold": "cancelled"}}))
+        .await
+        .is_empty(202, "text/plain");
     let (_, _, mut body) = ada.open(PATH).await;
     read_until(&mut body, "Spawning server...").await;
     ada.delete("/users/ada/server", None).await.is_empty(204, "");
@@ -110,7 +128,9 @@ async fn a_cancelled_start_is_told_so() {
 async fn a_restart_can_be_watched_from_its_stop_on() {
     let test = TestHub::with(|config| config.hub.slow_spawn_timeout = Duration::ZERO).await;
     let ada = test.user("ada").await;
-    ada.post("/users/ada/server", json!({"user_options": {"hold_stop": "watched"}})).await.is_empty(202, "text/plain");
+    ada.post("/users/ada/server", json!({"user_options": {"hold_stop": "watched"}}))
+        .await
+        .is_empty(202, "text/plain");
     let (_, _, mut body) = ada.open(PATH).await;
     read_until(&mut body, "\"ready\"").await;
     ada.post("/users/ada/server/restart", json!({"user_options": {}})).await.is_empty(202, "text/plain");

@@ -17,14 +17,18 @@ async fn a_share_is_given_grows_and_ends() {
     let (test, ada) = hub().await;
     let bob = test.user("bob").await;
     let share = ada.post("/shares/ada/", json!({"user": "bob"})).await.holds(200);
-    let server = json!({"user": {"name": "ada"}, "name": "", "url": "/user/ada/", "full_url": null, "ready": false});
+    let server =
+        json!({"user": {"name": "ada"}, "name": "", "url": "/user/ada/", "full_url": null, "ready": false});
     assert_eq!(share["server"], server);
     assert_eq!((&share["scopes"], &share["kind"]), (&json!(["access:servers!server=ada/"]), &json!("user")));
     assert_eq!((&share["user"], &share["group"]), (&json!({"name": "bob"}), &Value::Null));
     let more = ada.post("/shares/ada/", json!({"user": "bob", "scopes": ["read:servers"]})).await.holds(200);
     assert_eq!(more["scopes"], json!(["access:servers!server=ada/", "read:servers!server=ada/"]));
     bob.get("/users/ada/server").await.holds(200);
-    let less = ada.patch("/shares/ada/", json!({"user": "bob", "scopes": ["read:servers!server=ada/"]})).await.holds(200);
+    let less = ada
+        .patch("/shares/ada/", json!({"user": "bob", "scopes": ["read:servers!server=ada/"]}))
+        .await
+        .holds(200);
     assert_eq!(less["scopes"], json!(["access:servers!server=ada/"]));
     assert_eq!(bob.get("/users/ada/server").await.code(), 404);
     assert_eq!(ada.patch("/shares/ada/", json!({"user": "bob"})).await.holds(200), json!({}));
@@ -130,12 +134,15 @@ async fn share_codes_are_made_listed_without_the_code_and_deleted() {
     ada.delete("/share-codes/ada/?code=x", None).await.fails(404, "No matching code found");
     ada.delete("/share-codes/ada/?id=sc_99", None).await.fails(404, "No code found matching id=sc_99");
     ada.delete("/share-codes/ada/?id=x", None).await.fails(404, "No code found matching id=x");
-    let of_bob = test.root().post("/share-codes/bob/", None).await.holds(200)["id"].as_str().unwrap().to_owned();
+    let of_bob =
+        test.root().post("/share-codes/bob/", None).await.holds(200)["id"].as_str().unwrap().to_owned();
     let foreign = ada.delete(&format!("/share-codes/ada/?id={of_bob}"), None).await;
     foreign.fails(404, format!("No code found matching id={of_bob}"));
     ada.delete(&format!("/share-codes/ada/?code={code}"), None).await.is_empty(204, "");
     let second = ada.post("/share-codes/ada/", None).await.holds(200);
-    ada.delete(&format!("/share-codes/ada/?id={}", second["id"].as_str().unwrap()), None).await.is_empty(204, "");
+    ada.delete(&format!("/share-codes/ada/?id={}", second["id"].as_str().unwrap()), None)
+        .await
+        .is_empty(204, "");
     ada.post("/share-codes/ada/", None).await.holds(200);
     ada.delete("/share-codes/ada/", None).await.is_empty(204, "");
     assert_eq!(ada.get("/share-codes/ada").await.json()["items"], json!([]));

@@ -9,8 +9,14 @@ async fn a_token_is_made_shown_used_and_revoked() {
     let test = TestHub::start().await;
     let ada = test.user("ada").await;
     let made = ada.post("/users/ada/tokens", json!({"note": "for me", "expires_in": 600})).await.holds(201);
-    assert_eq!((&made["user"], &made["kind"], &made["note"]), (&json!("ada"), &json!("api_token"), &json!("for me")));
-    assert_eq!((&made["roles"], &made["session_id"], &made["oauth_client"]), (&json!([]), &Value::Null, &json!("JupyterHub")));
+    assert_eq!(
+        (&made["user"], &made["kind"], &made["note"]),
+        (&json!("ada"), &json!("api_token"), &json!("for me"))
+    );
+    assert_eq!(
+        (&made["roles"], &made["session_id"], &made["oauth_client"]),
+        (&json!([]), &Value::Null, &json!("JupyterHub"))
+    );
     assert!(made["expires_at"].is_string() && made["created"].is_string(), "{made}");
     let text = made["token"].as_str().unwrap();
     assert_eq!(text.len(), 32);
@@ -20,7 +26,8 @@ async fn a_token_is_made_shown_used_and_revoked() {
     let shown = ada.get(&path).await.holds(200);
     assert_eq!((shown.get("token"), &shown["id"]), (None, &made["id"]));
     let listed = ada.get("/users/ada/tokens").await.holds(200);
-    let ids: Vec<&Value> = listed["api_tokens"].as_array().unwrap().iter().map(|token| &token["id"]).collect();
+    let ids: Vec<&Value> =
+        listed["api_tokens"].as_array().unwrap().iter().map(|token| &token["id"]).collect();
     assert!(ids.contains(&&made["id"]), "{listed}");
     assert!(!listed.to_string().contains(text));
     ada.delete(&path, None).await.is_empty(204, "");
@@ -34,9 +41,14 @@ async fn tokens_of_others_do_not_exist() {
     let test = TestHub::start().await;
     let ada = test.user("ada").await;
     let root = test.root();
-    let of_root = root.get("/users/root/tokens").await.json()["api_tokens"][0]["id"].as_str().unwrap().to_owned();
-    ada.get(&format!("/users/ada/tokens/{of_root}")).await.fails(404, format!("No such token {of_root} for user ada"));
-    ada.delete(&format!("/users/ada/tokens/{of_root}"), None).await.fails(404, format!("No such token {of_root} for user ada"));
+    let of_root =
+        root.get("/users/root/tokens").await.json()["api_tokens"][0]["id"].as_str().unwrap().to_owned();
+    ada.get(&format!("/users/ada/tokens/{of_root}"))
+        .await
+        .fails(404, format!("No such token {of_root} for user ada"));
+    ada.delete(&format!("/users/ada/tokens/{of_root}"), None)
+        .await
+        .fails(404, format!("No such token {of_root} for user ada"));
     ada.get("/users/ada/tokens/x1").await.fails(404, "No such token x1 for user ada");
     ada.get("/users/ada/tokens/").await.fails(404, "No such token  for user ada");
     ada.get("/users/root/tokens").await.fails(404, "No access to resources or resources not found");
@@ -55,7 +67,8 @@ async fn a_token_holds_no_more_than_its_owner() {
     let unknown = ada.post("/users/ada/tokens", scopes(json!(["nope"]))).await;
     unknown.fails(400, "\"Scope 'nope' for token does not exist\"");
     let made = ada.post("/users/ada/tokens", scopes(json!(["read:users:name!user"]))).await.holds(201);
-    let names: Vec<&str> = made["scopes"].as_array().unwrap().iter().map(|scope| scope.as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        made["scopes"].as_array().unwrap().iter().map(|scope| scope.as_str().unwrap()).collect();
     assert_eq!(names, ["read:users:groups!user=ada", "read:users:name!user=ada"]);
     let narrow = test.bearer(made["token"].as_str().unwrap());
     let answer = narrow.post("/users/ada/server", None).await;
@@ -69,7 +82,8 @@ async fn a_token_holds_no_more_than_its_owner() {
 
 #[actix_web::test]
 async fn lifetimes_are_positive_and_bounded() {
-    let test = TestHub::with(|config| config.hub.token_expires_in_max = std::time::Duration::from_secs(3600)).await;
+    let test =
+        TestHub::with(|config| config.hub.token_expires_in_max = std::time::Duration::from_hours(1)).await;
     let ada = test.user("ada").await;
     for (life, message) in [
         (json!(0), "expires_in must be a positive integer or null, not 0"),
@@ -147,7 +161,10 @@ async fn tokens_of_a_client_go_together() {
         };
         hub_db::repo::tokens::create(test.hub.db.conn(), text, new, now).await.unwrap();
     }
-    let id = test.bearer("client-token-one").get("/user").await.holds(200)["token_id"].as_str().unwrap().to_owned();
+    let id = test.bearer("client-token-one").get("/user").await.holds(200)["token_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let shown = ada.get(&format!("/users/ada/tokens/{id}")).await.holds(200);
     assert_eq!((&shown["oauth_client"], &shown["session_id"]), (&json!("Server at /user/ada/"), &json!("s")));
     ada.delete(&format!("/users/ada/tokens/{id}"), None).await.is_empty(204, "");

@@ -52,7 +52,9 @@ async fn the_state_of_servers_selects_users() {
     let test = TestHub::with(|config| config.hub.slow_spawn_timeout = std::time::Duration::ZERO).await;
     let root = test.root();
     root.post("/users", json!({"usernames": ["bob"]})).await.holds(201);
-    root.post("/users/ada/server", json!({"user_options": {"hold": "state-of-servers"}})).await.is_empty(202, "text/plain");
+    root.post("/users/ada/server", json!({"user_options": {"hold": "state-of-servers"}}))
+        .await
+        .is_empty(202, "text/plain");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while names(&root, "?state=active").await != ["ada"] {
         assert!(std::time::Instant::now() < deadline);
@@ -79,7 +81,10 @@ async fn filters_of_the_scope_limit_the_list() {
     let by_group = test.user_with("watcher", &["list:users!group=maths", "list:users!user=bob"]).await;
     assert_eq!(names(&by_group, "?sort=name").await, ["ada", "bob"]);
     let list = by_group.get("/users").await.holds(200);
-    assert_eq!(list[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["kind", "name", "admin", "user_info"]);
+    assert_eq!(
+        list[0].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["kind", "name", "admin", "user_info"]
+    );
     let by_server = test.user_with("strange", &["list:users!server=ada/"]).await;
     by_server.get("/users").await.fails(403, None::<String>);
 }
@@ -96,7 +101,10 @@ async fn stopped_servers_are_listed_when_asked_for() {
     }
     let ada = root.get("/users/ada?include_stopped_servers=1").await.json();
     assert_eq!(ada["servers"]["lab"]["display_name"], "My Lab");
-    assert_eq!((&ada["servers"][""]["stopped"], &ada["servers"][""]["user_options"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        (&ada["servers"][""]["stopped"], &ada["servers"][""]["user_options"]),
+        (&json!(true), &Value::Null)
+    );
 }
 
 #[actix_web::test]

@@ -35,8 +35,12 @@ async fn names_in_paths_count_as_they_are() {
     let answer = root.post("/users/Alice%20%2541@x", None).await;
     answer.fails(409, "User Alice %41@x already exists");
     root.post("/users/a%2Fb", None).await.fails(400, "Failed to create user: a/b");
-    root.post("/users/%FF", None).await.fails(400, "The path holds percent-encoded bytes that are not UTF-8.");
-    root.post("/users/z", json!({"admin": "yes"})).await.fails(400, "user.admin must be <class 'bool'>, not: <class 'str'>");
+    root.post("/users/%FF", None)
+        .await
+        .fails(400, "The path holds percent-encoded bytes that are not UTF-8.");
+    root.post("/users/z", json!({"admin": "yes"}))
+        .await
+        .fails(400, "user.admin must be <class 'bool'>, not: <class 'str'>");
 }
 
 #[actix_web::test]
@@ -49,7 +53,10 @@ async fn only_administrators_make_and_change_administrators() {
     helper.post("/users", json!({"usernames": ["x"], "admin": true})).await.fails(403, refused);
     helper.patch("/users/ada", json!({"admin": true})).await.fails(403, refused);
     helper.patch("/users/root", json!({"name": "r"})).await.fails(403, "Only admins can modify other admins");
-    assert_eq!(root.post("/users/boss", json!({"admin": true})).await.holds(201)["roles"], json!(["admin", "user"]));
+    assert_eq!(
+        root.post("/users/boss", json!({"admin": true})).await.holds(201)["roles"],
+        json!(["admin", "user"])
+    );
     let ada = root.patch("/users/ada", json!({"admin": true})).await.holds(200);
     assert_eq!((&ada["admin"], &ada["roles"]), (&json!(true), &json!(["admin", "user"])));
     let ada = root.patch("/users/ada", json!({"admin": false})).await.holds(200);
@@ -61,7 +68,9 @@ async fn a_user_is_renamed_unless_the_name_is_bad_or_servers_run() {
     let test = TestHub::start().await;
     let root = test.root();
     root.post("/users/bob", None).await.holds(201);
-    root.patch("/users/bob", json!({"name": "ada"})).await.fails(400, "User ada already exists, username must be unique");
+    root.patch("/users/bob", json!({"name": "ada"}))
+        .await
+        .fails(400, "User ada already exists, username must be unique");
     root.patch("/users/bob", json!({"name": "a/b"})).await.fails(400, "Invalid username: 'a/b'");
     root.patch("/users/bob", None).await.fails(400, "Invalid JSON data: None");
     root.patch("/users/none", json!({})).await.fails(404, None::<String>);
@@ -107,7 +116,9 @@ async fn a_user_whose_server_will_not_stop_stays() {
     let test = TestHub::with(|config| config.hub.slow_stop_timeout = std::time::Duration::ZERO).await;
     let root = test.root();
     let open = gate("deletion");
-    root.post("/users/ada/server", json!({"user_options": {"hold_stop": "deletion"}})).await.is_empty(201, "text/plain");
+    root.post("/users/ada/server", json!({"user_options": {"hold_stop": "deletion"}}))
+        .await
+        .is_empty(201, "text/plain");
     let answer = root.delete("/users/ada", None).await;
     answer.fails(400, "ada's server is in the process of stopping, please wait.");
     open.cancel();
@@ -127,7 +138,10 @@ async fn a_name_of_a_megabyte_is_a_clear_400() {
         let answer = root.post("/users", body).await;
         let message = answer.message();
         assert_eq!(answer.code(), 400);
-        assert!(message.as_str().unwrap().ends_with("… (a name may have at most 255 characters)"), "{message}");
+        assert!(
+            message.as_str().unwrap().ends_with("… (a name may have at most 255 characters)"),
+            "{message}"
+        );
         assert!(answer.text.len() < 2000);
     }
     let answer = root.patch("/users/ada", json!({"name": long})).await;
@@ -158,7 +172,9 @@ async fn activity_is_taken_and_never_goes_back() {
     ] {
         own.post("/users/ada/activity", body).await.fails(400, message);
     }
-    own.post("/users/root/activity", json!({})).await.fails(404, "No access to resources or resources not found");
+    own.post("/users/root/activity", json!({}))
+        .await
+        .fails(404, "No access to resources or resources not found");
     root.post("/users/none/activity", json!({})).await.fails(404, "No such user: 'none'");
 }
 

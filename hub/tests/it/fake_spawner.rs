@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use async_trait::async_trait;
 use hub_core::spawner::{Exit, Phase};
 use hub_core::{
-    Adoption, PluginError, PollStatus, Progress, ServerRef, SpawnError, Spawner, SpawnerContext, SpawnerPlugin,
-    StartJob, StartSink, Started, StopMode,
+    Adoption, PluginError, PollStatus, Progress, ServerRef, SpawnError, Spawner, SpawnerContext,
+    SpawnerPlugin, StartJob, StartSink, Started, StopMode,
 };
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,13 +19,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// The `kind`.
-pub const NAME: &str = "fake";
+pub(crate) const NAME: &str = "fake";
 
 /// For `spawner.kind = "fake"`.
-pub fn plugin() -> SpawnerPlugin {
+pub(crate) fn plugin() -> SpawnerPlugin {
     SpawnerPlugin { name: NAME, build }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of plugins")]
 fn build(_: Value, _: &SpawnerContext) -> Result<Arc<dyn Spawner>, PluginError> {
     Ok(Arc::new(FakeSpawner::default()))
 }
@@ -33,7 +34,7 @@ fn build(_: Value, _: &SpawnerContext) -> Result<Arc<dyn Spawner>, PluginError> 
 static GATES: LazyLock<Mutex<HashMap<String, CancellationToken>>> = LazyLock::new(Mutex::default);
 
 /// The gate of a name, closed at first; names are shared by all tests.
-pub fn gate(name: &str) -> CancellationToken {
+pub(crate) fn gate(name: &str) -> CancellationToken {
     GATES.lock().unwrap().entry(name.to_owned()).or_default().clone()
 }
 
@@ -99,7 +100,11 @@ impl Spawner for FakeSpawner {
             return Ok(PollStatus::Exited(Exit::default()));
         };
         let dead = option(&running.options, "dead").is_some_and(|name| gate(name).is_cancelled());
-        Ok(if dead { PollStatus::Exited(Exit { code: Some(1), ..Exit::default() }) } else { PollStatus::Running })
+        Ok(if dead {
+            PollStatus::Exited(Exit { code: Some(1), ..Exit::default() })
+        } else {
+            PollStatus::Running
+        })
     }
 
     async fn adopt(&self, _: &ServerRef) -> Result<Adoption, SpawnError> {

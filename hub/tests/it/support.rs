@@ -26,17 +26,17 @@ use serde_json::Value;
 use crate::fake_spawner;
 
 /// Token of the administrator `root`.
-pub const ROOT: &str = "root-token-of-tests";
+pub(crate) const ROOT: &str = "root-token-of-tests";
 /// Token of the service `watch`, which holds no scopes.
-pub const WATCH: &str = "watch-token-of-tests";
+pub(crate) const WATCH: &str = "watch-token-of-tests";
 
 type Answering = Rc<dyn Fn(TestRequest) -> LocalBoxFuture<'static, ServiceResponse<BoxBody>>>;
 
 /// A hub and a way to ask it.
 #[derive(Clone)]
-pub struct TestHub {
+pub(crate) struct TestHub {
     /// The hub.
-    pub hub: web::Data<Hub>,
+    pub(crate) hub: web::Data<Hub>,
     answering: Answering,
 }
 
@@ -50,10 +50,10 @@ fn config() -> Config {
     config.hub.slow_stop_timeout = Duration::from_secs(20);
     config.hub.api_tokens.insert("root".to_owned(), ROOT.into());
     config.db.url = "sqlite://".into();
-    config.authenticator.kind = "dummy".to_owned();
+    config.authenticator.kind = String::from("dummy");
     config.authenticator.admin_users = vec!["root".to_owned()];
     config.authenticator.allow_all = Some(true);
-    config.spawner.kind = fake_spawner::NAME.to_owned();
+    config.spawner.kind = String::from(fake_spawner::NAME);
     config.spawner.http_timeout = Duration::from_secs(20);
     config.groups.insert("maths".to_owned(), GroupSection::Members(vec!["ada".to_owned()]));
     config.services = vec![ServiceSection {
@@ -66,12 +66,12 @@ fn config() -> Config {
 
 impl TestHub {
     /// A hub with the configuration of tests.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
     /// The same, changed.
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
         let mut registry = Registry::built_in();
@@ -92,22 +92,22 @@ impl TestHub {
     }
 
     /// Somebody without any proof.
-    pub fn anonymous(&self) -> Client {
+    pub(crate) fn anonymous(&self) -> Client {
         Client { test: self.clone(), headers: Vec::new() }
     }
 
     /// The administrator.
-    pub fn root(&self) -> Client {
+    pub(crate) fn root(&self) -> Client {
         self.bearer(ROOT)
     }
 
     /// Whoever has this token.
-    pub fn bearer(&self, token: &str) -> Client {
+    pub(crate) fn bearer(&self, token: &str) -> Client {
         self.anonymous().header(AUTHORIZATION.as_str(), &format!("token {token}"))
     }
 
     /// A user, made if need be, with a token for these scopes.
-    pub async fn token(&self, user: &str, scopes: &[&str]) -> Client {
+    pub(crate) async fn token(&self, user: &str, scopes: &[&str]) -> Client {
         let now = self.hub.clock.now();
         let tx = self.hub.db.begin().await.unwrap();
         let user = ensure_user(&self.hub, &tx, user).await.unwrap();
@@ -127,12 +127,12 @@ impl TestHub {
     }
 
     /// A user, made if need be, with a token for all that they may do.
-    pub async fn user(&self, name: &str) -> Client {
+    pub(crate) async fn user(&self, name: &str) -> Client {
         self.token(name, &["inherit"]).await
     }
 
     /// The same with a role of these scopes on top, named after the user.
-    pub async fn user_with(&self, name: &str, scopes: &[&str]) -> Client {
+    pub(crate) async fn user_with(&self, name: &str, scopes: &[&str]) -> Client {
         let client = self.user(name).await;
         let tx = self.hub.db.begin().await.unwrap();
         let user = repo::users::by_name(&tx, name).await.unwrap().unwrap();
@@ -149,7 +149,7 @@ impl TestHub {
     }
 
     /// A browser in which a user is logged in; `admin` makes the user an administrator.
-    pub async fn browser(&self, name: &str, admin: bool) -> Client {
+    pub(crate) async fn browser(&self, name: &str, admin: bool) -> Client {
         let tx = self.hub.db.begin().await.unwrap();
         let user = ensure_user(&self.hub, &tx, name).await.unwrap();
         roles::set_admin(&tx, user.id, admin).await.unwrap();
@@ -158,7 +158,10 @@ impl TestHub {
         let session = random_hex32();
         let page = self
             .anonymous()
-            .header(COOKIE.as_str(), &format!("jupyterhub-hub-login=\"{login}\"; jupyterhub-session-id={session}"))
+            .header(
+                COOKIE.as_str(),
+                &format!("jupyterhub-hub-login=\"{login}\"; jupyterhub-session-id={session}"),
+            )
             .send(Method::GET, "/hub/home", None)
             .await;
         let xsrf = page.cookie("_xsrf").unwrap();
@@ -170,26 +173,26 @@ impl TestHub {
 
 /// Somebody who asks.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     test: TestHub,
     headers: Vec<(String, String)>,
 }
 
 impl Client {
     /// With one header more.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Without the headers of a name.
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self
     }
 
     /// Any request, with a path below the root.
-    pub async fn send(&self, method: Method, path: &str, body: Option<&[u8]>) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&[u8]>) -> Answer {
         let mut request = TestRequest::with_uri(path).method(method).insert_header(("Host", "hub.example"));
         for (name, value) in &self.headers {
             request = request.append_header((name.as_str(), value.as_str()));
@@ -204,38 +207,38 @@ impl Client {
     }
 
     /// A request to the REST API.
-    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let body = body.map(|body| body.to_string().into_bytes());
         self.send(method, &format!("/hub/api{path}"), body.as_deref()).await
     }
 
     /// `GET`.
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None).await
     }
 
     /// `POST`.
-    pub async fn post(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
         self.call(Method::POST, path, body.into()).await
     }
 
     /// `PUT`.
-    pub async fn put(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
         self.call(Method::PUT, path, body.into()).await
     }
 
     /// `PATCH`.
-    pub async fn patch(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
         self.call(Method::PATCH, path, body.into()).await
     }
 
     /// `DELETE`.
-    pub async fn delete(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, body: impl Into<Option<Value>>) -> Answer {
         self.call(Method::DELETE, path, body.into()).await
     }
 
     /// `GET` of a stream of events: the head at once, and the body to be read.
-    pub async fn open(&self, path: &str) -> (StatusCode, HeaderMap, BoxBody) {
+    pub(crate) async fn open(&self, path: &str) -> (StatusCode, HeaderMap, BoxBody) {
         let mut request = TestRequest::with_uri(&format!("/hub/api{path}"));
         for (name, value) in &self.headers {
             request = request.append_header((name.as_str(), value.as_str()));
@@ -248,47 +251,47 @@ impl Client {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Headers.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Body.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
     /// The status as a number.
-    pub fn code(&self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         self.status.as_u16()
     }
 
     /// A header as text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// The content type, empty if there is none.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.header(CONTENT_TYPE.as_str()).unwrap_or_default()
     }
 
     /// The body as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The `message` of an error.
     #[track_caller]
-    pub fn message(&self) -> Value {
+    pub(crate) fn message(&self) -> Value {
         let json = self.json();
         assert_eq!(json["status"], self.code(), "{json}");
         json["message"].clone()
     }
 
     /// The value of a cookie that the answer sets.
-    pub fn cookie(&self, name: &str) -> Option<String> {
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         let cookies = self.headers.get_all("set-cookie").map(|value| value.to_str().unwrap());
         let mut pairs = cookies.filter_map(|text| text.split(';').next()?.split_once('='));
         pairs.find(|(known, _)| *known == name).map(|(_, value)| value.trim_matches('"').to_owned())
@@ -296,7 +299,7 @@ impl Answer {
 
     /// That the answer is this status with this message, written as stock writes it.
     #[track_caller]
-    pub fn fails(&self, status: u16, message: impl Into<Value>) {
+    pub(crate) fn fails(&self, status: u16, message: impl Into<Value>) {
         let (message, kind) = (message.into(), self.kind());
         assert_eq!((self.code(), self.message(), kind), (status, message, "application/json"), "{self:?}");
         assert!(self.text.starts_with(&format!("{{\"status\": {status}, \"message\": ")), "{}", self.text);
@@ -304,13 +307,13 @@ impl Answer {
 
     /// That the answer is this status and an empty body of this content type.
     #[track_caller]
-    pub fn is_empty(&self, status: u16, kind: &str) {
+    pub(crate) fn is_empty(&self, status: u16, kind: &str) {
         assert_eq!((self.code(), self.kind(), self.text.as_str()), (status, kind, ""), "{self:?}");
     }
 
     /// That the answer is this status with JSON, which is returned.
     #[track_caller]
-    pub fn holds(&self, status: u16) -> Value {
+    pub(crate) fn holds(&self, status: u16) -> Value {
         assert_eq!((self.code(), self.kind()), (status, "application/json"), "{self:?}");
         self.json()
     }

@@ -109,6 +109,7 @@ pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
     let state = existing(&call, &user).await?;
+    call.hub.check_old_name(&state.key().server)?;
     if !state.is_active() {
         call.hub.check_may_start().await?;
     }

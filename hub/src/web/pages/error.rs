@@ -30,7 +30,7 @@ fn render(hub: &Hub, page: &ErrorPage) -> String {
 }
 
 /// The page for a failed request.
-pub async fn respond(hub: &Hub, rq: &HttpRequest, error: &ApiError) -> HttpResponse {
+pub fn respond(hub: &Hub, rq: &HttpRequest, error: &ApiError) -> HttpResponse {
     let content = ErrorPage {
         status_code: error.status.as_u16(),
         status_message: error.status.canonical_reason().unwrap_or("Unknown Error").to_owned(),

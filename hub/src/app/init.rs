@@ -1,0 +1,94 @@
+//! What the database must hold before the hub answers, and what follows at once. Answers to `init_roles`,
+//! `init_users`, `init_groups` and `init_spawners`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hub_config::GroupSection;
+use hub_core::secret::SecretString;
+use hub_db::repo;
+use tracing::warn;
+
+use super::Hub;
+use crate::auth::login;
+use crate::rbac::roles;
+
+/// How long the start waits for servers that ran before, where the configuration sets no limit.
+const NO_LIMIT: Duration = Duration::from_hours(1);
+
+impl Hub {
+    /// Roles, users, groups and services of the configuration, in one transaction.
+    pub(super) async fn init(&self) -> anyhow::Result<()> {
+        let config = &self.config;
+        let table = self.rbac.table();
+        let tx = self.db.begin().await?;
+        roles::load(&tx, config, table).await?;
+        let mut names: BTreeSet<&str> = self.auth.allow.users.iter().map(String::as_str).collect();
+        names.extend(self.auth.allow.admins.iter().map(String::as_str));
+        let of_roles = config.roles.iter().flat_map(|role| role.users.iter().flatten()).map(|name| self.auth.names.normalize(name));
+        let of_groups = config.groups.values().flat_map(GroupSection::users).map(|name| self.auth.names.normalize(name));
+        let more: BTreeSet<String> = of_roles.chain(of_groups).collect();
+        names.extend(more.iter().map(String::as_str));
+        for name in names {
+            self.auth.names.validate(name).with_context(|| format!("{name:?} is no user name"))?;
+            login::ensure_user(self, &tx, name).await?;
+        }
+        for (name, group) in &config.groups {
+            let row = match repo::groups::by_name(&tx, name).await? {
+                Some(row) => row,
+                None => repo::groups::create(&tx, name).await?,
+            };
+            let members: Vec<String> = group.users().iter().map(|name| self.auth.names.normalize(name)).collect();
+            let ids: Vec<i32> = repo::users::by_names(&tx, &members).await?.iter().map(|user| user.id).collect();
+            repo::groups::add_users(&tx, row.id, &ids).await?;
+            if !group.properties().is_empty() {
+                repo::groups::set_properties(&tx, row.id, group.properties().into()).await?;
+            }
+        }
+        crate::services::init(self, &tx).await?;
+        roles::assign(&tx, config, table, &self.auth.allow.admins).await?;
+        tx.commit().await?;
+        let purged = repo::purge::expired(self.db.conn(), self.clock.now()).await?;
+        tracing::debug!(?purged, "expired rows deleted");
+        Ok(())
+    }
+
+    /// Routes, the check of servers that ran before, and the periodic work.
+    pub(super) async fn begin(&self) -> anyhow::Result<()> {
+        let records = self.servers.store.active().await?;
+        // Servers whose address is known are routed before anything is checked: people at work notice nothing.
+        self.check_routes().await.context("the proxy's routes cannot be set")?;
+        self.servers.find_again(&records, self.config.hub.init_spawners_timeout.unwrap_or(NO_LIMIT)).await;
+        self.servers.watch();
+        Ok(())
+    }
+
+    /// Tells how to get in for the first time.
+    pub(super) fn greet(&self) {
+        if let Some(login) = &self.first_login
+            && let Err(error) = login.print(&self.public_address())
+        {
+            warn!(%error, "cannot print the link for the first administrator");
+        }
+    }
+
+    /// Where people reach the hub, as far as the configuration tells.
+    pub fn public_address(&self) -> String {
+        if let Some(url) = self.urls.public() {
+            return url.to_string();
+        }
+        let bind = &self.config.proxy.bind_url;
+        let host = match bind.host() {
+            None | Some("" | "0.0.0.0" | "::") => "127.0.0.1",
+            Some(host) => host,
+        };
+        let scheme = if self.config.proxy.ssl_cert.is_some() { "https" } else { "http" };
+        format!("{scheme}://{host}:{}{}", bind.port().unwrap_or(80), self.urls.base())
+    }
+
+    /// A secret that stays one.
+    pub fn proxy_token(&self) -> Option<&SecretString> {
+        self.config.proxy.auth_token.as_ref()
+    }
+}

@@ -1,0 +1,128 @@
+//! Addresses: where the hub and the proxy listen.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use hub_config::{BindUrl, Config, Listen, Loaded};
+use hub_core::secret::ExposeSecret as _;
+use hub_proxy::{Proxy as PublicProxy, ProxyOptions, RouteTable};
+use tracing::info;
+use url::Url;
+
+use super::shutdown;
+
+/// Runs the proxy alone, with the REST API by which a hub feeds it.
+pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
+    let config = loaded.config;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let Some(token) = config.proxy.auth_token.as_ref().map(|token| token.expose_secret().to_owned()) else {
+        bail!("proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token that the hub uses");
+    };
+    let api_url = Url::parse(&config.proxy.api_url)
+        .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
+    let host = api_url.host_str().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
+    let api_address = BindUrl::http(host, api_url.port_or_known_default().unwrap_or(8001));
+    let api_address = socket_addresses(&api_address, "proxy.api_url")?;
+    let api_address = api_address.first().context("proxy.api_url: the host has no address")?;
+    let hub = match config.hub.hub_connect_url.as_deref() {
+        Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
+        None => {
+            let bound = socket_addresses(&config.hub.hub_bind_url, "hub.hub_bind_url")?;
+            let bound = bound.first().context("hub.hub_bind_url: the host has no address")?;
+            Url::parse(&format!("http://{}", reachable(*bound)))?
+        }
+    };
+    let routes = RouteTable::new(false);
+    let options = ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub)? };
+    let public = PublicProxy::bind(options, Arc::clone(&routes))?;
+    let api = hub_proxy::api::Api::bind(&hub_proxy::Listen::Tcp(*api_address), Some(token), routes, public.metrics())?;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let signalled = stop.clone();
+    let api = tokio::spawn(api.run(stop.clone()));
+    let public = tokio::spawn(public.run(stop));
+    info!(api = %api_address, "proxy is running at {}", show(&config.proxy.bind_url));
+    shutdown::signalled().await;
+    signalled.cancel();
+    public.await??;
+    api.await??;
+    Ok(())
+}
+
+/// Binds a TCP address, with an error that names key and remedy.
+pub(super) fn bind(url: &BindUrl, key: &str) -> anyhow::Result<TcpListener> {
+    let addresses = socket_addresses(url, key)?;
+    match TcpListener::bind(addresses.as_slice()) {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("{key}: the address {} is in use; stop the other program or choose another port", show(url))
+        }
+        Err(error) => bail!("{key}: cannot listen on {}: {error}", show(url)),
+    }
+}
+
+fn show(url: &BindUrl) -> String {
+    format!("{}:{}", url.host().unwrap_or_default(), url.port().unwrap_or_default())
+}
+
+fn socket_addresses(url: &BindUrl, key: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    match &url.listen {
+        Listen::Unix(path) => bail!("{key}: unix sockets are not supported here yet ({}); give a TCP address", path.display()),
+        Listen::Tcp { host, port } => {
+            let host = if host.is_empty() { "0.0.0.0" } else { host.as_str() };
+            let found: Vec<_> = (host, *port)
+                .to_socket_addrs()
+                .with_context(|| format!("{key}: the host {host:?} is not known"))?
+                .collect();
+            Ok(found)
+        }
+    }
+}
+
+pub(super) fn bind_proxy(config: &Config, hub: SocketAddr, routes: Arc<RouteTable>) -> anyhow::Result<PublicProxy> {
+    let hub = Url::parse(&format!("http://{}", reachable(hub)))?;
+    Ok(PublicProxy::bind(proxy_options(config, &hub)?, routes)?)
+}
+
+/// Options of the public side. `hub` is where the proxy reaches the hub.
+fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
+    let section = &config.proxy;
+    let listen = socket_addresses(&section.bind_url, "proxy.bind_url")?
+        .into_iter()
+        .take(1)
+        .map(hub_proxy::Listen::Tcp)
+        .collect();
+    let root = hub.as_str().trim_end_matches('/');
+    let mut options = ProxyOptions {
+        listen,
+        workers: std::num::NonZeroUsize::new(section.workers as usize),
+        error_target: Some(format!("{root}{}hub/error", config.hub.base_url)),
+        ..ProxyOptions::default()
+    };
+    options.timeouts.keep_alive = section.keep_alive_timeout;
+    options.timeouts.connect = section.connect_timeout;
+    options.timeouts.drain = section.drain_timeout;
+    options.timeouts.client = (!section.timeout.is_zero()).then_some(section.timeout);
+    options.timeouts.response = (!section.proxy_timeout.is_zero()).then_some(section.proxy_timeout);
+    if section.max_connections > 0 {
+        options.limits.client_connections = section.max_connections as usize;
+    }
+    if let (Some(key), Some(certificate)) = (&section.ssl_key, &section.ssl_cert) {
+        options.tls = Some(hub_proxy::options::TlsFiles { key: key.clone(), certificate: certificate.clone() });
+    }
+    Ok(options)
+}
+
+/// The address at which a listener is reached on this machine.
+pub(super) fn reachable(bound: SocketAddr) -> SocketAddr {
+    let mut address = bound;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
+}
+

@@ -1,0 +1,331 @@
+//! Makes the parts of the hub from the configuration and puts them together. Answers to `JupyterHub.initialize`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use hub_config::Config;
+use hub_core::scopes::{CustomScope, ScopeTable};
+use hub_core::secret::{ExposeSecret as _, SecretSlice};
+use hub_core::spawner::Resources;
+use hub_core::{Authenticator, AuthenticatorContext, Clock, Spawner, SpawnerContext, SystemClock};
+use hub_db::{Db, DbOptions, repo};
+use hub_proxy::RouteTable;
+use tracing::{info, warn};
+use url::Url;
+
+use super::listen::reachable;
+use super::tasks::Tasks;
+use super::{Hub, first_admin, shutdown};
+use crate::activity::Activity;
+use crate::auth::crypt::Crypt;
+use crate::auth::names::NameRules;
+use crate::auth::{AllowRules, Auth, AuthSettings};
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::rbac::Rbac;
+use crate::registry::Registry;
+use crate::render::{RenderOptions, Renderer, StaticFiles};
+use crate::routing::{ExternalProxy, ExternalSettings, Proxy, Routing};
+use crate::servers::env::EnvSettings;
+use crate::servers::spawners::Spawners;
+use crate::servers::store::{GrantSettings, Store};
+use crate::servers::{Parts, ServerSettings, Servers};
+use crate::sessions::xsrf::Network;
+use crate::sessions::{SessionSettings, Sessions};
+use crate::urls::Urls;
+
+/// Puts the parts together.
+pub(super) async fn build(
+    config: Arc<Config>,
+    bound: SocketAddr,
+    routes: Option<Arc<RouteTable>>,
+    tasks: Tasks,
+    registry: &Registry,
+) -> anyhow::Result<Hub> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new(&config.metrics.prefix).context("metrics.prefix")?);
+    let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
+        Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
+        None => Url::parse(&format!("http://{}", reachable(bound)))?,
+    };
+    let public = config
+        .hub
+        .public_url
+        .as_deref()
+        .map(|text| Url::parse(text).with_context(|| format!("hub.public_url: {text:?} is no URL")))
+        .transpose()?;
+    let urls = Arc::new(Urls::new(&config.hub.base_url, &connect, public));
+    let db = open_database(&config).await?;
+
+    let custom = config.custom_scopes.iter().map(|(name, scope)| CustomScope {
+        name: name.clone(),
+        description: scope.description.clone(),
+        subscopes: scope.subscopes.clone(),
+    });
+    let table = ScopeTable::with_custom(custom).context("custom_scopes")?;
+    let rbac = Arc::new(Rbac::new(table, Arc::clone(&clock)));
+    let crypt = Arc::new(Crypt::new(config.hub.crypt_keys.iter().map(hub_core::secret::ExposeSecret::expose_secret)).context("hub.crypt_keys")?);
+    if config.authenticator.enable_auth_state && !crypt.is_enabled() {
+        bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
+    }
+
+    let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
+    for warning in &secret.warnings {
+        warn!("{warning}");
+    }
+    let mut auth_options = config.authenticator.options(&config.authenticator.kind);
+    let mut first_login = None;
+    if config.authenticator.kind == first_admin::KIND {
+        let (filled, login) = first_admin::fill(auth_options, secret.secret.expose_secret());
+        (auth_options, first_login) = (filled, Some(login));
+    }
+    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), registry)?;
+    if auth.authenticator.lets_everybody_in()
+        && !config.proxy.bind_url.is_loopback()
+        && !config.hub.allow_public_without_authentication
+    {
+        bail!(
+            "proxy.bind_url is a public address and the authenticator {:?} lets everybody in; \
+             set a password or choose another authenticator, listen on 127.0.0.1, or say that you mean it with \
+             hub.allow_public_without_authentication = true",
+            config.authenticator.kind
+        );
+    }
+
+    let proxy = match routes {
+        Some(table) => Proxy::InProcess(table),
+        None => {
+            let Some(token) = config.proxy.auth_token.clone() else {
+                bail!("proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token of the proxy at {}", config.proxy.api_url);
+            };
+            let api_url = Url::parse(&config.proxy.api_url)
+                .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
+            Proxy::External(ExternalProxy::new(ExternalSettings { api_url, auth_token: token })?)
+        }
+    };
+    let routing = Arc::new(Routing::new(proxy, Arc::clone(&metrics)));
+    let events = Arc::new(Events::disabled(Arc::clone(&clock)));
+    let grants = GrantSettings {
+        server_token_scopes: config.spawner.server_token_scopes.clone(),
+        client_allowed_scopes: config.spawner.oauth_client_allowed_scopes.clone(),
+    };
+    let store =
+        Store::new(db.clone(), Arc::clone(&rbac), crypt, Arc::clone(&urls), Arc::clone(&clock), grants);
+    let servers = Servers::new(Parts {
+        store,
+        spawners: build_spawners(&config, &db, registry)?,
+        settings: server_settings(&config),
+        hooks: Vec::new(),
+        routing: Arc::clone(&routing),
+        urls: Arc::clone(&urls),
+        metrics: Arc::clone(&metrics),
+        events: Arc::clone(&events),
+        clock: Arc::clone(&clock),
+        tasks: tasks.clone(),
+    })?;
+    let renderer = Renderer::new(RenderOptions {
+        template_paths: config.templates.paths.clone(),
+        template_vars: config.templates.vars.clone(),
+        static_prefix: urls.hub_path("static/"),
+        version_hash: clock.now().timestamp().to_string(),
+        custom_logo: config.templates.logo_file.is_some(),
+    })?;
+    Ok(Hub {
+        first_login,
+        sessions: build_sessions(&config, &urls, secret.secret, &clock)?,
+        activity: Activity::new(config.hub.activity_resolution),
+        trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
+        headers: extra_headers(&config)?,
+        page_policy: config.hub.csp.clone().unwrap_or_else(|| page_policy(&urls)),
+        api_policy: format!("{}; default-src 'none'", page_policy(&urls)),
+        config,
+        db,
+        clock,
+        urls,
+        metrics,
+        rbac,
+        auth,
+        servers,
+        routing,
+        renderer,
+        files: StaticFiles,
+        shutdown: shutdown::ShutdownRequest::default(),
+        tasks,
+    })
+}
+
+fn page_policy(urls: &Urls) -> String {
+    format!("frame-ancestors 'none'; report-uri {}", urls.hub_path("security/csp-report"))
+}
+
+/// How the configuration wants the database to be reached.
+pub(super) fn db_options(section: &hub_config::DbSection) -> DbOptions {
+    let mut options = DbOptions::new(section.url.expose_secret().to_owned());
+    options.password.clone_from(&section.password);
+    options.max_connections = section.max_connections;
+    options.acquire_timeout = section.acquire_timeout;
+    options.statement_timeout = section.statement_timeout;
+    options.write_timeout = section.write_timeout;
+    options
+}
+
+async fn open_database(config: &Config) -> anyhow::Result<Db> {
+    let db = Db::connect(db_options(&config.db)).await?;
+    if config.db.upgrade_db
+        && let Some(done) = hub_db::schema::upgrade(&db, SystemClock.now()).await?
+    {
+        info!(?done, "database upgraded");
+    }
+    hub_db::schema::create(&db).await?;
+    repo::oauth::ensure_hub_client(db.conn()).await?;
+    Ok(db)
+}
+
+fn build_auth(
+    config: &Config,
+    options: serde_json::Value,
+    clock: &Arc<dyn Clock>,
+    crypt: Arc<Crypt>,
+    registry: &Registry,
+) -> anyhow::Result<Auth> {
+    let section = &config.authenticator;
+    let names = Arc::new(
+        NameRules::new(section.username_map.clone(), &section.username_pattern)
+            .with_context(|| format!("authenticator.username_pattern: {:?} is no regular expression", section.username_pattern))?,
+    );
+    let normalised = |list: &[String]| list.iter().map(|name| names.normalize(name)).collect::<BTreeSet<_>>();
+    let admins = normalised(&section.admin_users);
+    let users = normalised(&section.allowed_users);
+    let normalise = Arc::clone(&names);
+    let context = AuthenticatorContext {
+        clock: Arc::clone(clock),
+        admin_users: admins.clone(),
+        manage_groups: section.manage_groups,
+        normalise: Arc::new(move |name| normalise.normalize(name)),
+    };
+    let plugin = registry.authenticator(&section.kind)?;
+    let authenticator: Arc<dyn Authenticator> = (plugin.build)(options, &context)?;
+    let open_by_nature = matches!(section.kind.as_str(), "dummy");
+    Ok(Auth {
+        authenticator,
+        allow: AllowRules {
+            all: section.allow_all.unwrap_or(open_by_nature && users.is_empty()),
+            existing: section.allow_existing_users.unwrap_or(!users.is_empty()),
+            users,
+            blocked: normalised(&section.blocked_users),
+            admins,
+        },
+        names,
+        crypt,
+        settings: AuthSettings {
+            manage_groups: section.manage_groups,
+            auth_state: section.enable_auth_state,
+            refresh_age: section.auth_refresh_age,
+            refresh_pre_spawn: section.refresh_pre_spawn,
+            refresh_strict: section.auth_refresh_strict,
+            auto_login: section.auto_login,
+            auto_login_oauth: section.auto_login_oauth2_authorize,
+            shutdown_on_logout: config.hub.shutdown_on_logout,
+        },
+        refreshed: moka::sync::Cache::builder()
+            .max_capacity(100_000)
+            .time_to_live(section.auth_refresh_age.max(Duration::from_secs(1)))
+            .build(),
+    })
+}
+
+fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Result<Spawners> {
+    let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
+    let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
+    let build = |section: &hub_config::SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
+        let plugin = registry.spawner(&section.kind)?;
+        let context = SpawnerContext {
+            section: path.to_owned(),
+            ip: section.ip.clone(),
+            port: section.port,
+            env_keep: section.env_keep.clone(),
+            state_dir: directory.join("himalia-servers"),
+            environment: hub_config::Sources::process_env(),
+            root: nix::unistd::geteuid().is_root(),
+            reenter: vec!["/proc/self/exe".into()],
+        };
+        Ok((plugin.build)(section.options(&section.kind), &context)?)
+    };
+    let mut profiles = BTreeMap::new();
+    for (name, profile) in &config.spawner.profiles {
+        let spawner = build(&profile.spawner, &format!("spawner.profiles.{name}"))?;
+        profiles.insert(name.clone(), spawner);
+    }
+    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles))
+}
+
+fn server_settings(config: &Config) -> ServerSettings {
+    let section = &config.spawner;
+    ServerSettings {
+        start_timeout: section.start_timeout,
+        http_timeout: section.http_timeout,
+        poll_interval: section.poll_interval,
+        command: section.cmd.clone(),
+        args: section.args.clone(),
+        resources: Resources {
+            mem_limit: section.mem_limit,
+            mem_guarantee: section.mem_guarantee,
+            cpu_limit: section.cpu_limit,
+            cpu_guarantee: section.cpu_guarantee,
+        },
+        env: EnvSettings {
+            cookie_options: config.hub.cookie_options.clone(),
+            cookie_host_prefix: config.hub.cookie_host_prefix_enabled,
+            admin_access: config.hub.admin_access,
+            client_allowed_scopes: section.oauth_client_allowed_scopes.clone(),
+            notebook_dir: section.notebook_dir.clone(),
+            default_url: section.default_url.clone(),
+            disable_user_config: section.disable_user_config,
+            debug: section.debug,
+            environment: section.environment.clone(),
+        },
+        concurrent_starts: config.hub.concurrent_spawn_limit as usize,
+        consecutive_failure_limit: section.consecutive_failure_limit,
+    }
+}
+
+fn networks(texts: &[String], key: &str) -> anyhow::Result<Vec<Network>> {
+    texts
+        .iter()
+        .map(|text| Network::parse(text).with_context(|| format!("{key}: {text:?} is neither an address nor a network")))
+        .collect()
+}
+
+fn build_sessions(config: &Config, urls: &Urls, secret: SecretSlice<u8>, clock: &Arc<dyn Clock>) -> anyhow::Result<Sessions> {
+    let section = &config.hub;
+    let settings = SessionSettings {
+        base: urls.base().to_owned(),
+        max_age: section.cookie_max_age,
+        host_prefix: section.cookie_host_prefix_enabled,
+        options: section.cookie_options.clone(),
+        xsrf_options: section.xsrf_cookie_kwargs.clone(),
+        anonymous_headers: section.xsrf_anonymous_id_headers.clone(),
+        anonymous_networks: networks(&section.xsrf_anonymous_ip_cidrs, "hub.xsrf_anonymous_ip_cidrs")?,
+        public_https: urls.public().map(|url| url.scheme() == "https"),
+    };
+    Ok(Sessions::new(secret, settings, Arc::clone(clock)))
+}
+
+fn extra_headers(
+    config: &Config,
+) -> anyhow::Result<Vec<(actix_web::http::header::HeaderName, actix_web::http::header::HeaderValue)>> {
+    config
+        .hub
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let name = name.parse().with_context(|| format!("hub.headers: {name:?} is no header name"))?;
+            let value = value.parse().with_context(|| format!("hub.headers.{name}: not a header value"))?;
+            Ok((name, value))
+        })
+        .collect()
+}
+
