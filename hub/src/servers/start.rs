@@ -173,7 +173,7 @@ impl Servers {
         state: Value,
     ) -> Result<(), SpawnError> {
         let live = &entry.live;
-        live.progress(Progress::new(80, Phase::Connecting, "Waiting for the server to answer"));
+        live.progress(Progress::new(80, Phase::Connecting, "Waiting for the server to answer").detail());
         let server = ServerRef { key: live.key.clone(), state, address: Some(address.clone()) };
         self.wait_up(&server, spawner, address).await?;
         let routespec = self.urls.server(&live.key);

@@ -202,12 +202,7 @@ impl Sessions {
     pub fn check_xsrf(&self, facts: &Facts, id: &XsrfId, argument: Option<&str>) -> Result<(), XsrfError> {
         let argument = argument.filter(|text| !text.is_empty()).ok_or(XsrfError::Missing)?;
         let (secret, now) = (self.secret.expose_secret(), self.now());
-        if !xsrf::belongs_to(secret, id, argument, now) {
-            return Err(if xsrf::is_token(argument) { XsrfError::Mismatch } else { XsrfError::Invalid });
-        }
-        if !facts.cookies.all(xsrf::NAME).any(|cookie| cookie == argument) {
-            return Err(XsrfError::Mismatch);
-        }
-        Ok(())
+        let ours = xsrf::belongs_to(secret, id, argument, now);
+        if ours && facts.cookies.all(xsrf::NAME).any(|cookie| cookie == argument) { Ok(()) } else { Err(XsrfError::Mismatch) }
     }
 }

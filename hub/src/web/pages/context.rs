@@ -239,6 +239,13 @@ pub async fn default_target(hub: &Hub, caller: &Caller) -> ApiResult<String> {
     Ok(hub.urls.hub_path("spawn"))
 }
 
+/// A target that was not asked for by `next` gets the arguments of this request along, except those named.
+pub fn carry(page: &Page, target: &str, except: &[&str]) -> String {
+    let mut pairs = page.facts.query_pairs();
+    pairs.retain(|(key, _)| !matches!(key.as_str(), "next" | "_xsrf") && !except.contains(&key.as_str()));
+    with_query(target, pairs)
+}
+
 /// The validated `next` argument; none when there is none or it leads elsewhere.
 pub fn next_of(page: &Page, argument: Option<&str>) -> Option<String> {
     let given = argument.map(str::to_owned).or_else(|| page.facts.argument("next")).filter(|text| !text.is_empty())?;

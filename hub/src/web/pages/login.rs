@@ -9,7 +9,7 @@ use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginS
 use hub_db::repo;
 use tracing::{info, warn};
 
-use super::context::{default_target, html, login_url, next_of, redirect, with_query};
+use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
 use crate::auth::login::admit;
 use crate::render::{AuthenticatorView, LoginPage, LogoutPage};
 use crate::sessions::cookies::{Life, SetCookie};
@@ -33,10 +33,8 @@ async fn onward(page: &Page, caller: &Caller, next: Option<String>) -> ApiResult
     if let Some(next) = next {
         return Ok(next);
     }
-    let target = default_target(&page.hub, caller).await?;
-    let rest: Vec<_> =
-        page.facts.query_pairs().into_iter().filter(|(key, _)| key != "next" && key != "_xsrf" && key != "token").collect();
-    Ok(with_query(&target, rest))
+    // The first administrator's link carries a secret that must not travel on.
+    Ok(carry(page, &default_target(&page.hub, caller).await?, &["token"]))
 }
 
 /// `GET /hub/login`.
@@ -169,9 +167,8 @@ async fn form_page(
         LoginMethod::Form | LoginMethod::Automatic => (String::new(), "login"),
     };
     let next = request.next.clone().unwrap_or_default();
-    let target = hub.urls.hub_path(path);
-    let target =
-        if next.is_empty() { target } else { with_query(&target, [("next", next.as_str())]) };
+    // An empty `next` stays: scripts and templates of sites look for the argument.
+    let target = with_query(&hub.urls.hub_path(path), [("next", next.as_str())]);
     let otp = form.otp_prompt.clone().or_else(|| {
         hub.config.authenticator.request_otp.then(|| hub.config.authenticator.otp_prompt.clone())
     });

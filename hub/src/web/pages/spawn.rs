@@ -14,7 +14,7 @@ use hub_db::entities::users;
 use hub_db::repo;
 use serde_json::{Map, Value};
 
-use super::context::{ServerState, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query};
+use super::context::{ServerState, carry, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query};
 use super::login::login_request;
 use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
 use crate::servers::live::{Failure, Pending, Snapshot};
@@ -213,7 +213,7 @@ async fn start(
 
 /// Where a person is sent when the server is ready.
 fn target(page: &Page, key: &ServerKey) -> String {
-    next_of(page, None).unwrap_or_else(|| page.hub.urls.for_browser(&page.hub.urls.server(key)))
+    next_of(page, None).unwrap_or_else(|| carry(page, &page.hub.urls.for_browser(&page.hub.urls.server(key)), &[]))
 }
 
 fn pending_url(page: &Page, key: &ServerKey) -> String {
