@@ -45,8 +45,9 @@ async fn day(kind: Kind, base_url: &str, name: &str) -> Result<()> {
     day.stops_the_server().await.context("stop")?;
     day.logs_out_and_in_again().await.context("logout")?;
     browser.quit().await?;
-    // The pages of stock show a stop as done when it has been asked for.
-    let gone = eventually("no server is left", Duration::from_secs(30), || async {
+    // The pages of stock show a stop as done when it has been asked for, and a server may take half a minute over
+    // the first of three signals.
+    let gone = eventually("no server is left", Duration::from_mins(2), || async {
         Ok(hub.mark.with_command("jupyterhub-singleuser").is_empty().then_some(()))
     });
     gone.await
