@@ -47,7 +47,9 @@ impl LocalSpawner {
         job: &StartJob,
         sink: &dyn StartSink,
     ) -> Result<Started, SpawnError> {
-        sink.progress(Progress::new(5, Phase::Preparing, "Preparing the account and the environment").detail());
+        sink.progress(
+            Progress::new(5, Phase::Preparing, "Preparing the account and the environment").detail(),
+        );
         let account = self.account_of(job).await?;
         check_environment(job)?;
         self.end_earlier_run(job).await?;

@@ -107,7 +107,12 @@ struct State {
 }
 
 /// The events of a start under way, to its end. `url` is the server's, for the last event.
-pub fn stream(entry: Arc<Entry>, url: String, last: Option<EventId>, view: View) -> impl Stream<Item = Bytes> {
+pub fn stream(
+    entry: Arc<Entry>,
+    url: String,
+    last: Option<EventId>,
+    view: View,
+) -> impl Stream<Item = Bytes> {
     let run = entry.live.snapshot().run;
     let index = last.filter(|id| id.run == run).map_or(0, |id| id.index + 1);
     let began = tokio::time::Instant::now();
@@ -184,7 +189,11 @@ fn end_of(snapshot: &Snapshot, url: &str, view: View) -> Option<Value> {
 
 /// Text inside HTML.
 pub fn escape_html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]
@@ -201,20 +210,30 @@ mod tests {
 
     #[test]
     fn a_failure_tells_its_cause_and_the_servers_last_words() {
-        let error = SpawnError::broken("oom-killed", "Out of memory.", "secret detail").with_log(vec!["last".to_owned()]);
+        let error = SpawnError::broken("oom-killed", "Out of memory.", "secret detail")
+            .with_log(vec!["last".to_owned()]);
         let failure = Failure::Failed(Arc::new(error));
         let event = failed_event(&failure, View::Detailed);
         assert_eq!(event["message"], "Spawn failed: Out of memory.");
-        assert_eq!((&event["cause"], &event["retry"], &event["log"][0]), (&"oom-killed".into(), &false.into(), &"last".into()));
+        assert_eq!(
+            (&event["cause"], &event["retry"], &event["log"][0]),
+            (&"oom-killed".into(), &false.into(), &"last".into())
+        );
         assert!(!event.to_string().contains("secret detail"));
         let event = failed_event(&failure, View::Stock);
-        assert_eq!(event, json!({ "progress": 100, "failed": true, "message": "Spawn failed: Out of memory." }));
+        assert_eq!(
+            event,
+            json!({ "progress": 100, "failed": true, "message": "Spawn failed: Out of memory." })
+        );
     }
 
     #[test]
     fn a_step_has_stocks_fields_unless_details_are_asked_for() {
         let event = Progress::new(50, hub_core::spawner::Phase::Launching, "Spawning server...");
-        assert_eq!(step(event.clone(), View::Stock), json!({ "progress": 50, "message": "Spawning server..." }));
+        assert_eq!(
+            step(event.clone(), View::Stock),
+            json!({ "progress": 50, "message": "Spawning server..." })
+        );
         assert_eq!(step(event, View::Detailed)["phase"], "launching");
     }
 

@@ -71,7 +71,9 @@ impl Network {
     /// Whether the address lies in the network.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.base, ip) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => same(u128::from(a.to_bits()), u128::from(b.to_bits()), 32 - self.bits),
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                same(u128::from(a.to_bits()), u128::from(b.to_bits()), 32 - self.bits)
+            }
             (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128 - self.bits),
             _ => false,
         }
@@ -166,7 +168,8 @@ mod tests {
     #[test]
     fn strangers_in_one_configured_network_are_one() {
         let networks = [Network::parse("10.0.0.0/8").unwrap()];
-        let of = |ip: &str| XsrfId::anonymous(None, ip.parse().ok(), &networks, [b"agent".as_slice()].into_iter());
+        let of =
+            |ip: &str| XsrfId::anonymous(None, ip.parse().ok(), &networks, [b"agent".as_slice()].into_iter());
         assert_eq!(of("10.1.1.1"), of("10.2.2.2"));
         assert_ne!(of("11.1.1.1"), of("10.2.2.2"));
         assert!(of("10.1.1.1").0.starts_with("None:"));

@@ -43,8 +43,12 @@ pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let entry = call.hub.servers.entries.get(state.record.id);
     let view = if call.facts.argument("details").is_some() { View::Detailed } else { View::Stock };
     match (state.pending(), entry) {
-        (Some(Pending::Spawn | Pending::Check), Some(entry)) => Ok(respond(events_of(entry, url, last, view))),
-        (Some(Pending::Stop), Some(entry)) if entry.is_start_queued() => Ok(respond(after_stop(entry, url, last, view))),
+        (Some(Pending::Spawn | Pending::Check), Some(entry)) => {
+            Ok(respond(events_of(entry, url, last, view)))
+        }
+        (Some(Pending::Stop), Some(entry)) if entry.is_start_queued() => {
+            Ok(respond(after_stop(entry, url, last, view)))
+        }
         (None, _) if state.is_ready() => Ok(single(&ready_event(&url))),
         (None, Some(entry)) if entry.live.snapshot().failure.is_some() => {
             let failure = entry.live.snapshot().failure.unwrap_or(Failure::Cancelled);
@@ -57,7 +61,12 @@ pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
 }
 
 /// The events of a start that waits for a stop: signs of life first.
-fn after_stop(entry: Arc<Entry>, url: String, last: Option<EventId>, view: View) -> impl Stream<Item = Bytes> + 'static {
+fn after_stop(
+    entry: Arc<Entry>,
+    url: String,
+    last: Option<EventId>,
+    view: View,
+) -> impl Stream<Item = Bytes> + 'static {
     let beats = stream::unfold((Arc::clone(&entry), Duration::ZERO), |(entry, pause)| async move {
         let seen = entry.live.wait(pause, |seen| seen.pending != Some(Pending::Stop)).await;
         let beat = Bytes::from_static(KEEP_ALIVE.as_bytes());

@@ -7,7 +7,10 @@ use actix_web::http::StatusCode;
 use hub_core::ServerName;
 use hub_db::repo;
 
-use super::context::{carry, default_target, empty_view, html, key, logged_in, login_url, next_of, redirect, servers_of, with_query};
+use super::context::{
+    carry, default_target, empty_view, html, key, logged_in, login_url, next_of, redirect, servers_of,
+    with_query,
+};
 use crate::rbac::HUB_CLIENT;
 use crate::render::{Date, HomePage, TokenClientRow, TokenPage, TokenRow, expiry_options_html};
 use crate::web::caller::Page;

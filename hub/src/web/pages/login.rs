@@ -50,7 +50,11 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
 }
 
 /// `POST /hub/login`.
-pub async fn submit(page: Page, rq: HttpRequest, form: web::Form<Vec<(String, String)>>) -> ApiResult<HttpResponse> {
+pub async fn submit(
+    page: Page,
+    rq: HttpRequest,
+    form: web::Form<Vec<(String, String)>>,
+) -> ApiResult<HttpResponse> {
     let request = login_request(&page, &rq, &form);
     let token = form.iter().rev().find(|(key, _)| key == "_xsrf").map(|(_, value)| value.as_str());
     if page.check_form(&rq, token).is_err() {
@@ -63,7 +67,12 @@ pub async fn submit(page: Page, rq: HttpRequest, form: web::Form<Vec<(String, St
 }
 
 /// A path that the authenticator answers itself.
-pub async fn route(page: Page, rq: HttpRequest, body: web::Bytes, path: web::ReqData<AuthPath>) -> ApiResult<HttpResponse> {
+pub async fn route(
+    page: Page,
+    rq: HttpRequest,
+    body: web::Bytes,
+    path: web::ReqData<AuthPath>,
+) -> ApiResult<HttpResponse> {
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
     if path.xsrf && page.facts.method == "POST" {
         let token = form.iter().rev().find(|(key, _)| key == "_xsrf").map(|(_, value)| value.as_str());
@@ -128,7 +137,12 @@ async fn refused(page: &Page, error: ApiError, request: &LoginRequest) -> ApiRes
     form_page(page, &LoginForm::default(), request, error.status, &text).await
 }
 
-async fn log_in(page: &Page, rq: &HttpRequest, identity: Identity, request: &LoginRequest) -> ApiResult<HttpResponse> {
+async fn log_in(
+    page: &Page,
+    rq: &HttpRequest,
+    identity: Identity,
+    request: &LoginRequest,
+) -> ApiResult<HttpResponse> {
     let user = match admit(&page.hub, identity).await {
         Ok(user) => user,
         Err(error) => return refused(page, error, request).await,
@@ -148,7 +162,8 @@ async fn log_in(page: &Page, rq: &HttpRequest, identity: Identity, request: &Log
     let id = sessions.xsrf_id(&page.facts, Some(&session_id), Some(&user.cookie_id), header);
     let (_, cookie) = sessions.new_xsrf(&page.facts, &id, false);
     outgoing.set(cookie);
-    let caller = Caller { who: Some(Who::User(Box::new(user))), via: Via::Cookie, ..Caller::clone(&page.caller) };
+    let caller =
+        Caller { who: Some(Who::User(Box::new(user))), via: Via::Cookie, ..Caller::clone(&page.caller) };
     let target = onward(page, &caller, request.next.clone()).await?;
     Ok(redirect(&target))
 }
@@ -178,7 +193,12 @@ async fn form_page(
         authenticator: AuthenticatorView { request_otp: otp.is_some(), otp_prompt: otp.unwrap_or_default() },
         authenticator_login_url: target,
         next,
-        username: request.form.get("username").or_else(|| request.query.get("username")).cloned().unwrap_or_default(),
+        username: request
+            .form
+            .get("username")
+            .or_else(|| request.query.get("username"))
+            .cloned()
+            .unwrap_or_default(),
         login_error: login_error.to_owned(),
     };
     html(page, status, &content).await
