@@ -39,7 +39,7 @@ pub async fn still_valid(
             return Ok(None);
         }
         Err(error) => {
-            warn!(user = %user.name, %error, "cannot ask whether the login still holds; it does for now")
+            warn!(user = %user.name, %error, "cannot ask whether the login still holds; it does for now");
         }
     }
     hub.auth.refreshed.insert(user.id, ());

@@ -310,7 +310,7 @@ fn check_version(server: &ServerRef, answer: &reqwest::Response) {
             info!(user = %server.key.user, server = %server.key.server, %version, "server speaks another version of JupyterHub");
         }
         None => {
-            warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub")
+            warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub");
         }
     }
 }

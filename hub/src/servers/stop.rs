@@ -101,7 +101,7 @@ impl Servers {
         match self.store.delete(entry.id).await {
             Ok(()) => info!(user = %key.user, server = %key.server, "server deleted"),
             Err(error) => {
-                error!(user = %key.user, server = %key.server, %error, "cannot delete the server's row")
+                error!(user = %key.user, server = %key.server, %error, "cannot delete the server's row");
             }
         }
     }
@@ -135,7 +135,7 @@ impl Servers {
                 .await;
                 match result {
                     Ok(()) => {
-                        info!(user = %key.user, server = %key.server, address = %found.address, "server found again")
+                        info!(user = %key.user, server = %key.server, address = %found.address, "server found again");
                     }
                     Err(failure) => self.clean_up_lost(entry, &record, failure).await,
                 }

@@ -125,14 +125,14 @@ impl Entry {
                 control.next = Some(Intent::Stop(order));
             }
             (Some(Doing::Start | Doing::Stop), Intent::Start(order)) => {
-                control.next = Some(Intent::Start(order))
+                control.next = Some(Intent::Start(order));
             }
             (Some(Doing::Stop), Intent::Stop(order)) => {
                 control.remove |= order.remove;
                 control.next = order.then.map(Intent::Start);
             }
             (Some(Doing::Check), intent @ (Intent::Start(_) | Intent::Stop(_))) => {
-                control.next = Some(intent)
+                control.next = Some(intent);
             }
             (Some(_), Intent::Check) => {}
         }
