@@ -188,12 +188,28 @@ pub struct Progress {
     /// The cause code, when this reports trouble that may still pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
+    /// Only for readers that ask for details. Clients of stock see the steps that stock's spawner of this kind tells.
+    #[serde(skip)]
+    pub detail: bool,
 }
 
 impl Progress {
     /// A plain message.
     pub fn new(percent: u8, phase: Phase, message: impl Into<String>) -> Self {
-        Self { percent: percent.min(100), message: message.into(), html_message: None, phase, cause: None }
+        Self {
+            percent: percent.min(100),
+            message: message.into(),
+            html_message: None,
+            phase,
+            cause: None,
+            detail: false,
+        }
+    }
+
+    /// The same, only for readers that ask for details.
+    #[must_use]
+    pub fn detail(self) -> Self {
+        Self { detail: true, ..self }
     }
 }
 

@@ -62,7 +62,10 @@ mod tests {
         let events = Events::to_file(&path, Arc::new(SystemClock)).unwrap();
         events.server(&ServerKey::new(UserName::stored("ada"), ServerName::default()), "start");
         let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        assert_eq!((&line["action"], &line["username"], &line["servername"]), (&"start".into(), &"ada".into(), &"".into()));
+        assert_eq!(
+            (&line["action"], &line["username"], &line["servername"]),
+            (&"start".into(), &"ada".into(), &"".into())
+        );
         assert_eq!(line["__schema__"], SCHEMA);
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 
 const SPAWN_BUCKETS: &[f64] =
@@ -98,7 +98,8 @@ impl Metrics {
                 prometheus::DEFAULT_BUCKETS,
             )?,
             proxy_poll: make.histogram("proxy_poll_duration_seconds", "Duration of reading all routes")?,
-            check_routes: make.histogram("check_routes_duration_seconds", "Duration of checking all routes")?,
+            check_routes: make
+                .histogram("check_routes_duration_seconds", "Duration of checking all routes")?,
             login: make.histograms(
                 "login_duration_seconds",
                 "Duration of logins",

@@ -85,13 +85,19 @@ pub(crate) async fn put(
     if section.oauth_available() {
         let client = Client::Service(&section.name);
         let redirect_uri = section.oauth_redirect_uri.clone().unwrap_or_else(|| {
-            format!("{}services/{}/oauth_callback", hub.urls.base(), hub_core::names::escape_segment(&section.name))
+            format!(
+                "{}services/{}/oauth_callback",
+                hub.urls.base(),
+                hub_core::names::escape_segment(&section.name)
+            )
         });
         let spec = repo::oauth::ClientSpec {
             identifier: section.client_id(),
             description: format!("Service {}", section.name),
             redirect_uri,
-            allowed_scopes: client_allowed_scopes(&section.oauth_client_allowed_scopes, &client).into_iter().collect(),
+            allowed_scopes: client_allowed_scopes(&section.oauth_client_allowed_scopes, &client)
+                .into_iter()
+                .collect(),
         };
         let id = spec.identifier.clone();
         repo::oauth::upsert_client(tx, spec, token.as_deref().unwrap_or_default()).await?;
@@ -129,7 +135,9 @@ async fn put_token(hub: &Hub, tx: &Tx, owner: repo::Owner, token: &str, rounds: 
 impl Hub {
     /// The services that a person may use and that are shown in the menu.
     pub async fn service_links(&self, caller: &Caller) -> ApiResult<Vec<ServiceLink>> {
-        if caller.who.is_none() || self.config.services.is_empty() && !caller.scopes.has_any("access:services") {
+        if caller.who.is_none()
+            || self.config.services.is_empty() && !caller.scopes.has_any("access:services")
+        {
             return Ok(Vec::new());
         }
         let services = repo::services::all(self.db.conn()).await?;
@@ -139,8 +147,11 @@ impl Hub {
             .filter(|service| caller.scopes.allows("access:services", &Resource::Service(&service.name)))
             .filter_map(|service| {
                 let url = service.url.clone().filter(|url| !url.is_empty())?;
-                let prefix =
-                    format!("{}services/{}/", self.urls.base(), hub_core::names::escape_segment(&service.name));
+                let prefix = format!(
+                    "{}services/{}/",
+                    self.urls.base(),
+                    hub_core::names::escape_segment(&service.name)
+                );
                 Some(ServiceLink {
                     href: self.urls.for_browser(&prefix),
                     name: service.name,

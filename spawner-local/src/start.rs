@@ -47,7 +47,9 @@ impl LocalSpawner {
         job: &StartJob,
         sink: &dyn StartSink,
     ) -> Result<Started, SpawnError> {
-        sink.progress(Progress::new(5, Phase::Preparing, "Preparing the account and the environment"));
+        sink.progress(
+            Progress::new(5, Phase::Preparing, "Preparing the account and the environment").detail(),
+        );
         let account = self.account_of(job).await?;
         check_environment(job)?;
         self.end_earlier_run(job).await?;
@@ -119,7 +121,7 @@ impl LocalSpawner {
         };
         sink.save_state(state.write()).await?;
 
-        sink.progress(Progress::new(20, Phase::Launching, "Starting the server's process"));
+        sink.progress(Progress::new(50, Phase::Launching, "Spawning server..."));
         let (child, process, helper) = launch::start(&self.reenter, &job.launch, output)?;
         let exit = watch::child(child, log.clone(), Arc::clone(&self.registry));
         self.registry.enter(&job.key, process, exit.clone());
@@ -138,11 +140,8 @@ impl LocalSpawner {
         }
         info!(server = %job.key, pid = process.pid, port, "server process started");
 
-        sink.progress(Progress::new(
-            40,
-            Phase::Connecting,
-            format!("Waiting for the server to listen on port {port}"),
-        ));
+        let waiting = format!("Waiting for the server to listen on port {port}");
+        sink.progress(Progress::new(60, Phase::Connecting, waiting).detail());
         let ended = settle(exit, reachable(ip), port, SETTLE.min(job.timeout / 2)).await;
         drop(reservation);
         if let Some(exit) = ended {

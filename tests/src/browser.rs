@@ -229,12 +229,22 @@ impl Browser {
         Ok(self.driver.switch_to_window(window).await?)
     }
 
-    /// The page as `NUMBER-NAME-{wide,narrow}-{light,dark}.png`.
+    /// The page as `NAME-{wide,narrow}-{light,dark}.png`. Returns the sizes in which it can be scrolled sideways.
     ///
     /// # Errors
-    /// When the browser refuses, or a page is wider than a narrow window.
-    pub async fn screenshots(&self, name: &str) -> Result<()> {
+    /// When the browser refuses.
+    pub async fn screenshots(&self, name: &str) -> Result<Vec<&'static str>> {
+        // Colours fade from one scheme to the other; only transitions end, an animation may go on for ever.
+        const RESTED: &str = "
+            const frame = () => new Promise(resolve => requestAnimationFrame(resolve));
+            await frame(); await frame();
+            const fading = document.getAnimations().filter(animation => animation instanceof CSSTransition);
+            await Promise.all(fading.map(transition => transition.finished.catch(() => null)));
+            await frame();
+            return document.documentElement.scrollWidth > document.documentElement.clientWidth;
+        ";
         let cdp = self.driver.cdp();
+        let mut too_wide = Vec::new();
         for (size, width, height) in SIZES {
             let metrics =
                 json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -242,13 +252,16 @@ impl Browser {
             for scheme in ["light", "dark"] {
                 let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
                 cdp.send_raw("Emulation.setEmulatedMedia", features).await?;
+                if self.script(RESTED, Vec::new()).await? == json!(true) && !too_wide.contains(&size) {
+                    too_wide.push(size);
+                }
                 let file = self.screenshots.join(format!("{name}-{size}-{scheme}.png"));
                 self.driver.screenshot(&file).await?;
             }
         }
         cdp.send_raw("Emulation.setEmulatedMedia", json!({ "features": [] })).await?;
         cdp.send_raw("Emulation.clearDeviceMetricsOverride", json!({})).await?;
-        Ok(())
+        Ok(too_wide)
     }
 
     /// Ends the browser in an orderly way.

@@ -34,7 +34,7 @@ pub async fn create(server: &str) -> Result<String> {
         engine = sqlalchemy.create_engine(sys.argv[1], isolation_level='AUTOCOMMIT')\n\
         with engine.connect() as db: db.execute(sqlalchemy.text('CREATE DATABASE ' + sys.argv[2]))\n";
     let (scheme, rest) = server.split_once("://").context("a database URL has a scheme")?;
-    let driver = if scheme.starts_with("postgres") { "postgresql+psycopg" } else { "mysql+pymysql" };
+    let driver = if scheme.starts_with("postgres") { "postgresql+psycopg2" } else { "mysql+pymysql" };
     let name = format!("hub_{}", uuid::Uuid::new_v4().simple());
     let mut command = Command::new(Needed::Venv61.path().join("bin/python"));
     command.args(["-c", SCRIPT, &format!("{driver}://{rest}"), &name]);

@@ -109,6 +109,7 @@ impl Hub {
     /// As [`Hub::start`].
     pub async fn start_again(&mut self) -> Result<()> {
         if self.settings.separate_proxy && self.proxy.is_none() {
+            self.write_configuration()?;
             self.proxy = Some(self.proxy_command().spawn().context("cannot start the proxy")?);
         }
         self.spawn()?;
@@ -299,21 +300,24 @@ impl Hub {
         command
     }
 
-    /// A proxy as a process of its own. Both take the same arguments.
+    /// A proxy as a process of its own.
     fn proxy_command(&self) -> Command {
         let mut command = match self.kind {
             Kind::Himalia => {
                 let mut command = Command::new(Needed::Himalia.path());
-                command.arg("proxy");
+                command.arg("proxy").arg("--config").arg(self.configuration());
                 command
             }
-            Kind::Stock => Command::new(Needed::Chp.path()),
+            Kind::Stock => {
+                let mut command = Command::new(Needed::Chp.path());
+                let hub = format!("http://127.0.0.1:{}", self.ports.hub);
+                command.args(["--ip", "127.0.0.1", "--port", &self.ports.public.to_string()]);
+                command.args(["--api-ip", "127.0.0.1", "--api-port", &self.ports.api.to_string()]);
+                command.args(["--default-target", &hub]);
+                command.args(["--error-target", &format!("{hub}{}hub/error", self.base_url())]);
+                command
+            }
         };
-        let hub = format!("http://127.0.0.1:{}", self.ports.hub);
-        command.args(["--ip", "127.0.0.1", "--port", &self.ports.public.to_string()]);
-        command.args(["--api-ip", "127.0.0.1", "--api-port", &self.ports.api.to_string()]);
-        command.args(["--default-target", &hub]);
-        command.args(["--error-target", &format!("{hub}{}hub/error", self.base_url())]);
         self.surround(&mut command);
         command
     }

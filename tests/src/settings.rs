@@ -208,7 +208,10 @@ impl Settings {
         let mut text = String::from("true, false, null = True, False, None\n");
         let mut set =
             |name: &str, value: Value| writeln!(text, "c.{name} = {value}").expect("a String takes all text");
-        set("JupyterHub.bind_url", json!(format!("http://127.0.0.1:{}{}", ports.public, self.base_url)));
+        set(
+            "JupyterHub.bind_url",
+            json!(format!("http://127.0.0.1:{}{}", ports.public, self.base_url.replace(' ', "%20"))),
+        );
         set("JupyterHub.hub_bind_url", json!(format!("http://127.0.0.1:{}", ports.hub)));
         set("JupyterHub.cookie_secret_file", json!(self.secret_file(place)));
         set("JupyterHub.db_url", json!(self.database_url(place)));

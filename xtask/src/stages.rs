@@ -164,7 +164,7 @@ impl TestBed {
             }
             Stage::Doc => run(self
                 .cargo("doc")
-                .args(["--workspace", "--no-deps", "--document-private-items"])
+                .args(["--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings"))?,
             Stage::Unit => return self.unit(),
             Stage::Examples => return self.examples(),

@@ -56,6 +56,7 @@ class ProgressPage {
   open(): void {
     const url = new URL(this.#url, window.location.href);
     url.searchParams.set("_xsrf", xsrfToken());
+    url.searchParams.set("details", "1");
     const source = new EventSource(url);
     this.#source = source;
     source.addEventListener("open", () => {

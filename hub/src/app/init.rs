@@ -26,8 +26,13 @@ impl Hub {
         roles::load(&tx, config, table).await?;
         let mut names: BTreeSet<&str> = self.auth.allow.users.iter().map(String::as_str).collect();
         names.extend(self.auth.allow.admins.iter().map(String::as_str));
-        let of_roles = config.roles.iter().flat_map(|role| role.users.iter().flatten()).map(|name| self.auth.names.normalize(name));
-        let of_groups = config.groups.values().flat_map(GroupSection::users).map(|name| self.auth.names.normalize(name));
+        let of_roles = config
+            .roles
+            .iter()
+            .flat_map(|role| role.users.iter().flatten())
+            .map(|name| self.auth.names.normalize(name));
+        let of_groups =
+            config.groups.values().flat_map(GroupSection::users).map(|name| self.auth.names.normalize(name));
         let more: BTreeSet<String> = of_roles.chain(of_groups).collect();
         names.extend(more.iter().map(String::as_str));
         for name in names {
@@ -39,8 +44,10 @@ impl Hub {
                 Some(row) => row,
                 None => repo::groups::create(&tx, name).await?,
             };
-            let members: Vec<String> = group.users().iter().map(|name| self.auth.names.normalize(name)).collect();
-            let ids: Vec<i32> = repo::users::by_names(&tx, &members).await?.iter().map(|user| user.id).collect();
+            let members: Vec<String> =
+                group.users().iter().map(|name| self.auth.names.normalize(name)).collect();
+            let ids: Vec<i32> =
+                repo::users::by_names(&tx, &members).await?.iter().map(|user| user.id).collect();
             repo::groups::add_users(&tx, row.id, &ids).await?;
             if !group.properties().is_empty() {
                 repo::groups::set_properties(&tx, row.id, group.properties().into()).await?;

@@ -17,7 +17,9 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let Some(token) = config.proxy.auth_token.as_ref().map(|token| token.expose_secret().to_owned()) else {
-        bail!("proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token that the hub uses");
+        bail!(
+            "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token that the hub uses"
+        );
     };
     let api_url = Url::parse(&config.proxy.api_url)
         .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
@@ -36,7 +38,12 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     let routes = RouteTable::new(false);
     let options = ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub)? };
     let public = PublicProxy::bind(options, Arc::clone(&routes))?;
-    let api = hub_proxy::api::Api::bind(&hub_proxy::Listen::Tcp(*api_address), Some(token), routes, public.metrics())?;
+    let api = hub_proxy::api::Api::bind(
+        &hub_proxy::Listen::Tcp(*api_address),
+        Some(token),
+        routes,
+        public.metrics(),
+    )?;
     let stop = tokio_util::sync::CancellationToken::new();
     let signalled = stop.clone();
     let api = tokio::spawn(api.run(stop.clone()));
@@ -67,7 +74,9 @@ fn show(url: &BindUrl) -> String {
 
 fn socket_addresses(url: &BindUrl, key: &str) -> anyhow::Result<Vec<SocketAddr>> {
     match &url.listen {
-        Listen::Unix(path) => bail!("{key}: unix sockets are not supported here yet ({}); give a TCP address", path.display()),
+        Listen::Unix(path) => {
+            bail!("{key}: unix sockets are not supported here yet ({}); give a TCP address", path.display())
+        }
         Listen::Tcp { host, port } => {
             let host = if host.is_empty() { "0.0.0.0" } else { host.as_str() };
             let found: Vec<_> = (host, *port)
@@ -79,7 +88,11 @@ fn socket_addresses(url: &BindUrl, key: &str) -> anyhow::Result<Vec<SocketAddr>>
     }
 }
 
-pub(super) fn bind_proxy(config: &Config, hub: SocketAddr, routes: Arc<RouteTable>) -> anyhow::Result<PublicProxy> {
+pub(super) fn bind_proxy(
+    config: &Config,
+    hub: SocketAddr,
+    routes: Arc<RouteTable>,
+) -> anyhow::Result<PublicProxy> {
     let hub = Url::parse(&format!("http://{}", reachable(hub)))?;
     Ok(PublicProxy::bind(proxy_options(config, &hub)?, routes)?)
 }
@@ -108,7 +121,8 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
         options.limits.client_connections = section.max_connections as usize;
     }
     if let (Some(key), Some(certificate)) = (&section.ssl_key, &section.ssl_cert) {
-        options.tls = Some(hub_proxy::options::TlsFiles { key: key.clone(), certificate: certificate.clone() });
+        options.tls =
+            Some(hub_proxy::options::TlsFiles { key: key.clone(), certificate: certificate.clone() });
     }
     Ok(options)
 }
@@ -125,4 +139,3 @@ pub(super) fn reachable(bound: SocketAddr) -> SocketAddr {
     }
     address
 }
-

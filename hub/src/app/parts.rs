@@ -67,7 +67,10 @@ pub(super) async fn build(
     });
     let table = ScopeTable::with_custom(custom).context("custom_scopes")?;
     let rbac = Arc::new(Rbac::new(table, Arc::clone(&clock)));
-    let crypt = Arc::new(Crypt::new(config.hub.crypt_keys.iter().map(hub_core::secret::ExposeSecret::expose_secret)).context("hub.crypt_keys")?);
+    let crypt = Arc::new(
+        Crypt::new(config.hub.crypt_keys.iter().map(hub_core::secret::ExposeSecret::expose_secret))
+            .context("hub.crypt_keys")?,
+    );
     if config.authenticator.enable_auth_state && !crypt.is_enabled() {
         bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
     }
@@ -99,7 +102,10 @@ pub(super) async fn build(
         Some(table) => Proxy::InProcess(table),
         None => {
             let Some(token) = config.proxy.auth_token.clone() else {
-                bail!("proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token of the proxy at {}", config.proxy.api_url);
+                bail!(
+                    "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token of the proxy at {}",
+                    config.proxy.api_url
+                );
             };
             let api_url = Url::parse(&config.proxy.api_url)
                 .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
@@ -193,8 +199,9 @@ fn build_auth(
 ) -> anyhow::Result<Auth> {
     let section = &config.authenticator;
     let names = Arc::new(
-        NameRules::new(section.username_map.clone(), &section.username_pattern)
-            .with_context(|| format!("authenticator.username_pattern: {:?} is no regular expression", section.username_pattern))?,
+        NameRules::new(section.username_map.clone(), &section.username_pattern).with_context(|| {
+            format!("authenticator.username_pattern: {:?} is no regular expression", section.username_pattern)
+        })?,
     );
     let normalised = |list: &[String]| list.iter().map(|name| names.normalize(name)).collect::<BTreeSet<_>>();
     let admins = normalised(&section.admin_users);
@@ -295,11 +302,19 @@ fn server_settings(config: &Config) -> ServerSettings {
 fn networks(texts: &[String], key: &str) -> anyhow::Result<Vec<Network>> {
     texts
         .iter()
-        .map(|text| Network::parse(text).with_context(|| format!("{key}: {text:?} is neither an address nor a network")))
+        .map(|text| {
+            Network::parse(text)
+                .with_context(|| format!("{key}: {text:?} is neither an address nor a network"))
+        })
         .collect()
 }
 
-fn build_sessions(config: &Config, urls: &Urls, secret: SecretSlice<u8>, clock: &Arc<dyn Clock>) -> anyhow::Result<Sessions> {
+fn build_sessions(
+    config: &Config,
+    urls: &Urls,
+    secret: SecretSlice<u8>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Sessions> {
     let section = &config.hub;
     let settings = SessionSettings {
         base: urls.base().to_owned(),
@@ -328,4 +343,3 @@ fn extra_headers(
         })
         .collect()
 }
-

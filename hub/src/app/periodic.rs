@@ -52,7 +52,8 @@ async fn count_users(hub: &Hub) {
         hub.metrics.set_total_users(repo::users::count(hub.db.conn()).await?);
         for (period, days) in ACTIVE_PERIODS {
             let since = hub.clock.now() - TimeDelta::days(days);
-            hub.metrics.set_active_users(period, repo::users::count_active_since(hub.db.conn(), since).await?);
+            hub.metrics
+                .set_active_users(period, repo::users::count_active_since(hub.db.conn(), since).await?);
         }
         Ok::<_, hub_db::DbError>(())
     };

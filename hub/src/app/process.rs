@@ -30,7 +30,10 @@ pub fn plugins() -> KnownPlugins {
 
 /// Runs something on a runtime of its own.
 fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let result = runtime.block_on(work);
     // Whatever still blocks (a file, a name look-up) must not keep the process.
     runtime.shutdown_background();
@@ -44,12 +47,18 @@ fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 pub fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     // One provider of cryptography for everything that speaks TLS; a second installation is no harm.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let result = {
         let _guard = runtime.enter();
         // actix drives its workers from a single-threaded system on this thread.
         actix_web::rt::System::with_tokio_rt(|| {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the machine has threads and file descriptors left")
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("the machine has threads and file descriptors left")
         })
         .block_on(startup::run(loaded, mode, runtime.handle().clone()))
     };
@@ -64,7 +73,11 @@ pub fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
 
 /// The command line of `configurable-http-proxy`.
 #[derive(Debug, clap::Parser)]
-#[command(name = "configurable-http-proxy", version, about = "A reverse proxy whose routes are set by a REST API")]
+#[command(
+    name = "configurable-http-proxy",
+    version,
+    about = "A reverse proxy whose routes are set by a REST API"
+)]
 struct ChpFlags {
     #[command(flatten)]
     flags: ChpArgs,

@@ -19,22 +19,37 @@ use crate::web as pages;
 pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
     let began = Instant::now();
     let config = Arc::new(loaded.config);
-    info!(version = env!("CARGO_PKG_VERSION"), "Running Himalia, speaking JupyterHub {}", crate::JUPYTERHUB_VERSION);
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "Running Himalia, speaking JupyterHub {}",
+        crate::JUPYTERHUB_VERSION
+    );
     let listener = listen::bind(&config.hub.hub_bind_url, "hub.hub_bind_url")?;
     let bound = listener.local_addr()?;
     let in_process = mode == Mode::Serve && config.proxy.should_start;
     let routes = RouteTable::new(false);
-    let public = if in_process { Some(listen::bind_proxy(&config, bound, Arc::clone(&routes))?) } else { None };
+    let public =
+        if in_process { Some(listen::bind_proxy(&config, bound, Arc::clone(&routes))?) } else { None };
 
-    let hub = web::Data::new(parts::build(Arc::clone(&config), bound, in_process.then_some(routes), Tasks::on(runtime.clone()), &Registry::built_in()).await?);
+    let hub = web::Data::new(
+        parts::build(
+            Arc::clone(&config),
+            bound,
+            in_process.then_some(routes),
+            Tasks::on(runtime.clone()),
+            &Registry::built_in(),
+        )
+        .await?,
+    );
     hub.init().await?;
 
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
     let shared = hub.clone();
     let server = HttpServer::new(move || {
-        App::new().app_data(shared.clone()).wrap(actix_web::middleware::from_fn(pages::middleware::around)).configure(
-            |cfg| pages::routes::configure(cfg, &shared),
-        )
+        App::new()
+            .app_data(shared.clone())
+            .wrap(actix_web::middleware::from_fn(pages::middleware::around))
+            .configure(|cfg| pages::routes::configure(cfg, &shared))
     })
     .workers(workers)
     .disable_signals()
@@ -52,7 +67,11 @@ pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) ->
     hub.begin().await?;
     periodic::start(&hub.clone().into_inner());
     hub.metrics.started(began.elapsed());
-    info!(ms = began.elapsed().as_millis(), "JupyterHub is now running at {}", public_url.unwrap_or_else(|| hub.urls.hub().to_owned()));
+    info!(
+        ms = began.elapsed().as_millis(),
+        "JupyterHub is now running at {}",
+        public_url.unwrap_or_else(|| hub.urls.hub().to_owned())
+    );
     hub.greet();
 
     let reason = shutdown::wait(&hub).await;

@@ -10,7 +10,9 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Neither base64, nor hexadecimal, nor 32 bytes.
-    #[error("crypt key {0} is no key: give 32 bytes as 64 hexadecimal digits or 44 characters of URL-safe base64")]
+    #[error(
+        "crypt key {0} is no key: give 32 bytes as 64 hexadecimal digits or 44 characters of URL-safe base64"
+    )]
     Shape(usize),
 }
 

@@ -27,7 +27,9 @@ pub async fn admit(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
 
 async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
     let name = hub.auth.names.accept(&identity.name).map_err(|error| match error {
-        UserNameError::Shape(_) | UserNameError::Pattern => AuthError::Invalid(format!("bad user name: {error}")),
+        UserNameError::Shape(_) | UserNameError::Pattern => {
+            AuthError::Invalid(format!("bad user name: {error}"))
+        }
     })?;
     let exists = repo::users::by_name(hub.db.conn(), name.as_str()).await?.is_some();
     let blocked = hub.auth.allow.blocked.contains(name.as_str());

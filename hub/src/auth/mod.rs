@@ -86,7 +86,12 @@ mod tests {
     #[test]
     fn block_goes_before_allow() {
         let set = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
-        let rules = AllowRules { users: set(&["ada", "eve"]), blocked: set(&["eve"]), admins: set(&["root"]), ..AllowRules::default() };
+        let rules = AllowRules {
+            users: set(&["ada", "eve"]),
+            blocked: set(&["eve"]),
+            admins: set(&["root"]),
+            ..AllowRules::default()
+        };
         assert!(rules.allows("ada", false));
         assert!(rules.allows("root", false));
         assert!(!rules.allows("eve", true));

@@ -27,8 +27,7 @@ pub struct NameRules {
 impl NameRules {
     /// `pattern` is anchored at the start only, like Python's `re.match`; empty means none.
     pub fn new(map: BTreeMap<String, String>, pattern: &str) -> Result<Self, regex::Error> {
-        let pattern =
-            if pattern.is_empty() { None } else { Some(Regex::new(&format!("^(?:{pattern})"))?) };
+        let pattern = if pattern.is_empty() { None } else { Some(Regex::new(&format!("^(?:{pattern})"))?) };
         Ok(Self { map, pattern })
     }
 

@@ -38,7 +38,9 @@ pub async fn still_valid(
             info!(user = %user.name, "the login does not hold any more");
             return Ok(None);
         }
-        Err(error) => warn!(user = %user.name, %error, "cannot ask whether the login still holds; it does for now"),
+        Err(error) => {
+            warn!(user = %user.name, %error, "cannot ask whether the login still holds; it does for now")
+        }
     }
     hub.auth.refreshed.insert(user.id, ());
     Ok(Some(user))

@@ -56,7 +56,8 @@ impl Settings {
 fn quick_start() -> Result<String, Failure> {
     let here = std::env::current_dir().context("the working directory cannot be told")?;
     let homes = here.join("himalia-homes").join("{username}");
-    let mut text = format!("{QUICK_START}\n[spawner.local]\nhome_dir_template = {:?}\n", homes.to_string_lossy());
+    let mut text =
+        format!("{QUICK_START}\n[spawner.local]\nhome_dir_template = {:?}\n", homes.to_string_lossy());
     if nix::unistd::geteuid().is_root() {
         text.push_str("\n[spawner]\nargs = [\"--allow-root\"]\n");
     }

@@ -93,8 +93,8 @@ fn back(redirect_uri: &str, state: Option<&str>, parameters: &[(&str, &str)]) ->
 impl Request {
     /// Reads and checks the query of a request.
     pub async fn read(hub: &Hub, query: &[(String, String)]) -> Result<Self, Refusal> {
-        let client_id =
-            single(query, "client_id")?.ok_or_else(|| ApiError::bad_request("Missing client_id parameter."))?;
+        let client_id = single(query, "client_id")?
+            .ok_or_else(|| ApiError::bad_request("Missing client_id parameter."))?;
         let known = repo::oauth::client(hub.db.conn(), client_id).await?;
         let client = known
             .filter(|client| client.secret.as_deref().is_some_and(|secret| !secret.is_empty()))
@@ -109,7 +109,9 @@ impl Request {
                 return Err(ApiError::bad_request("Mismatching redirect URI.").into());
             }
             Some(uri) => uri.to_owned(),
-            None if registered.is_empty() => return Err(ApiError::bad_request("Missing redirect URI.").into()),
+            None if registered.is_empty() => {
+                return Err(ApiError::bad_request("Missing redirect URI.").into());
+            }
             None => registered,
         };
         let state = single(query, "state")?.map(str::to_owned);
@@ -119,7 +121,9 @@ impl Request {
         };
         match single(query, "response_type")? {
             Some("code") => {}
-            Some(_) => return Err(refuse("unsupported_response_type", "Only response_type=code is supported.")),
+            Some(_) => {
+                return Err(refuse("unsupported_response_type", "Only response_type=code is supported."));
+            }
             None => return Err(refuse("invalid_request", "Missing response_type parameter.")),
         }
         let challenge = single(query, "code_challenge")?;
@@ -169,7 +173,9 @@ impl Request {
         if !within.disallowed.is_empty() {
             let names = within.disallowed.into_iter().collect::<Vec<_>>().join(" ");
             warn!(client = %self.client.identifier, scopes = %names, "client asks for scopes that it may not have");
-            return Err(self.refuse("invalid_scope", "The requested scope is invalid, unknown, or malformed."));
+            return Err(
+                self.refuse("invalid_scope", "The requested scope is invalid, unknown, or malformed.")
+            );
         }
         self.check_access(hub, caller).await?;
         if !requested.contains("inherit") {
@@ -202,7 +208,9 @@ impl Request {
                 scopes.extend(role.scopes.0);
             } else {
                 warn!(client = %self.client.identifier, scope = %name, "client asks for a scope that does not exist");
-                return Err(self.refuse("invalid_scope", "The requested scope is invalid, unknown, or malformed."));
+                return Err(
+                    self.refuse("invalid_scope", "The requested scope is invalid, unknown, or malformed.")
+                );
             }
         }
         Ok(scopes)
@@ -218,7 +226,8 @@ impl Request {
             }
             ClientKind::Service(name) => caller.scopes.allows("access:services", &Resource::Service(name)),
             ClientKind::Hub | ClientKind::Orphan => {
-                let cause = format!("OAuth client {} belongs to no server and no service", self.client.identifier);
+                let cause =
+                    format!("OAuth client {} belongs to no server and no service", self.client.identifier);
                 return Err(ApiError::internal(cause).into());
             }
         };
@@ -277,7 +286,10 @@ impl Request {
             redirect_uri: self.redirect_uri.clone(),
             session_id,
             scopes: scopes.iter().cloned().collect(),
-            challenge: self.challenge.as_ref().map(|(text, method)| (text.clone(), method.as_str().to_owned())),
+            challenge: self
+                .challenge
+                .as_ref()
+                .map(|(text, method)| (text.clone(), method.as_str().to_owned())),
             expires_at: hub.clock.now() + CODE_LIFE,
         };
         repo::oauth::create_code(hub.db.conn(), new).await?;
@@ -297,12 +309,19 @@ mod tests {
     #[test]
     fn the_way_back_keeps_query_state_and_fragment() {
         assert_eq!(back("/user/a/cb", Some("x y"), &[("code", "1")]), "/user/a/cb?code=1&state=x+y");
-        assert_eq!(back("https://s.example/cb?a=b#f", None, &[("error", "e")]), "https://s.example/cb?a=b&error=e#f");
+        assert_eq!(
+            back("https://s.example/cb?a=b#f", None, &[("error", "e")]),
+            "https://s.example/cb?a=b&error=e#f"
+        );
     }
 
     #[test]
     fn a_parameter_given_twice_is_refused() {
-        let query = [("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned()), ("b".to_owned(), String::new())];
+        let query = [
+            ("a".to_owned(), "1".to_owned()),
+            ("a".to_owned(), "2".to_owned()),
+            ("b".to_owned(), String::new()),
+        ];
         assert_eq!(single(&query, "a").unwrap_err().message.as_deref(), Some("Duplicate a parameter."));
         assert_eq!(single(&query, "b").unwrap(), None);
     }

@@ -69,7 +69,10 @@ impl From<hub_db::DbError> for Failure {
 }
 
 /// `POST /hub/api/oauth2/token`.
-pub async fn token(hub: web::Data<Hub>, form: web::Form<BTreeMap<String, String>>) -> ApiResult<HttpResponse> {
+pub async fn token(
+    hub: web::Data<Hub>,
+    form: web::Form<BTreeMap<String, String>>,
+) -> ApiResult<HttpResponse> {
     match exchange(&hub, &form).await {
         Ok(body) => Ok(HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "no-store"))
@@ -87,7 +90,14 @@ async fn exchange(hub: &Hub, form: &BTreeMap<String, String>) -> Result<Value, F
     let field = |name: &str| form.get(name).map(String::as_str).filter(|text| !text.is_empty());
     match field("grant_type") {
         Some("authorization_code") => {}
-        Some(_) => return Err(OAuthError { status: StatusCode::BAD_REQUEST, error: "unsupported_grant_type", description: None }.into()),
+        Some(_) => {
+            return Err(OAuthError {
+                status: StatusCode::BAD_REQUEST,
+                error: "unsupported_grant_type",
+                description: None,
+            }
+            .into());
+        }
         None => return Err(OAuthError::bad("invalid_request", "Request is missing grant type.").into()),
     }
     let invalid_client =
@@ -108,9 +118,10 @@ async fn exchange(hub: &Hub, form: &BTreeMap<String, String>) -> Result<Value, F
     }
     let code = repo::oauth::take_code(db, text, now).await?.ok_or_else(OAuthError::invalid_grant)?;
     if let Some(challenge) = code.code_challenge.as_deref().filter(|text| !text.is_empty()) {
-        let verifier =
-            field("code_verifier").ok_or_else(|| OAuthError::bad("invalid_request", "Code verifier required."))?;
-        let method = ChallengeMethod::parse(code.code_challenge_method.as_deref()).ok_or_else(OAuthError::invalid_grant)?;
+        let verifier = field("code_verifier")
+            .ok_or_else(|| OAuthError::bad("invalid_request", "Code verifier required."))?;
+        let method = ChallengeMethod::parse(code.code_challenge_method.as_deref())
+            .ok_or_else(OAuthError::invalid_grant)?;
         if !method.verify(challenge, verifier) {
             return Err(OAuthError::invalid_grant().into());
         }

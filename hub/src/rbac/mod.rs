@@ -116,7 +116,12 @@ impl Rbac {
 
     /// What a holder may do by roles, direct and through groups, and by shares. Sessions count shares given to the
     /// holder's groups; tokens do not, as in stock.
-    pub async fn held(&self, db: &impl ConnectionTrait, holder: &Holder, group_shares: bool) -> Result<Held, DbError> {
+    pub async fn held(
+        &self,
+        db: &impl ConnectionTrait,
+        holder: &Holder,
+        group_shares: bool,
+    ) -> Result<Held, DbError> {
         let (raw, shares) = match holder {
             Holder::User { id, .. } => {
                 let raw = repo::roles::scopes_of(db, repo::roles::Holder::User(*id)).await?;
@@ -167,7 +172,9 @@ impl Rbac {
         held: &Held,
     ) -> Result<ScopeSet, DbError> {
         let client = self.client_of(db, token.client_id.as_deref()).await?;
-        let wanted = self.table.expand_stored(&token.scopes.0, &ExpandContext::token(owner.owner(), client.as_client()));
+        let wanted = self
+            .table
+            .expand_stored(&token.scopes.0, &ExpandContext::token(owner.owner(), client.as_client()));
         let groups = self.membership(db, &wanted.scopes, &held.scopes).await?;
         let resolved = resolve_token_scopes(
             &self.table,
@@ -184,7 +191,12 @@ impl Rbac {
     }
 
     /// The groups that a comparison of two sets needs.
-    pub async fn membership(&self, db: &impl ConnectionTrait, a: &ScopeSet, b: &ScopeSet) -> Result<Groups, DbError> {
+    pub async fn membership(
+        &self,
+        db: &impl ConnectionTrait,
+        a: &ScopeSet,
+        b: &ScopeSet,
+    ) -> Result<Groups, DbError> {
         let users: Vec<String> = a.users_to_look_up(b).into_iter().collect();
         if users.is_empty() {
             return Ok(Groups::default());
@@ -197,11 +209,17 @@ impl Rbac {
         let users = repo::users::by_names(db, users).await?;
         let ids: Vec<i32> = users.iter().map(|user| user.id).collect();
         let mut names = repo::groups::names_of_users(db, &ids).await?;
-        Ok(Groups(users.into_iter().map(|user| (user.name, names.remove(&user.id).unwrap_or_default())).collect()))
+        Ok(Groups(
+            users.into_iter().map(|user| (user.name, names.remove(&user.id).unwrap_or_default())).collect(),
+        ))
     }
 
     /// What an OAuth client is.
-    pub async fn client_of(&self, db: &impl ConnectionTrait, client_id: Option<&str>) -> Result<ClientKind, DbError> {
+    pub async fn client_of(
+        &self,
+        db: &impl ConnectionTrait,
+        client_id: Option<&str>,
+    ) -> Result<ClientKind, DbError> {
         let Some(id) = client_id else { return Ok(ClientKind::Orphan) };
         if id == HUB_CLIENT {
             return Ok(ClientKind::Hub);

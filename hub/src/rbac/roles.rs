@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use hub_config::{Config, RoleSection};
-use hub_core::scopes::{ADMIN_ROLE, RoleDef, ScopeTable, TOKEN_ROLE, USER_ROLE, check_role_name, default_roles};
+use hub_core::scopes::{
+    ADMIN_ROLE, RoleDef, ScopeTable, TOKEN_ROLE, USER_ROLE, check_role_name, default_roles,
+};
 use hub_db::repo::roles::{Holder, RoleSpec};
 use hub_db::{DbError, Tx, repo};
 use thiserror::Error;
@@ -48,11 +50,16 @@ fn wanted(config: &Config, table: &ScopeTable) -> Result<Vec<(RoleDef, Option<Ro
         let change = find(&role.name);
         if let Some(change) = &change {
             if role.name == ADMIN_ROLE && (change.scopes.is_some() || change.description.is_some()) {
-                return Err(problem(ADMIN_ROLE, "scopes and description of this role are fixed; define another role"));
+                return Err(problem(
+                    ADMIN_ROLE,
+                    "scopes and description of this role are fixed; define another role",
+                ));
             }
             if let Some(scopes) = &change.scopes {
                 if role.name == USER_ROLE && !scopes.iter().any(|scope| scope == "self") {
-                    warn!("the role 'user' is configured without 'self': people cannot use their own servers");
+                    warn!(
+                        "the role 'user' is configured without 'self': people cannot use their own servers"
+                    );
                 }
                 role.scopes.clone_from(scopes);
             }
@@ -66,7 +73,9 @@ fn wanted(config: &Config, table: &ScopeTable) -> Result<Vec<(RoleDef, Option<Ro
                 warn!("hub.extra_user_scopes is ignored: the role 'user' has scopes of its own");
             } else {
                 for scope in &config.hub.extra_user_scopes {
-                    table.parse(scope).map_err(|e| problem(USER_ROLE, e.message_for("hub.extra_user_scopes")))?;
+                    table
+                        .parse(scope)
+                        .map_err(|e| problem(USER_ROLE, e.message_for("hub.extra_user_scopes")))?;
                     role.scopes.push(scope.clone());
                 }
             }
@@ -109,7 +118,12 @@ pub async fn load(tx: &Tx, config: &Config, table: &ScopeTable) -> Result<(), Ro
 }
 
 /// Gives the roles to those who shall have them. Users, groups and services exist by now.
-pub async fn assign(tx: &Tx, config: &Config, table: &ScopeTable, admins: &BTreeSet<String>) -> Result<(), RoleError> {
+pub async fn assign(
+    tx: &Tx,
+    config: &Config,
+    table: &ScopeTable,
+    admins: &BTreeSet<String>,
+) -> Result<(), RoleError> {
     for (role, section) in wanted(config, table)? {
         let Some(row) = repo::roles::by_name(tx, &role.name).await? else { continue };
         let members = repo::role_members::members(tx, row.id).await?;
@@ -168,9 +182,9 @@ pub async fn assign(tx: &Tx, config: &Config, table: &ScopeTable, admins: &BTree
                 repo::roles::revoke(tx, row.id, Holder::Service(member.id)).await?;
             }
             for name in &wanted {
-                let service = repo::services::by_name(tx, name)
-                    .await?
-                    .ok_or_else(|| problem(&role.name, format!("no service {name:?}; define it under [[services]]")))?;
+                let service = repo::services::by_name(tx, name).await?.ok_or_else(|| {
+                    problem(&role.name, format!("no service {name:?}; define it under [[services]]"))
+                })?;
                 repo::roles::assign(tx, row.id, Holder::Service(service.id), false).await?;
             }
         }
@@ -211,5 +225,7 @@ pub async fn set_admin(tx: &Tx, user: i32, admin: bool) -> Result<(), DbError> {
 
 /// The scopes that a new token gets when none are asked for.
 pub async fn default_token_scopes(db: &impl hub_db::ConnectionTrait) -> Result<Vec<String>, DbError> {
-    Ok(repo::roles::by_name(db, TOKEN_ROLE).await?.map_or_else(|| vec!["inherit".to_owned()], |role| role.scopes.0))
+    Ok(repo::roles::by_name(db, TOKEN_ROLE)
+        .await?
+        .map_or_else(|| vec!["inherit".to_owned()], |role| role.scopes.0))
 }

@@ -46,8 +46,15 @@ impl ExternalProxy {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
-            .map_err(|e| RoutingError::Unreachable { url: settings.api_url.to_string(), cause: e.to_string() })?;
-        Ok(Self { settings: arc_swap::ArcSwap::from_pointee(settings), client, slots: Semaphore::new(CONCURRENCY) })
+            .map_err(|e| RoutingError::Unreachable {
+                url: settings.api_url.to_string(),
+                cause: e.to_string(),
+            })?;
+        Ok(Self {
+            settings: arc_swap::ArcSwap::from_pointee(settings),
+            client,
+            slots: Semaphore::new(CONCURRENCY),
+        })
     }
 
     /// The proxy moved (`PATCH /hub/api/proxy`).
@@ -102,7 +109,8 @@ impl ExternalProxy {
             let settings = self.settings.load_full();
             let path = routespec.trim_start_matches('/');
             let url = format!("{}/api/routes/{path}", settings.api_url.as_str().trim_end_matches('/'));
-            let url = if path.is_empty() && body.is_none() { url.trim_end_matches('/').to_owned() } else { url };
+            let url =
+                if path.is_empty() && body.is_none() { url.trim_end_matches('/').to_owned() } else { url };
             let mut request = self
                 .client
                 .request(method.clone(), &url)
@@ -117,7 +125,10 @@ impl ExternalProxy {
                     let status = response.status();
                     let again = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
                     let routespec = routespec.to_owned();
-                    (RoutingError::Refused { url: api, status: status.as_u16(), method: name, routespec }, again)
+                    (
+                        RoutingError::Refused { url: api, status: status.as_u16(), method: name, routespec },
+                        again,
+                    )
                 }
                 Err(e) => (RoutingError::Unreachable { url: api, cause: e.without_url().to_string() }, true),
             };

@@ -109,7 +109,12 @@ impl Routing {
     }
 
     /// Adds or replaces a route.
-    pub async fn add(&self, routespec: &str, target: &str, data: Map<String, Value>) -> Result<(), RoutingError> {
+    pub async fn add(
+        &self,
+        routespec: &str,
+        target: &str,
+        data: Map<String, Value>,
+    ) -> Result<(), RoutingError> {
         let started = Instant::now();
         let result = match &self.proxy {
             Proxy::InProcess(table) => table

@@ -88,7 +88,8 @@ mod tests {
         };
         routing.check(&wanted).await.unwrap();
         let routes = routing.list().await.unwrap();
-        let found: Vec<_> = routes.iter().map(|(k, r)| (k.as_str(), r.target.trim_end_matches('/'))).collect();
+        let found: Vec<_> =
+            routes.iter().map(|(k, r)| (k.as_str(), r.target.trim_end_matches('/'))).collect();
         assert_eq!(
             found,
             [

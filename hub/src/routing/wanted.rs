@@ -31,7 +31,11 @@ impl Hub {
         }
         for service in repo::services::all(self.db.conn()).await? {
             if let Some(url) = service.url.as_deref().filter(|url| !url.is_empty()) {
-                let routespec = canonical(&format!("{}services/{}/", self.urls.base(), hub_core::names::escape_segment(&service.name)));
+                let routespec = canonical(&format!(
+                    "{}services/{}/",
+                    self.urls.base(),
+                    hub_core::names::escape_segment(&service.name)
+                ));
                 wanted.routes.insert(routespec, (url.to_owned(), service_data(&service.name)));
             }
         }
@@ -48,8 +52,10 @@ impl Hub {
 
     /// Activity of servers and their owners, never backwards.
     async fn take_over_activity(&self, routes: &BTreeMap<String, Route>) -> Result<(), hub_db::DbError> {
-        let seen: BTreeMap<&str, DateTime<Utc>> =
-            routes.iter().filter_map(|(routespec, route)| Some((routespec.as_str(), route.last_activity?))).collect();
+        let seen: BTreeMap<&str, DateTime<Utc>> = routes
+            .iter()
+            .filter_map(|(routespec, route)| Some((routespec.as_str(), route.last_activity?)))
+            .collect();
         let mut active = 0;
         for record in self.servers.store.active().await? {
             active += u64::from(record.address.is_some());

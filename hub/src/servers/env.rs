@@ -125,7 +125,10 @@ mod tests {
             ("JUPYTERHUB_API_URL", "http://127.0.0.1:8081/nb/hub/api"),
             ("JUPYTERHUB_ACTIVITY_URL", "http://127.0.0.1:8081/nb/hub/api/users/a%20b/activity"),
             ("JUPYTERHUB_CLIENT_ID", "jupyterhub-user-a%20b-x"),
-            ("JUPYTERHUB_OAUTH_ACCESS_SCOPES", r#"["access:servers!server=a b/x","access:servers!user=a b"]"#),
+            (
+                "JUPYTERHUB_OAUTH_ACCESS_SCOPES",
+                r#"["access:servers!server=a b/x","access:servers!user=a b"]"#,
+            ),
             ("JUPYTERHUB_OAUTH_CALLBACK_URL", "/nb/user/a%20b/x/oauth_callback"),
             ("JUPYTERHUB_ROOT_DIR", "/home/a b"),
             ("JUPYTERHUB_HOST", "mine"),

@@ -21,7 +21,12 @@ impl Hub {
     }
 
     /// Whether a named server may be used or, when it does not exist yet, made.
-    pub async fn check_named_server(&self, owner: &users::Model, name: &ServerName, exists: bool) -> ApiResult<()> {
+    pub async fn check_named_server(
+        &self,
+        owner: &users::Model,
+        name: &ServerName,
+        exists: bool,
+    ) -> ApiResult<()> {
         self.check_named_servers_enabled()?;
         if exists {
             return self.check_old_name(name);
@@ -32,7 +37,8 @@ impl Hub {
 
     /// Whether a server of a name that could not be made today may be more than stopped and deleted.
     pub fn check_old_name(&self, name: &ServerName) -> ApiResult<()> {
-        let allowed = self.config.hub.allow_existing_invalid_named_servers != ExistingInvalidNames::AllowDelete;
+        let allowed =
+            self.config.hub.allow_existing_invalid_named_servers != ExistingInvalidNames::AllowDelete;
         if allowed || name.is_default() || !self.is_old_name(name) {
             return Ok(());
         }

@@ -209,7 +209,8 @@ mod tests {
         let seen = live.wait(Duration::from_millis(5), Snapshot::is_settled).await;
         assert_eq!(seen.pending, Some(Pending::Stop));
         let other = Arc::clone(&live);
-        let waiter = tokio::spawn(async move { other.wait(Duration::from_secs(5), Snapshot::is_settled).await });
+        let waiter =
+            tokio::spawn(async move { other.wait(Duration::from_secs(5), Snapshot::is_settled).await });
         live.settle();
         assert!(waiter.await.unwrap().is_settled());
     }

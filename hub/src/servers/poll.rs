@@ -67,7 +67,8 @@ impl Servers {
                 return;
             }
         };
-        let looks = futures_util::stream::iter(records).for_each_concurrent(CONCURRENCY, |record| self.poll_one(record));
+        let looks = futures_util::stream::iter(records)
+            .for_each_concurrent(CONCURRENCY, |record| self.poll_one(record));
         looks.await;
     }
 

@@ -1,16 +1,17 @@
 //! Progress of a start as server-sent events. Answers to `SpawnProgressAPIHandler`.
 //!
 //! Beyond stock: every event carries an id, `RUN.INDEX`, so that a browser that lost its connection goes on where it
-//! was (`Last-Event-ID`); events carry `phase` and `cause`; failures carry `cause`, `retry` and `log`.
+//! was (`Last-Event-ID`). Readers that ask for details get more steps, events with `phase` and `cause`, and failures
+//! with `cause`, `retry` and `log`; all others get the fields that stock sends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use hub_core::SpawnError;
+use hub_core::{Progress, SpawnError};
 use jupyterhub_api_compat::json::dumps;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::live::{Failure, Snapshot};
 use super::supervisor::Entry;
@@ -19,6 +20,15 @@ use super::supervisor::Entry;
 const HEARTBEAT: Duration = Duration::from_secs(8);
 /// Longest life of one stream; the browser comes back with `Last-Event-ID`.
 const LONGEST: Duration = Duration::from_hours(1);
+
+/// How much a reader is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// What stock tells.
+    Stock,
+    /// Everything.
+    Detailed,
+}
 
 /// The place from which a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,30 +58,30 @@ pub fn ready_event(url: &str) -> Value {
 }
 
 /// The last event of a start that went wrong.
-pub fn failed_event(failure: &Failure) -> Value {
+pub fn failed_event(failure: &Failure, view: View) -> Value {
     match failure {
         Failure::Cancelled => json!({ "progress": 100, "failed": true, "message": "Spawn cancelled" }),
-        Failure::Failed(error) => failed(error),
+        Failure::Failed(error) => failed(error, view),
     }
 }
 
-fn failed(error: &SpawnError) -> Value {
-    let mut event = json!({
-        "progress": 100,
-        "failed": true,
-        "message": format!("Spawn failed: {}", error.user),
-        "cause": error.cause,
-        "retry": error.retry,
-    });
-    if let Value::Object(map) = &mut event {
-        if let Some(html) = &error.user_html {
-            map.insert("html_message".to_owned(), html.clone().into());
-        }
+fn failed(error: &SpawnError, view: View) -> Value {
+    let mut event = Map::new();
+    let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
+    put("progress", 100.into());
+    put("failed", true.into());
+    put("message", format!("Spawn failed: {}", error.user).into());
+    if let Some(html) = &error.user_html {
+        put("html_message", html.clone().into());
+    }
+    if view == View::Detailed {
+        put("cause", error.cause.clone().into());
+        put("retry", error.retry.into());
         if !error.log_tail.is_empty() {
-            map.insert("log".to_owned(), error.log_tail.clone().into());
+            put("log", error.log_tail.clone().into());
         }
     }
-    event
+    event.into()
 }
 
 /// One event on the wire.
@@ -92,15 +102,21 @@ struct State {
     opened: bool,
     done: bool,
     url: String,
+    view: View,
     began: tokio::time::Instant,
 }
 
 /// The events of a start under way, to its end. `url` is the server's, for the last event.
-pub fn stream(entry: Arc<Entry>, url: String, last: Option<EventId>) -> impl Stream<Item = Bytes> {
+pub fn stream(
+    entry: Arc<Entry>,
+    url: String,
+    last: Option<EventId>,
+    view: View,
+) -> impl Stream<Item = Bytes> {
     let run = entry.live.snapshot().run;
     let index = last.filter(|id| id.run == run).map_or(0, |id| id.index + 1);
     let began = tokio::time::Instant::now();
-    let state = State { entry, run, index, opened: false, done: false, url, began };
+    let state = State { entry, run, index, opened: false, done: false, url, view, began };
     futures_util::stream::unfold(state, |mut state| async move {
         if state.done {
             return None;
@@ -123,29 +139,17 @@ async fn next_chunk(state: &mut State) -> Bytes {
             // A new start replaced the one that was watched: tell it from its beginning.
             (state.run, state.index) = (snapshot.run, 0);
         }
-        let events = state.entry.live.events_from(state.index);
-        if !events.is_empty() {
-            return Bytes::from(
-                events
-                    .into_iter()
-                    .flat_map(|event| {
-                        let id = (state.run, state.index);
-                        state.index += 1;
-                        let mut json = json!({ "progress": event.percent, "message": event.message, "phase": event.phase });
-                        if let Value::Object(map) = &mut json {
-                            if let Some(html) = event.html_message {
-                                map.insert("html_message".to_owned(), html.into());
-                            }
-                            if let Some(cause) = event.cause {
-                                map.insert("cause".to_owned(), cause.into());
-                            }
-                        }
-                        frame(Some(id), &json)
-                    })
-                    .collect::<Vec<u8>>(),
-            );
+        let mut chunk = Vec::new();
+        for event in state.entry.live.events_from(state.index) {
+            if state.view == View::Detailed || !event.detail {
+                chunk.extend_from_slice(&frame(Some((state.run, state.index)), &step(event, state.view)));
+            }
+            state.index += 1;
         }
-        if let Some(end) = end_of(&snapshot, &state.url) {
+        if !chunk.is_empty() {
+            return Bytes::from(chunk);
+        }
+        if let Some(end) = end_of(&snapshot, &state.url, state.view) {
             state.done = true;
             return frame(Some((state.run, state.index)), &end);
         }
@@ -160,16 +164,36 @@ async fn next_chunk(state: &mut State) -> Bytes {
     }
 }
 
-fn end_of(snapshot: &Snapshot, url: &str) -> Option<Value> {
+fn step(event: Progress, view: View) -> Value {
+    let mut json = json!({ "progress": event.percent, "message": event.message });
+    if let Value::Object(map) = &mut json {
+        if let Some(html) = event.html_message {
+            map.insert("html_message".to_owned(), html.into());
+        }
+        if view == View::Detailed {
+            map.insert("phase".to_owned(), json!(event.phase));
+            if let Some(cause) = event.cause {
+                map.insert("cause".to_owned(), cause.into());
+            }
+        }
+    }
+    json
+}
+
+fn end_of(snapshot: &Snapshot, url: &str, view: View) -> Option<Value> {
     if !snapshot.is_settled() {
         return None;
     }
-    Some(snapshot.failure.as_ref().map_or_else(|| ready_event(url), failed_event))
+    Some(snapshot.failure.as_ref().map_or_else(|| ready_event(url), |failure| failed_event(failure, view)))
 }
 
 /// Text inside HTML.
 pub fn escape_html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]
@@ -186,11 +210,31 @@ mod tests {
 
     #[test]
     fn a_failure_tells_its_cause_and_the_servers_last_words() {
-        let error = SpawnError::broken("oom-killed", "Out of memory.", "secret detail").with_log(vec!["last".to_owned()]);
-        let event = failed_event(&Failure::Failed(Arc::new(error)));
+        let error = SpawnError::broken("oom-killed", "Out of memory.", "secret detail")
+            .with_log(vec!["last".to_owned()]);
+        let failure = Failure::Failed(Arc::new(error));
+        let event = failed_event(&failure, View::Detailed);
         assert_eq!(event["message"], "Spawn failed: Out of memory.");
-        assert_eq!((&event["cause"], &event["retry"], &event["log"][0]), (&"oom-killed".into(), &false.into(), &"last".into()));
+        assert_eq!(
+            (&event["cause"], &event["retry"], &event["log"][0]),
+            (&"oom-killed".into(), &false.into(), &"last".into())
+        );
         assert!(!event.to_string().contains("secret detail"));
+        let event = failed_event(&failure, View::Stock);
+        assert_eq!(
+            event,
+            json!({ "progress": 100, "failed": true, "message": "Spawn failed: Out of memory." })
+        );
+    }
+
+    #[test]
+    fn a_step_has_stocks_fields_unless_details_are_asked_for() {
+        let event = Progress::new(50, hub_core::spawner::Phase::Launching, "Spawning server...");
+        assert_eq!(
+            step(event.clone(), View::Stock),
+            json!({ "progress": 50, "message": "Spawning server..." })
+        );
+        assert_eq!(step(event, View::Detailed)["phase"], "launching");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
 use hub_core::spawner::{Owner, Phase, SpawnFault};
 use hub_core::{
-    HookContext, HookError, PollStatus, Progress, ServerRef, SpawnError, Spawner, StartJob, StartSink, Started,
-    StopMode,
+    HookContext, HookError, PollStatus, Progress, ServerRef, SpawnError, Spawner, StartJob, StartSink,
+    Started, StopMode,
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -52,7 +52,8 @@ impl StartSink for Sink<'_> {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn database_error(error: hub_db::DbError) -> SpawnError {
     let operator = format!("the database did not take the server's state: {error}");
-    SpawnError::broken("database", "The hub could not write down the state of your server.", operator).retryable()
+    SpawnError::broken("database", "The hub could not write down the state of your server.", operator)
+        .retryable()
 }
 
 impl From<HookError> for FailedStart {
@@ -173,20 +174,27 @@ impl Servers {
         state: Value,
     ) -> Result<(), SpawnError> {
         let live = &entry.live;
-        live.progress(Progress::new(80, Phase::Connecting, "Waiting for the server to answer"));
+        live.progress(Progress::new(80, Phase::Connecting, "Waiting for the server to answer").detail());
         let server = ServerRef { key: live.key.clone(), state, address: Some(address.clone()) };
         self.wait_up(&server, spawner, address).await?;
         let routespec = self.urls.server(&live.key);
-        self.routing
-            .add(&routespec, address.as_str(), routing::server_data(&live.key))
-            .await
-            .map_err(|e| SpawnError::broken("route", "The proxy did not take the route to your server.", e.to_string()).retryable())?;
+        self.routing.add(&routespec, address.as_str(), routing::server_data(&live.key)).await.map_err(
+            |e| {
+                SpawnError::broken("route", "The proxy did not take the route to your server.", e.to_string())
+                    .retryable()
+            },
+        )?;
         self.store.mark_ready(entry.id).await.map_err(database_error)?;
         Ok(())
     }
 
     /// Asks the server for its API root until it answers with less than 500, it ends, or time is up.
-    async fn wait_up(&self, server: &ServerRef, spawner: &Arc<dyn Spawner>, address: &Url) -> Result<(), SpawnError> {
+    async fn wait_up(
+        &self,
+        server: &ServerRef,
+        spawner: &Arc<dyn Spawner>,
+        address: &Url,
+    ) -> Result<(), SpawnError> {
         let mut url = address.clone();
         url.set_path(&format!("{}api", self.urls.server(&server.key)));
         let until = Instant::now() + self.settings.http_timeout;
@@ -203,9 +211,9 @@ impl Servers {
             if let Ok(PollStatus::Exited(exit)) = spawner.poll(server).await {
                 let log = spawner.recent_log(server).await;
                 let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
-                let user = exit
-                    .message
-                    .unwrap_or_else(|| format!("Your server ended while it was starting (exit code {code})."));
+                let user = exit.message.unwrap_or_else(|| {
+                    format!("Your server ended while it was starting (exit code {code}).")
+                });
                 let operator = format!("the process ended before it answered, exit code {code}");
                 let cause = exit.cause.unwrap_or("exited");
                 return Err(SpawnError::broken(cause, user, operator).with_log(log));
@@ -215,7 +223,10 @@ impl Servers {
                 let text = format!("Your server runs but did not answer within {seconds} seconds.");
                 let log = spawner.recent_log(server).await;
                 let failure = SpawnError::timed_out("no-answer", text).with_log(log);
-                return Err(SpawnError { operator: format!("no answer from {address} in {seconds} s, last: {last}"), ..failure });
+                return Err(SpawnError {
+                    operator: format!("no answer from {address} in {seconds} s, last: {last}"),
+                    ..failure
+                });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -254,7 +265,11 @@ impl Servers {
             env: server_env(&self.urls, &settings.env, &key, &prepared.api_token, settings.resources),
             prefix: self.urls.server(&key),
             launch: random_hex32(),
-            owner: Owner { admin: prepared.admin, groups: prepared.groups.clone(), auth_state: prepared.auth_state.clone() },
+            owner: Owner {
+                admin: prepared.admin,
+                groups: prepared.groups.clone(),
+                auth_state: prepared.auth_state.clone(),
+            },
             display_name: prepared.display_name.clone(),
             options: prepared.options.clone(),
             state: prepared.state.clone(),
@@ -294,6 +309,8 @@ fn check_version(server: &ServerRef, answer: &reqwest::Response) {
         Some(version) => {
             info!(user = %server.key.user, server = %server.key.server, %version, "server speaks another version of JupyterHub");
         }
-        None => warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub"),
+        None => {
+            warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub")
+        }
     }
 }

@@ -82,7 +82,8 @@ impl Servers {
 
     async fn reopen_route(&self, record: &Record, routespec: &str) {
         if let Some(address) = &record.address {
-            let added = self.routing.add(routespec, address.as_str(), routing::server_data(&record.key)).await;
+            let added =
+                self.routing.add(routespec, address.as_str(), routing::server_data(&record.key)).await;
             if let Err(error) = added {
                 warn!(%routespec, %error, "cannot open the route again; the next check will");
             }
@@ -99,7 +100,9 @@ impl Servers {
         }
         match self.store.delete(entry.id).await {
             Ok(()) => info!(user = %key.user, server = %key.server, "server deleted"),
-            Err(error) => error!(user = %key.user, server = %key.server, %error, "cannot delete the server's row"),
+            Err(error) => {
+                error!(user = %key.user, server = %key.server, %error, "cannot delete the server's row")
+            }
         }
     }
 
@@ -120,15 +123,20 @@ impl Servers {
         match spawner.adopt(&server).await {
             Ok(Adoption::Running(found)) => {
                 let result = async {
-                    self.store
-                        .save_started(entry.id, &found.address, &found.state)
-                        .await
-                        .map_err(|e| SpawnError::broken("database", "The hub could not write down the state of your server.", e.to_string()))?;
+                    self.store.save_started(entry.id, &found.address, &found.state).await.map_err(|e| {
+                        SpawnError::broken(
+                            "database",
+                            "The hub could not write down the state of your server.",
+                            e.to_string(),
+                        )
+                    })?;
                     self.connect(entry, &spawner, &found.address, found.state.clone()).await
                 }
                 .await;
                 match result {
-                    Ok(()) => info!(user = %key.user, server = %key.server, address = %found.address, "server found again"),
+                    Ok(()) => {
+                        info!(user = %key.user, server = %key.server, address = %found.address, "server found again")
+                    }
                     Err(failure) => self.clean_up_lost(entry, &record, failure).await,
                 }
             }
@@ -138,11 +146,13 @@ impl Servers {
             }
             Ok(Adoption::Gone(_)) if was_starting => {
                 let text = "The hub was restarted while your server was starting. Please start it again.";
-                let failure = SpawnError::broken("interrupted", text, "the hub ended during the start").retryable();
+                let failure =
+                    SpawnError::broken("interrupted", text, "the hub ended during the start").retryable();
                 self.clean_up_lost(entry, &record, failure).await;
             }
             Ok(Adoption::Gone(exit)) => {
-                let text = exit.message.unwrap_or_else(|| "Your server ended while the hub was away.".to_owned());
+                let text =
+                    exit.message.unwrap_or_else(|| "Your server ended while the hub was away.".to_owned());
                 let operator = format!("not there any more, exit code {:?}", exit.code);
                 let failure = SpawnError::broken("gone", text, operator).retryable();
                 self.clean_up_lost(entry, &record, failure).await;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::scopes::{
-    Client, ExpandContext, Owner, ScopeTable, client_allowed_scopes, requested_server_scopes, resolve_requested,
+    Client, ExpandContext, Owner, ScopeTable, client_allowed_scopes, requested_server_scopes,
+    resolve_requested,
 };
 use hub_core::secret::{ExposeSecret as _, SecretString, random_hex32};
 use hub_core::{Clock, ServerKey, ServerName, ServerRef, UserName, token};
@@ -144,7 +145,9 @@ impl Store {
 
     /// One server by its name.
     pub async fn find(&self, key: &ServerKey) -> Result<Option<Record>, DbError> {
-        let Some(owner) = repo::users::by_name(self.db.conn(), key.user.as_str()).await? else { return Ok(None) };
+        let Some(owner) = repo::users::by_name(self.db.conn(), key.user.as_str()).await? else {
+            return Ok(None);
+        };
         let row = repo::spawners::by_name(self.db.conn(), owner.id, key.server.as_str()).await?;
         Ok(row.map(|row| Record::of(&row, &owner.name)))
     }
@@ -167,7 +170,11 @@ impl Store {
 
     /// Rows for a start: an empty address, a fresh token, the OAuth client with the token as its secret, options.
     /// Leftovers of an earlier run go.
-    pub async fn prepare_start(&self, id: SpawnerId, options: Option<&Map<String, Value>>) -> Result<Prepared, DbError> {
+    pub async fn prepare_start(
+        &self,
+        id: SpawnerId,
+        options: Option<&Map<String, Value>>,
+    ) -> Result<Prepared, DbError> {
         let gone = || DbError::Invalid("the server was deleted before it could start".to_owned());
         let record = self.load(id).await?.ok_or_else(gone)?;
         let owner = repo::users::by_id(self.db.conn(), record.user_id).await?.ok_or_else(gone)?;
@@ -185,7 +192,8 @@ impl Store {
         let tx = self.db.begin().await?;
         let row = repo::spawners::by_id(&tx, id).await?.ok_or_else(gone)?;
         repo::tokens::delete_of_server(&tx, owner.id, &token_note(&prefix)).await?;
-        let address = Address { proto: "http".to_owned(), ip: String::new(), port: 0, base_url: prefix.clone() };
+        let address =
+            Address { proto: "http".to_owned(), ip: String::new(), port: 0, base_url: prefix.clone() };
         repo::spawners::set_server(&tx, id, &address).await?;
         let spec = repo::oauth::ClientSpec {
             identifier: client_id.clone(),
@@ -212,7 +220,11 @@ impl Store {
             display_name: row.row.display_name,
             admin: owner.is_admin(),
             groups,
-            auth_state: owner.encrypted_auth_state.as_deref().and_then(|s| self.crypt.decrypt(s)).map(|d| d.state),
+            auth_state: owner
+                .encrypted_auth_state
+                .as_deref()
+                .and_then(|s| self.crypt.decrypt(s))
+                .map(|d| d.state),
         })
     }
 
@@ -271,8 +283,14 @@ impl Store {
     }
 
     /// A spawner found a server that runs with another token: that one counts from now on.
-    pub async fn replace_server_token(&self, id: SpawnerId, ours: &str, theirs: &SecretString) -> Result<(), DbError> {
-        let record = self.load(id).await?.ok_or_else(|| DbError::Invalid("the server was deleted".to_owned()))?;
+    pub async fn replace_server_token(
+        &self,
+        id: SpawnerId,
+        ours: &str,
+        theirs: &SecretString,
+    ) -> Result<(), DbError> {
+        let record =
+            self.load(id).await?.ok_or_else(|| DbError::Invalid("the server was deleted".to_owned()))?;
         let now = self.clock.now();
         let prefix = self.urls.server(&record.key);
         let tx = self.db.begin().await?;
@@ -281,7 +299,9 @@ impl Store {
             if known.user_id != Some(record.user_id) {
                 repo::tokens::delete(&tx, known.id).await?;
                 tx.commit().await?;
-                return Err(DbError::Invalid("the server that was found runs with the token of another user".to_owned()));
+                return Err(DbError::Invalid(
+                    "the server that was found runs with the token of another user".to_owned(),
+                ));
             }
         } else {
             let new = server_token(record.user_id, &prefix, token::CHOSEN_ROUNDS, old.scopes.0.clone());

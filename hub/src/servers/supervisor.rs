@@ -124,12 +124,16 @@ impl Entry {
                 control.cancel.cancel();
                 control.next = Some(Intent::Stop(order));
             }
-            (Some(Doing::Start | Doing::Stop), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
+            (Some(Doing::Start | Doing::Stop), Intent::Start(order)) => {
+                control.next = Some(Intent::Start(order))
+            }
             (Some(Doing::Stop), Intent::Stop(order)) => {
                 control.remove |= order.remove;
                 control.next = order.then.map(Intent::Start);
             }
-            (Some(Doing::Check), intent @ (Intent::Start(_) | Intent::Stop(_))) => control.next = Some(intent),
+            (Some(Doing::Check), intent @ (Intent::Start(_) | Intent::Stop(_))) => {
+                control.next = Some(intent)
+            }
             (Some(_), Intent::Check) => {}
         }
         false
@@ -306,9 +310,7 @@ mod tests {
 
     #[test]
     fn a_restart_starts_again_unless_a_stop_comes_after_it() {
-        let restart = || {
-            Intent::Stop(StopOrder { then: Some(Box::default()), ..StopOrder::graceful() })
-        };
+        let restart = || Intent::Stop(StopOrder { then: Some(Box::default()), ..StopOrder::graceful() });
         let entry = entry();
         entry.ask(restart());
         entry.take(true).unwrap();

@@ -160,7 +160,8 @@ mod tests {
     fn signed_values_are_quoted_and_options_win() {
         let mut cookie = SetCookie::new("n", "2|1:0|x", "/hub/");
         cookie.http_only = true;
-        cookie.options = serde_json::from_str(r#"{"SameSite": "None", "Secure": true, "domain": "a;b"}"#).unwrap();
+        cookie.options =
+            serde_json::from_str(r#"{"SameSite": "None", "Secure": true, "domain": "a;b"}"#).unwrap();
         assert_eq!(cookie.header(), "n=\"2|1:0|x\"; HttpOnly; Path=/hub/; SameSite=None; Secure; domain=ab");
     }
 }

@@ -95,7 +95,9 @@ impl Sessions {
     /// one that does not hold and should be cleared.
     pub fn login_of(&self, facts: &Facts) -> (Option<String>, bool) {
         let (name, _) = self.login_cookie();
-        let Some(text) = facts.cookies.get(&name).filter(|text| !text.is_empty()) else { return (None, false) };
+        let Some(text) = facts.cookies.get(&name).filter(|text| !text.is_empty()) else {
+            return (None, false);
+        };
         let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
         let id = self.read_signed(&name, text, max_age);
         let bad = id.is_none();
@@ -181,14 +183,21 @@ impl Sessions {
     /// The first cookie value that belongs to this id.
     pub fn xsrf_cookie(&self, facts: &Facts, id: &XsrfId) -> Option<String> {
         let (secret, now) = (self.secret.expose_secret(), self.now());
-        facts.cookies.all(xsrf::NAME).find(|token| xsrf::belongs_to(secret, id, token, now)).map(str::to_owned)
+        facts
+            .cookies
+            .all(xsrf::NAME)
+            .find(|token| xsrf::belongs_to(secret, id, token, now))
+            .map(str::to_owned)
     }
 
     /// A fresh token and its cookie.
     pub fn new_xsrf(&self, facts: &Facts, id: &XsrfId, anonymous: bool) -> (String, SetCookie) {
         let token = xsrf::issue(self.secret.expose_secret(), id, self.now());
-        let options =
-            if self.settings.xsrf_options.is_empty() { &self.settings.options } else { &self.settings.xsrf_options };
+        let options = if self.settings.xsrf_options.is_empty() {
+            &self.settings.options
+        } else {
+            &self.settings.xsrf_options
+        };
         let cookie = SetCookie {
             secure: self.is_secure(facts),
             life: if anonymous { Life::MaxAge(xsrf::ANONYMOUS_MAX_AGE) } else { Life::Session },
@@ -202,12 +211,11 @@ impl Sessions {
     pub fn check_xsrf(&self, facts: &Facts, id: &XsrfId, argument: Option<&str>) -> Result<(), XsrfError> {
         let argument = argument.filter(|text| !text.is_empty()).ok_or(XsrfError::Missing)?;
         let (secret, now) = (self.secret.expose_secret(), self.now());
-        if !xsrf::belongs_to(secret, id, argument, now) {
-            return Err(if xsrf::is_token(argument) { XsrfError::Mismatch } else { XsrfError::Invalid });
+        let ours = xsrf::belongs_to(secret, id, argument, now);
+        if ours && facts.cookies.all(xsrf::NAME).any(|cookie| cookie == argument) {
+            Ok(())
+        } else {
+            Err(XsrfError::Mismatch)
         }
-        if !facts.cookies.all(xsrf::NAME).any(|cookie| cookie == argument) {
-            return Err(XsrfError::Mismatch);
-        }
-        Ok(())
     }
 }

@@ -140,7 +140,13 @@ impl Caller {
     }
 
     /// Whether any of the scopes allows it on a server.
-    pub async fn may_on_server(&self, hub: &Hub, names: &[&str], user: &UserName, server: &ServerName) -> ApiResult<bool> {
+    pub async fn may_on_server(
+        &self,
+        hub: &Hub,
+        names: &[&str],
+        user: &UserName,
+        server: &ServerName,
+    ) -> ApiResult<bool> {
         let user_groups = self.groups_of(hub, names, user.as_str()).await?;
         let on = Resource::Server { user: user.as_str(), server: server.as_str(), user_groups: &user_groups };
         Ok(matches!(self.scopes.decide(names, &on), Decision::Granted))
@@ -148,8 +154,9 @@ impl Caller {
 
     /// Groups are read only when a filter of one of the scopes names groups.
     async fn groups_of(&self, hub: &Hub, names: &[&str], user: &str) -> ApiResult<Vec<String>> {
-        let needed =
-            names.iter().any(|name| self.scopes.filter_for(name).filters().is_some_and(|f| !f.groups.is_empty()));
+        let needed = names
+            .iter()
+            .any(|name| self.scopes.filter_for(name).filters().is_some_and(|f| !f.groups.is_empty()));
         if !needed {
             return Ok(Vec::new());
         }
@@ -229,7 +236,9 @@ async fn by_token(hub: &Hub, rq: &HttpRequest, facts: &Facts, text: &str) -> Api
     let Some(token) = repo::tokens::find(db, text, hub.clock.now()).await? else { return Ok(None) };
     let who = match (token.user_id, token.service_id) {
         (Some(id), _) => repo::users::by_id(db, id).await?.map(|user| Who::User(Box::new(user))),
-        (None, Some(id)) => repo::services::by_id(db, id).await?.map(|service| Who::Service(Box::new(service))),
+        (None, Some(id)) => {
+            repo::services::by_id(db, id).await?.map(|service| Who::Service(Box::new(service)))
+        }
         (None, None) => None,
     };
     let Some(who) = who else { return Ok(None) };
@@ -298,7 +307,13 @@ impl Api {
         let facts = Facts::of(rq, &hub.trusted);
         let mut caller = identify(&hub, rq, &facts, true).await?;
         if matches!(caller.via, Via::Cookie) && is_foreign_post(rq) {
-            caller = Caller { who: None, via: Via::Nobody, scopes: ScopeSet::new(), raw: Held::default(), ..caller };
+            caller = Caller {
+                who: None,
+                via: Via::Nobody,
+                scopes: ScopeSet::new(),
+                raw: Held::default(),
+                ..caller
+            };
         }
         note(rq, &caller);
         Ok(Self { hub, facts: Rc::new(facts), caller: Rc::new(caller) })

@@ -23,24 +23,35 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
         super::error::ApiError::bad_request(format!("The form cannot be read: {e}")).into()
     }));
     cfg.app_data(web::PayloadConfig::new(MAX_FORM));
-    cfg.service(resource("/favicon.ico", "tornado.web.StaticFileHandler").route(web::get().to(misc::favicon)));
+    cfg.service(
+        resource("/favicon.ico", "tornado.web.StaticFileHandler").route(web::get().to(misc::favicon)),
+    );
     let mut scope = web::scope(&prefix)
         .service(web::scope("/api").configure(api::configure).configure(oauth_routes))
         .service(resource("/", "jupyterhub.handlers.base.RootHandler").route(web::get().to(home::root)))
         .service(resource("/home", "jupyterhub.handlers.pages.HomeHandler").route(web::get().to(home::home)))
-        .service(resource("/token", "jupyterhub.handlers.pages.TokenPageHandler").route(web::get().to(home::tokens)))
+        .service(
+            resource("/token", "jupyterhub.handlers.pages.TokenPageHandler")
+                .route(web::get().to(home::tokens)),
+        )
         .service(
             resource("/login", "jupyterhub.handlers.login.LoginHandler")
                 .route(web::get().to(login::show))
                 .route(web::post().to(login::submit)),
         )
-        .service(resource("/logout", "jupyterhub.handlers.login.LogoutHandler").route(web::get().to(login::logout)))
+        .service(
+            resource("/logout", "jupyterhub.handlers.login.LogoutHandler")
+                .route(web::get().to(login::logout)),
+        )
         .service(
             resource("/health", "jupyterhub.handlers.pages.HealthCheckHandler")
                 .route(web::get().to(misc::health))
                 .route(web::head().to(misc::health)),
         )
-        .service(resource("/metrics", "jupyterhub.handlers.metrics.MetricsHandler").route(web::get().to(api::metrics)))
+        .service(
+            resource("/metrics", "jupyterhub.handlers.metrics.MetricsHandler")
+                .route(web::get().to(api::metrics)),
+        )
         .service(
             resource("/logo", "jupyterhub.handlers.static.LogoHandler")
                 .route(web::get().to(misc::logo))
@@ -68,7 +79,8 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
     }
     for path in ["/spawn-pending/{user}", "/spawn-pending/{user}/{server:[^/]*}"] {
         scope = scope.service(
-            resource(path, "jupyterhub.handlers.pages.SpawnPendingHandler").route(web::get().to(spawn::pending)),
+            resource(path, "jupyterhub.handlers.pages.SpawnPendingHandler")
+                .route(web::get().to(spawn::pending)),
         );
     }
     for path in ["/user/{user}", "/user/{user}/{rest:.*}"] {
@@ -88,10 +100,12 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
         let path = AuthPath { path: route.path.clone(), xsrf: route.xsrf };
         scope = scope.service(
             resource(&format!("/{}", route.path), "himalia.authenticator")
-                .wrap(actix_web::middleware::from_fn(move |rq: actix_web::dev::ServiceRequest, next: actix_web::middleware::Next<_>| {
-                    rq.extensions_mut().insert(path.clone());
-                    next.call(rq)
-                }))
+                .wrap(actix_web::middleware::from_fn(
+                    move |rq: actix_web::dev::ServiceRequest, next: actix_web::middleware::Next<_>| {
+                        rq.extensions_mut().insert(path.clone());
+                        next.call(rq)
+                    },
+                ))
                 .route(web::get().to(login::route))
                 .route(web::post().to(login::route)),
         );

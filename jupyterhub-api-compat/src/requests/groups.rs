@@ -25,6 +25,11 @@ impl CreateGroups {
         if !map.get("groups").is_some_and(truthy) {
             return Err(RequestError::invalid(NONE));
         }
+        // Stock iterates over what it is given, so that the names may also be the keys of an object.
+        if let Some(Value::Object(named)) = map.get("groups") {
+            let names: Vec<Value> = named.keys().cloned().map(Value::from).collect();
+            map.insert("groups".to_owned(), names.into());
+        }
         let groups = body::take_strings(&mut map, "groups", |_| "groups must be a list of str".to_owned())?;
         let mut map = body::check_model(Value::Object(map), "group", MODEL)?;
         Ok(Self { groups: groups.unwrap_or_default(), users: members(&mut map)?.unwrap_or_default() })

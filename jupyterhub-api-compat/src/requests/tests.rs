@@ -250,6 +250,7 @@ fn groups_are_created_and_filled() {
         message(CreateGroups::read(b"{}")).as_deref(),
         Some("Must specify at least one group to create")
     );
+    assert_eq!(CreateGroups::read(br#"{"groups": {"a": ["ada"]}}"#).unwrap().groups, ["a"]);
     assert_eq!(CreateGroup::read(b""), Ok(CreateGroup::default()));
     assert_eq!(message(GroupMembers::read_to_add(b"{}")).as_deref(), Some("Must specify users to add"));
     assert_eq!(message(GroupMembers::read_to_delete(b"{}")).as_deref(), Some("Must specify users to delete"));

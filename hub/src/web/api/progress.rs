@@ -14,7 +14,7 @@ use jupyterhub_api_compat::progress::{KEEP_ALIVE, KEEP_ALIVE_SECONDS};
 use super::call::Call;
 use super::servers;
 use crate::servers::live::{Failure, Pending};
-use crate::servers::progress::{EventId, failed_event, frame, ready_event, stream as events_of};
+use crate::servers::progress::{EventId, View, failed_event, frame, ready_event, stream as events_of};
 use crate::servers::supervisor::Entry;
 use crate::web::error::{ApiError, ApiResult};
 
@@ -34,29 +34,39 @@ fn single(event: &serde_json::Value) -> HttpResponse {
     respond(stream::iter([frame(None, event)]))
 }
 
-/// `GET` on the `progress` of a server.
+/// `GET` on the `progress` of a server. With `details` in the query it tells more than stock does.
 pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let state = servers::find(&call, &user).await?.ok_or_else(ApiError::not_found)?;
     let url = call.hub.urls.server(state.key());
     let last = call.header("last-event-id").and_then(EventId::parse);
     let entry = call.hub.servers.entries.get(state.record.id);
+    let view = if call.facts.argument("details").is_some() { View::Detailed } else { View::Stock };
     match (state.pending(), entry) {
-        (Some(Pending::Spawn | Pending::Check), Some(entry)) => Ok(respond(events_of(entry, url, last))),
+        (Some(Pending::Spawn | Pending::Check), Some(entry)) => {
+            Ok(respond(events_of(entry, url, last, view)))
+        }
         (Some(Pending::Stop), Some(entry)) if entry.is_start_queued() => {
-            Ok(respond(after_stop(entry, url, last)))
+            Ok(respond(after_stop(entry, url, last, view)))
         }
         (None, _) if state.is_ready() => Ok(single(&ready_event(&url))),
         (None, Some(entry)) if entry.live.snapshot().failure.is_some() => {
             let failure = entry.live.snapshot().failure.unwrap_or(Failure::Cancelled);
-            Ok(single(&failed_event(&failure)))
+            Ok(single(&failed_event(&failure, view)))
         }
+        // Stock holds no object of a server at rest, and finds nothing.
+        (None, _) => Err(ApiError::not_found()),
         _ => Err(ApiError::bad_request(format!("{} is not starting...", state.key()))),
     }
 }
 
 /// The events of a start that waits for a stop: signs of life first.
-fn after_stop(entry: Arc<Entry>, url: String, last: Option<EventId>) -> impl Stream<Item = Bytes> + 'static {
+fn after_stop(
+    entry: Arc<Entry>,
+    url: String,
+    last: Option<EventId>,
+    view: View,
+) -> impl Stream<Item = Bytes> + 'static {
     let beats = stream::unfold((Arc::clone(&entry), Duration::ZERO), |(entry, pause)| async move {
         let seen = entry.live.wait(pause, |seen| seen.pending != Some(Pending::Stop)).await;
         let beat = Bytes::from_static(KEEP_ALIVE.as_bytes());
@@ -67,10 +77,10 @@ fn after_stop(entry: Arc<Entry>, url: String, last: Option<EventId>) -> impl Str
     let start = stream::once(async move {
         let seen = entry.live.snapshot();
         if seen.run != before {
-            events_of(entry, url, last).boxed_local()
+            events_of(entry, url, last, view).boxed_local()
         } else if seen.is_settled() {
             // The start was taken back while the server stopped.
-            stream::iter([frame(None, &failed_event(&Failure::Cancelled))]).boxed_local()
+            stream::iter([frame(None, &failed_event(&Failure::Cancelled, view))]).boxed_local()
         } else {
             stream::empty().boxed_local()
         }

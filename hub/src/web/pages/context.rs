@@ -37,9 +37,9 @@ impl ServerState {
 
     /// What is being done to it. A server on its way without an address is being started, by this hub or another.
     pub fn pending(&self) -> Option<Pending> {
-        self.live.pending.or_else(|| {
-            (self.record.is_active() && self.record.address.is_none()).then_some(Pending::Spawn)
-        })
+        self.live
+            .pending
+            .or_else(|| (self.record.is_active() && self.record.address.is_none()).then_some(Pending::Spawn))
     }
 
     /// Whether it can be used.
@@ -203,7 +203,10 @@ pub fn redirect(location: &str) -> HttpResponse {
 }
 
 /// Appends arguments to a path.
-pub fn with_query<K: AsRef<str>, V: AsRef<str>>(path: &str, pairs: impl IntoIterator<Item = (K, V)>) -> String {
+pub fn with_query<K: AsRef<str>, V: AsRef<str>>(
+    path: &str,
+    pairs: impl IntoIterator<Item = (K, V)>,
+) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     if query.is_empty() {
         return path.to_owned();
@@ -213,9 +216,10 @@ pub fn with_query<K: AsRef<str>, V: AsRef<str>>(path: &str, pairs: impl IntoIter
 
 /// Whoever is logged in, or a redirect to the login page that comes back here.
 pub fn logged_in(page: &Page) -> Result<users::Model, HttpResponse> {
-    page.caller.user().cloned().ok_or_else(|| {
-        redirect(&with_query(&login_url(&page.hub), [("next", page.facts.uri().as_str())]))
-    })
+    page.caller
+        .user()
+        .cloned()
+        .ok_or_else(|| redirect(&with_query(&login_url(&page.hub), [("next", page.facts.uri().as_str())])))
 }
 
 /// The key of a server.
@@ -239,12 +243,25 @@ pub async fn default_target(hub: &Hub, caller: &Caller) -> ApiResult<String> {
     Ok(hub.urls.hub_path("spawn"))
 }
 
+/// A target that was not asked for by `next` gets the arguments of this request along, except those named.
+pub fn carry(page: &Page, target: &str, except: &[&str]) -> String {
+    let mut pairs = page.facts.query_pairs();
+    pairs.retain(|(key, _)| !matches!(key.as_str(), "next" | "_xsrf") && !except.contains(&key.as_str()));
+    with_query(target, pairs)
+}
+
 /// The validated `next` argument; none when there is none or it leads elsewhere.
 pub fn next_of(page: &Page, argument: Option<&str>) -> Option<String> {
-    let given = argument.map(str::to_owned).or_else(|| page.facts.argument("next")).filter(|text| !text.is_empty())?;
+    let given = argument
+        .map(str::to_owned)
+        .or_else(|| page.facts.argument("next"))
+        .filter(|text| !text.is_empty())?;
     let here = page.facts.here();
     let own = page.hub.urls.public();
-    let host = own.map(|url| url.host_str().unwrap_or_default().to_owned() + &url.port().map(|p| format!(":{p}")).unwrap_or_default());
+    let host = own.map(|url| {
+        url.host_str().unwrap_or_default().to_owned()
+            + &url.port().map(|p| format!(":{p}")).unwrap_or_default()
+    });
     let here = match (own, &host) {
         (Some(url), Some(host)) => crate::sessions::next::Here { scheme: url.scheme(), host },
         _ => here,

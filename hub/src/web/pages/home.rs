@@ -7,7 +7,10 @@ use actix_web::http::StatusCode;
 use hub_core::ServerName;
 use hub_db::repo;
 
-use super::context::{default_target, empty_view, html, key, logged_in, login_url, next_of, redirect, servers_of, with_query};
+use super::context::{
+    carry, default_target, empty_view, html, key, logged_in, login_url, next_of, redirect, servers_of,
+    with_query,
+};
 use crate::rbac::HUB_CLIENT;
 use crate::render::{Date, HomePage, TokenClientRow, TokenPage, TokenRow, expiry_options_html};
 use crate::web::caller::Page;
@@ -25,7 +28,7 @@ pub async fn root(page: Page) -> ApiResult<HttpResponse> {
     }
     let target = match next_of(&page, None) {
         Some(next) => next,
-        None => default_target(&page.hub, &page.caller).await?,
+        None => carry(&page, &default_target(&page.hub, &page.caller).await?, &[]),
     };
     Ok(redirect(&target))
 }
@@ -42,7 +45,7 @@ pub async fn home(page: Page) -> ApiResult<HttpResponse> {
     let default_key = key(&user.name, "");
     let url = match default {
         Some(server) if server.is_active() => hub.urls.for_browser(&hub.urls.server(&default_key)),
-        _ => hub.urls.hub_path("spawn"),
+        _ => hub.urls.server_page("spawn", &default_key),
     };
     let content = HomePage {
         url,

@@ -9,7 +9,7 @@ use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginS
 use hub_db::repo;
 use tracing::{info, warn};
 
-use super::context::{default_target, html, login_url, next_of, redirect, with_query};
+use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
 use crate::auth::login::admit;
 use crate::render::{AuthenticatorView, LoginPage, LogoutPage};
 use crate::sessions::cookies::{Life, SetCookie};
@@ -33,10 +33,8 @@ async fn onward(page: &Page, caller: &Caller, next: Option<String>) -> ApiResult
     if let Some(next) = next {
         return Ok(next);
     }
-    let target = default_target(&page.hub, caller).await?;
-    let rest: Vec<_> =
-        page.facts.query_pairs().into_iter().filter(|(key, _)| key != "next" && key != "_xsrf" && key != "token").collect();
-    Ok(with_query(&target, rest))
+    // The first administrator's link carries a secret that must not travel on.
+    Ok(carry(page, &default_target(&page.hub, caller).await?, &["token"]))
 }
 
 /// `GET /hub/login`.
@@ -52,7 +50,11 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
 }
 
 /// `POST /hub/login`.
-pub async fn submit(page: Page, rq: HttpRequest, form: web::Form<Vec<(String, String)>>) -> ApiResult<HttpResponse> {
+pub async fn submit(
+    page: Page,
+    rq: HttpRequest,
+    form: web::Form<Vec<(String, String)>>,
+) -> ApiResult<HttpResponse> {
     let request = login_request(&page, &rq, &form);
     let token = form.iter().rev().find(|(key, _)| key == "_xsrf").map(|(_, value)| value.as_str());
     if page.check_form(&rq, token).is_err() {
@@ -65,7 +67,12 @@ pub async fn submit(page: Page, rq: HttpRequest, form: web::Form<Vec<(String, St
 }
 
 /// A path that the authenticator answers itself.
-pub async fn route(page: Page, rq: HttpRequest, body: web::Bytes, path: web::ReqData<AuthPath>) -> ApiResult<HttpResponse> {
+pub async fn route(
+    page: Page,
+    rq: HttpRequest,
+    body: web::Bytes,
+    path: web::ReqData<AuthPath>,
+) -> ApiResult<HttpResponse> {
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
     if path.xsrf && page.facts.method == "POST" {
         let token = form.iter().rev().find(|(key, _)| key == "_xsrf").map(|(_, value)| value.as_str());
@@ -130,7 +137,12 @@ async fn refused(page: &Page, error: ApiError, request: &LoginRequest) -> ApiRes
     form_page(page, &LoginForm::default(), request, error.status, &text).await
 }
 
-async fn log_in(page: &Page, rq: &HttpRequest, identity: Identity, request: &LoginRequest) -> ApiResult<HttpResponse> {
+async fn log_in(
+    page: &Page,
+    rq: &HttpRequest,
+    identity: Identity,
+    request: &LoginRequest,
+) -> ApiResult<HttpResponse> {
     let user = match admit(&page.hub, identity).await {
         Ok(user) => user,
         Err(error) => return refused(page, error, request).await,
@@ -150,7 +162,8 @@ async fn log_in(page: &Page, rq: &HttpRequest, identity: Identity, request: &Log
     let id = sessions.xsrf_id(&page.facts, Some(&session_id), Some(&user.cookie_id), header);
     let (_, cookie) = sessions.new_xsrf(&page.facts, &id, false);
     outgoing.set(cookie);
-    let caller = Caller { who: Some(Who::User(Box::new(user))), via: Via::Cookie, ..Caller::clone(&page.caller) };
+    let caller =
+        Caller { who: Some(Who::User(Box::new(user))), via: Via::Cookie, ..Caller::clone(&page.caller) };
     let target = onward(page, &caller, request.next.clone()).await?;
     Ok(redirect(&target))
 }
@@ -169,9 +182,8 @@ async fn form_page(
         LoginMethod::Form | LoginMethod::Automatic => (String::new(), "login"),
     };
     let next = request.next.clone().unwrap_or_default();
-    let target = hub.urls.hub_path(path);
-    let target =
-        if next.is_empty() { target } else { with_query(&target, [("next", next.as_str())]) };
+    // An empty `next` stays: scripts and templates of sites look for the argument.
+    let target = with_query(&hub.urls.hub_path(path), [("next", next.as_str())]);
     let otp = form.otp_prompt.clone().or_else(|| {
         hub.config.authenticator.request_otp.then(|| hub.config.authenticator.otp_prompt.clone())
     });
@@ -181,7 +193,12 @@ async fn form_page(
         authenticator: AuthenticatorView { request_otp: otp.is_some(), otp_prompt: otp.unwrap_or_default() },
         authenticator_login_url: target,
         next,
-        username: request.form.get("username").or_else(|| request.query.get("username")).cloned().unwrap_or_default(),
+        username: request
+            .form
+            .get("username")
+            .or_else(|| request.query.get("username"))
+            .cloned()
+            .unwrap_or_default(),
         login_error: login_error.to_owned(),
     };
     html(page, status, &content).await

@@ -26,8 +26,7 @@ fn asset(rq: &HttpRequest, asset: &'static Asset) -> HttpResponse {
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag));
-    let mut response =
-        if known { HttpResponse::build(StatusCode::NOT_MODIFIED) } else { HttpResponse::Ok() };
+    let mut response = if known { HttpResponse::build(StatusCode::NOT_MODIFIED) } else { HttpResponse::Ok() };
     response
         .insert_header((ETAG, asset.etag.as_str()))
         .insert_header((CACHE_CONTROL, Asset::cache_control(versioned)))
@@ -50,7 +49,11 @@ pub async fn file(hub: web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpRespons
 /// `GET /hub/logo`: the site's own file, or the built-in one.
 pub async fn logo(hub: web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpResponse> {
     let Some(path) = &hub.config.templates.logo_file else {
-        return hub.files.get(StaticFiles::LOGO).map(|found| asset(&rq, found)).ok_or_else(ApiError::not_found);
+        return hub
+            .files
+            .get(StaticFiles::LOGO)
+            .map(|found| asset(&rq, found))
+            .ok_or_else(ApiError::not_found);
     };
     let bytes = tokio::fs::read(path)
         .await
@@ -86,7 +89,9 @@ pub async fn to_hub(hub: web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpRespo
     let query = if rq.query_string().is_empty() { String::new() } else { format!("?{}", rq.query_string()) };
     let bare_hub = hub.urls.hub().trim_end_matches('/');
     if path == bare_hub {
-        return Ok(HttpResponse::MovedPermanently().insert_header((LOCATION, format!("{bare_hub}/{query}"))).finish());
+        return Ok(HttpResponse::MovedPermanently()
+            .insert_header((LOCATION, format!("{bare_hub}/{query}")))
+            .finish());
     }
     let rest = path.strip_prefix(base).unwrap_or(path).trim_start_matches('/');
     let mut steps = rest.split('/');
@@ -94,7 +99,9 @@ pub async fn to_hub(hub: web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpRespo
         && !name.is_empty()
         && path.starts_with(base)
     {
-        return Ok(HttpResponse::MovedPermanently().insert_header((LOCATION, format!("{path}/{query}"))).finish());
+        return Ok(HttpResponse::MovedPermanently()
+            .insert_header((LOCATION, format!("{path}/{query}")))
+            .finish());
     }
     Ok(redirect(&hub.urls.for_browser(&hub.urls.hub_path(&format!("{rest}{query}")))))
 }

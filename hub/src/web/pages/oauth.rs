@@ -17,7 +17,11 @@ pub async fn show(page: Page) -> ApiResult<HttpResponse> {
 }
 
 /// `POST /hub/api/oauth2/authorize`: the person agreed.
-pub async fn submit(page: Page, rq: HttpRequest, form: web::Form<Vec<(String, String)>>) -> ApiResult<HttpResponse> {
+pub async fn submit(
+    page: Page,
+    rq: HttpRequest,
+    form: web::Form<Vec<(String, String)>>,
+) -> ApiResult<HttpResponse> {
     let token = form.iter().rev().find(|(key, _)| key == "_xsrf").map(|(_, value)| value.as_str());
     page.check_form(&rq, token)?;
     let agreed: BTreeSet<String> =

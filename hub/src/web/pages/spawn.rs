@@ -14,7 +14,9 @@ use hub_db::entities::users;
 use hub_db::repo;
 use serde_json::{Map, Value};
 
-use super::context::{ServerState, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query};
+use super::context::{
+    ServerState, carry, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query,
+};
 use super::login::login_request;
 use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
 use crate::servers::live::{Failure, Pending, Snapshot};
@@ -71,7 +73,10 @@ fn query_options(page: &Page) -> ApiResult<Option<BTreeMap<String, Vec<String>>>
         }
         match key.strip_prefix("opt-") {
             Some("") => {
-                return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "An option in the address has no name: write opt-NAME=VALUE."));
+                return Err(ApiError::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "An option in the address has no name: write opt-NAME=VALUE.",
+                ));
             }
             Some(name) => marked.entry(name.to_owned()).or_default().push(value),
             None => plain.entry(key).or_default().push(value),
@@ -162,7 +167,12 @@ async fn form_options(
     Ok(spawner.options_from_form(&context, form).await?)
 }
 
-async fn form_page(page: &Page, subject: &Subject, status: StatusCode, error: &str) -> ApiResult<HttpResponse> {
+async fn form_page(
+    page: &Page,
+    subject: &Subject,
+    status: StatusCode,
+    error: &str,
+) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
     let context = form_context(page, subject).await?;
     let form = match hub.servers.spawners.default_spawner().options_form(&context).await? {
@@ -179,7 +189,10 @@ async fn form_page(page: &Page, subject: &Subject, status: StatusCode, error: &s
         error_message: error.to_owned(),
         html_error_message: String::new(),
         url: with_query(&page.facts.path, arguments),
-        spawner: subject.state.as_ref().map_or_else(|| empty_view(hub, &subject.key), |state| state.view(hub)),
+        spawner: subject
+            .state
+            .as_ref()
+            .map_or_else(|| empty_view(hub, &subject.key), |state| state.view(hub)),
         auth_state: context.owner.auth_state,
     };
     html(page, status, &content).await
@@ -196,7 +209,9 @@ async fn start(
     hub.check_may_start().await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
-        None => repo::spawners::create(hub.db.conn(), subject.owner.id, subject.key.server.as_str()).await?.id,
+        None => {
+            repo::spawners::create(hub.db.conn(), subject.owner.id, subject.key.server.as_str()).await?.id
+        }
     };
     let order = StartOrder { options, request: Some(login_request(page, rq, &[])) };
     let entry = hub.servers.start(id, &subject.key, order);
@@ -213,7 +228,8 @@ async fn start(
 
 /// Where a person is sent when the server is ready.
 fn target(page: &Page, key: &ServerKey) -> String {
-    next_of(page, None).unwrap_or_else(|| page.hub.urls.for_browser(&page.hub.urls.server(key)))
+    next_of(page, None)
+        .unwrap_or_else(|| carry(page, &page.hub.urls.for_browser(&page.hub.urls.server(key)), &[]))
 }
 
 fn pending_url(page: &Page, key: &ServerKey) -> String {
@@ -320,7 +336,8 @@ async fn read_form(rq: &HttpRequest, body: web::Payload) -> ApiResult<BTreeMap<S
     let mut parts = Multipart::from_request(rq, &mut payload)
         .await
         .map_err(|e| ApiError::bad_request(format!("The form cannot be read: {e}")))?;
-    let unreadable = |e: actix_multipart::MultipartError| ApiError::bad_request(format!("The form cannot be read: {e}"));
+    let unreadable =
+        |e: actix_multipart::MultipartError| ApiError::bad_request(format!("The form cannot be read: {e}"));
     let mut size = 0;
     let mut fields = 0;
     while let Some(mut part) = parts.try_next().await.map_err(unreadable)? {

@@ -81,7 +81,9 @@ pub async fn write(page: UserPath, rq: HttpRequest) -> ApiResult<HttpResponse> {
 /// Whether an API client asks rather than a person.
 fn is_api_request(rq: &HttpRequest, rest: &str) -> bool {
     let accept = rq.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let place = |media: &str| accept.split(',').position(|part| part.split(';').next().unwrap_or_default().trim() == media);
+    let place = |media: &str| {
+        accept.split(',').position(|part| part.split(';').next().unwrap_or_default().trim() == media)
+    };
     let json_first = match (place("application/json"), place("text/html")) {
         (Some(json), Some(html)) => json < html,
         (Some(_), None) => true,
@@ -103,7 +105,8 @@ pub async fn read(page: UserPath, rq: HttpRequest) -> ApiResult<HttpResponse> {
         };
     }
     let aim = aim(&page, &name, &rest).await?;
-    let allowed = page.caller.may_on_server(&hub, &["access:servers"], &aim.key.user, &aim.key.server).await?;
+    let allowed =
+        page.caller.may_on_server(&hub, &["access:servers"], &aim.key.user, &aim.key.server).await?;
     if !allowed {
         return Err(ApiError::no_access());
     }
