@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::scopes::{
     Client, ExpandContext, Owner, ScopeTable, client_allowed_scopes, requested_server_scopes,
     resolve_requested,
@@ -10,7 +11,7 @@ use hub_core::scopes::{
 use hub_core::secret::{ExposeSecret as _, SecretString, random_hex32};
 use hub_core::{Clock, ServerKey, ServerName, ServerRef, UserName, token};
 use hub_db::repo::{self, spawners::Address, spawners::Spawner as Row};
-use hub_db::{Db, DbError};
+use hub_db::{Db, DbError, Tx};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 use url::Url;
@@ -208,7 +209,7 @@ impl Store {
             repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
         }
         repo::spawners::set_started(&tx, id, Some(now)).await?;
-        repo::spawners::bump_activity(&tx, id, now, chrono::TimeDelta::zero()).await?;
+        note_activity(&tx, id, owner.id, now).await?;
         tx.commit().await?;
 
         let saved = row.row.user_options.and_then(|saved| saved.0.as_object().cloned()).unwrap_or_default();
@@ -277,7 +278,7 @@ impl Store {
 
     /// The server answered: that counts as activity.
     pub async fn mark_ready(&self, id: SpawnerId) -> Result<(), DbError> {
-        let resolution = chrono::TimeDelta::zero();
+        let resolution = TimeDelta::zero();
         repo::spawners::bump_activity(self.db.conn(), id, self.clock.now(), resolution).await.map(drop)
     }
 
@@ -314,6 +315,7 @@ impl Store {
     pub async fn finish_stop(&self, id: SpawnerId, record: &Record) -> Result<(), DbError> {
         let prefix = self.urls.server(&record.key);
         let tx = self.db.begin().await?;
+        note_activity(&tx, id, record.user_id, self.clock.now()).await?;
         repo::spawners::clear_server(&tx, id).await?;
         repo::spawners::set_state(&tx, id, Some(json!({}))).await?;
         repo::spawners::set_started(&tx, id, None).await?;
@@ -330,6 +332,13 @@ impl Store {
         repo::spawners::delete(&tx, id).await?;
         tx.commit().await
     }
+}
+
+/// A start or a stop counts as activity of the server and of its owner, as in stock.
+async fn note_activity(tx: &Tx, id: SpawnerId, owner: i32, at: DateTime<Utc>) -> Result<(), DbError> {
+    repo::spawners::bump_activity(tx, id, at, TimeDelta::zero()).await?;
+    repo::users::bump_activity(tx, owner, at, TimeDelta::zero()).await?;
+    Ok(())
 }
 
 /// The note by which a server's own token is told from others.

@@ -302,3 +302,16 @@ async fn servers_with_old_names_can_be_limited_to_their_end() {
     ada.delete(path, json!({"remove": true})).await.is_empty(204, "");
     ada.get(path).await.fails(404, None::<String>);
 }
+
+#[actix_web::test]
+async fn starts_and_stops_count_as_activity_of_the_owner() {
+    let test = TestHub::start().await;
+    let root = test.root();
+    let seen = async || root.get("/users/ada").await.json()["last_activity"].clone();
+    assert_eq!(seen().await, Value::Null);
+    root.post("/users/ada/server", None).await.is_empty(201, "text/plain");
+    let started = seen().await;
+    assert!(started.is_string());
+    root.delete("/users/ada/server", None).await.is_empty(204, "");
+    assert!(seen().await.as_str() > started.as_str());
+}
