@@ -10,7 +10,7 @@ use hub_core::scopes::{
 use hub_core::secret::{ExposeSecret as _, SecretString, random_hex32};
 use hub_core::{Clock, ServerKey, ServerName, ServerRef, UserName, token};
 use hub_db::repo::{self, spawners::Address, spawners::Spawner as Row};
-use hub_db::{Db, DbError};
+use hub_db::{Db, DbError, Tx};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 use url::Url;
@@ -208,7 +208,7 @@ impl Store {
             repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
         }
         repo::spawners::set_started(&tx, id, Some(now)).await?;
-        repo::spawners::bump_activity(&tx, id, now, chrono::TimeDelta::zero()).await?;
+        was_active(&tx, &record, now).await?;
         tx.commit().await?;
 
         let saved = row.row.user_options.and_then(|saved| saved.0.as_object().cloned()).unwrap_or_default();
@@ -317,6 +317,7 @@ impl Store {
         repo::spawners::clear_server(&tx, id).await?;
         repo::spawners::set_state(&tx, id, Some(json!({}))).await?;
         repo::spawners::set_started(&tx, id, None).await?;
+        was_active(&tx, record, self.clock.now()).await?;
         repo::tokens::delete_of_server(&tx, record.user_id, &token_note(&prefix)).await?;
         repo::spawners::set_oauth_client(&tx, id, None).await?;
         let client = record.oauth_client_id.clone().unwrap_or_else(|| record.key.oauth_client_id());
@@ -330,6 +331,12 @@ impl Store {
         repo::spawners::delete(&tx, id).await?;
         tx.commit().await
     }
+}
+
+/// Start and stop count as activity of the server and of its owner.
+async fn was_active(tx: &Tx, record: &Record, now: chrono::DateTime<chrono::Utc>) -> Result<(), DbError> {
+    repo::spawners::bump_activity(tx, record.id, now, chrono::TimeDelta::zero()).await?;
+    repo::users::bump_activity(tx, record.user_id, now, chrono::TimeDelta::zero()).await.map(drop)
 }
 
 /// The note by which a server's own token is told from others.
