@@ -123,7 +123,7 @@ pub async fn groups(
         .collect())
 }
 
-/// A service with its roles. Restrict it. The hub runs none itself, so there is never a process.
+/// A service with its roles. Restrict it.
 pub fn service(hub: &Hub, row: &services::Model, roles: Vec<String>) -> Service {
     let url = row.url.clone().unwrap_or_default();
     let prefix = if url.is_empty() { String::new() } else { hub.urls.service(&row.name) };
@@ -135,7 +135,7 @@ pub fn service(hub: &Hub, row: &services::Model, roles: Vec<String>) -> Service 
         url: url.into(),
         prefix: prefix.into(),
         command: row.command.0.clone().into(),
-        pid: 0.into(),
+        pid: row.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default().into(),
         info: row.info.clone().map_or_else(|| Value::Object(Map::new()), |info| info.0).into(),
         display: row.display.unwrap_or(true).into(),
     }
