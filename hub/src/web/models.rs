@@ -56,7 +56,7 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
         user_options: in_use(row.user_options.clone().map(|options| options.0)),
         full_progress_url: public(&progress_url),
         progress_url,
-        state: in_use(row.state.clone().map(|state| state.0)).into(),
+        state: in_use(row.state.clone().map(|state| hub.servers.spawners.of_state(&state.0).shown_state(state.0))).into(),
     }
 }
 
