@@ -60,6 +60,12 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
         Ok(form.into_iter().map(|(key, values)| (key, Value::from(values))).collect())
     }
 
+    /// The part of a saved state that the REST API shows to those who may see states: what stock's spawner of this
+    /// kind keeps. The rest is the spawner's own.
+    fn shown_state(&self, state: Value) -> Value {
+        state
+    }
+
     /// The last lines that the server wrote, newest last, for failure reports. At most some hundred lines.
     async fn recent_log(&self, _server: &ServerRef) -> Vec<String> {
         Vec::new()

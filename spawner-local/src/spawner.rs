@@ -14,6 +14,7 @@ use hub_core::{
     Adoption, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef, SpawnError, Spawner,
     SpawnerContext, StartJob, StartSink, Started, StopMode,
 };
+use serde_json::Value;
 use tracing::{info, warn};
 use url::Url;
 
@@ -24,7 +25,7 @@ use crate::options::LocalOptions;
 use crate::procfs::{Environ, Process};
 use crate::registry::Registry;
 use crate::start::address;
-use crate::state::ServerState;
+use crate::state::{self, ServerState};
 use crate::stop::{self, Run};
 use crate::{faults, watch};
 
@@ -184,6 +185,10 @@ fn origin(url: &Url) -> Option<Url> {
 impl Spawner for LocalSpawner {
     fn class_name(&self) -> &'static str {
         "hub_spawner_local::LocalSpawner"
+    }
+
+    fn shown_state(&self, state: Value) -> Value {
+        state::shown(&state)
     }
 
     async fn start(&self, job: StartJob, sink: &dyn StartSink) -> Result<Started, SpawnError> {

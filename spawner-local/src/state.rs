@@ -29,6 +29,11 @@ pub(crate) struct ServerState {
     pub(crate) port: Option<u16>,
 }
 
+/// The part that stock knows.
+pub(crate) fn shown(state: &Value) -> Value {
+    Value::Object(state.get("pid").map(|pid| ("pid".to_owned(), pid.clone())).into_iter().collect())
+}
+
 impl ServerState {
     /// Takes what can be used; anything odd counts as absent.
     pub(crate) fn read(value: &Value) -> Self {
@@ -125,6 +130,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_api_shows_what_stock_would_show() {
+        assert_eq!(shown(&json!({ "pid": 4711, "log": "/x.log" })), json!({ "pid": 4711 }));
+        assert_eq!(shown(&json!({ "log": "/x.log" })), json!({}));
+    }
 
     #[test]
     fn what_is_written_is_read_again_and_stock_finds_its_pid() {

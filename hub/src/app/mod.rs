@@ -70,6 +70,8 @@ pub struct Hub {
     pub activity: Activity,
     /// How to get in for the first time, when the hub made that up.
     pub first_login: Option<first_admin::FirstLogin>,
+    /// Processes of services that the hub runs.
+    pub managed: crate::services::managed::Managed,
     /// The order to end.
     pub shutdown: shutdown::ShutdownRequest,
     /// Background work.

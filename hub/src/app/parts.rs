@@ -158,6 +158,7 @@ pub(super) async fn build(
         routing,
         renderer,
         files: StaticFiles,
+        managed: crate::services::managed::Managed::default(),
         shutdown: shutdown::ShutdownRequest::default(),
         tasks,
     })

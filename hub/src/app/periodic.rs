@@ -27,6 +27,17 @@ pub(super) fn start(hub: &Arc<Hub>) {
         }
     });
     let own = Arc::clone(hub);
+    hub.tasks.spawn(async move {
+        let pause = own.config.hub.service_check_interval;
+        loop {
+            crate::services::managed::check_external(&own).await;
+            if pause.is_zero() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    });
+    let own = Arc::clone(hub);
     hub.tasks.every(PURGE_PERIOD, move || {
         let hub = Arc::clone(&own);
         async move {

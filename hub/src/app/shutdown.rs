@@ -89,6 +89,7 @@ pub async fn stop(
     let order = hub.shutdown.order();
     let stop_servers = order.servers.unwrap_or(hub.config.hub.cleanup_servers);
     info!(?reason, servers = stop_servers, "shutting down");
+    hub.managed.stop().await;
     if stop_servers && let Err(error) = hub.servers.stop_all(SERVERS_DEADLINE).await {
         error!(%error, "cannot stop the servers: the database does not answer");
     }

@@ -65,6 +65,10 @@ pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) ->
     let public_url = public.as_ref().map(|_| hub.public_address());
     let proxying = public.map(|proxy| runtime.spawn(proxy.run(stop.clone())));
     hub.begin().await?;
+    if let Err(error) = crate::services::managed::start(&hub).await {
+        hub.managed.stop().await;
+        return Err(error);
+    }
     periodic::start(&hub.clone().into_inner());
     hub.metrics.started(began.elapsed());
     info!(

@@ -41,6 +41,11 @@ impl Tasks {
         }));
     }
 
+    /// Runs `work` to its own end, which somebody else sees to and waits for.
+    pub fn spawn_to_end(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
+    }
+
     /// Runs `tick` every `period`, first after one period, until the hub stops. A slow tick delays the next.
     pub fn every<F, W>(&self, period: Duration, mut tick: F)
     where

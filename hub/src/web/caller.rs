@@ -22,6 +22,7 @@ use crate::app::Hub;
 use crate::auth::refresh::still_valid;
 use crate::rbac::{Held, Holder};
 use crate::sessions::Sessions;
+use crate::sessions::cookies::SetCookie;
 use crate::sessions::xsrf::XsrfId;
 
 /// A user or a service.
@@ -358,6 +359,10 @@ pub struct Page {
     pub caller: Rc<Caller>,
     /// The XSRF token that forms and scripts of the page use.
     pub xsrf_token: String,
+    /// The cookie with the token, unless the browser has it. Only a page that is shown sets it, see
+    /// [`Page::set_xsrf_cookie`].
+    xsrf_cookie: Option<SetCookie>,
+    outgoing: Outgoing,
 }
 
 impl FromRequest for Page {
@@ -390,8 +395,16 @@ impl Page {
         let facts = Facts::of(rq, &hub.trusted);
         let caller = identify(&hub, rq, &facts, tokens).await?;
         note(rq, &caller);
-        let xsrf_token = Self::token(&hub, rq, &facts, &caller);
-        let page = Self { hub, facts: Rc::new(facts), caller: Rc::new(caller), xsrf_token };
+        let (xsrf_token, xsrf_cookie) = match hub.sessions.xsrf_cookie(&facts, &caller.xsrf) {
+            Some(token) => (token, None),
+            None => {
+                let (token, cookie) = hub.sessions.new_xsrf(&facts, &caller.xsrf, caller.who.is_none());
+                (token, Some(cookie))
+            }
+        };
+        let outgoing = Outgoing::of(rq);
+        let (facts, caller) = (Rc::new(facts), Rc::new(caller));
+        let page = Self { hub, facts, caller, xsrf_token, xsrf_cookie, outgoing };
         let form = rq.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|text| {
             text.starts_with("application/x-www-form-urlencoded") || text.starts_with("multipart/form-data")
         });
@@ -403,16 +416,38 @@ impl Page {
         Ok(page)
     }
 
-    /// The token of the cookie, or a fresh one with a cookie where the browser will take it.
-    fn token(hub: &Hub, rq: &HttpRequest, facts: &Facts, caller: &Caller) -> String {
-        if let Some(token) = hub.sessions.xsrf_cookie(facts, &caller.xsrf) {
-            return token;
+    /// The same request after a logout, when nobody is known any more.
+    #[must_use]
+    pub fn as_stranger(&self, rq: &HttpRequest) -> Self {
+        let header = |name: &str| rq.headers().get(name).map(actix_web::http::header::HeaderValue::as_bytes);
+        let xsrf = self.hub.sessions.xsrf_id(&self.facts, None, None, header);
+        let caller = Caller {
+            who: None,
+            via: Via::Nobody,
+            session_id: None,
+            scopes: ScopeSet::new(),
+            raw: Held::default(),
+            xsrf,
+        };
+        let (xsrf_token, cookie) = self.hub.sessions.new_xsrf(&self.facts, &caller.xsrf, true);
+        Self { caller: Rc::new(caller), xsrf_token, xsrf_cookie: Some(cookie), ..self.clone() }
+    }
+
+    /// Gives the browser the token that the page uses, if it lacks it and would take it.
+    pub fn set_xsrf_cookie(&self) {
+        if let Some(cookie) = self.xsrf_cookie.clone().filter(|_| self.facts.fetch().may_issue()) {
+            self.outgoing.set(cookie);
         }
-        let (token, cookie) = hub.sessions.new_xsrf(facts, &caller.xsrf, caller.who.is_none());
-        if facts.fetch().may_issue() {
-            Outgoing::of(rq).set(cookie);
+    }
+
+    /// Gives the browser the token again, whatever it has: it may have lost a cookie that was sent along just now.
+    pub fn renew_xsrf_cookie(&self) {
+        if !self.facts.fetch().may_issue() {
+            return;
         }
-        token
+        let (_, cookie) =
+            self.hub.sessions.new_xsrf(&self.facts, &self.caller.xsrf, self.caller.who.is_none());
+        self.outgoing.set(SetCookie { value: self.xsrf_token.clone(), ..cookie });
     }
 
     fn check(&self, argument: Option<&str>) -> ApiResult<()> {

@@ -56,7 +56,10 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
         user_options: in_use(row.user_options.clone().map(|options| options.0)),
         full_progress_url: public(&progress_url),
         progress_url,
-        state: in_use(row.state.clone().map(|state| state.0)).into(),
+        state: in_use(
+            row.state.clone().map(|state| hub.servers.spawners.of_state(&state.0).shown_state(state.0)),
+        )
+        .into(),
     }
 }
 
@@ -123,7 +126,7 @@ pub async fn groups(
         .collect())
 }
 
-/// A service with its roles. Restrict it. The hub runs none itself, so there is never a process.
+/// A service with its roles. Restrict it.
 pub fn service(hub: &Hub, row: &services::Model, roles: Vec<String>) -> Service {
     let url = row.url.clone().unwrap_or_default();
     let prefix = if url.is_empty() { String::new() } else { hub.urls.service(&row.name) };
@@ -135,7 +138,7 @@ pub fn service(hub: &Hub, row: &services::Model, roles: Vec<String>) -> Service 
         url: url.into(),
         prefix: prefix.into(),
         command: row.command.0.clone().into(),
-        pid: 0.into(),
+        pid: row.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default().into(),
         info: row.info.clone().map_or_else(|| Value::Object(Map::new()), |info| info.0).into(),
         display: row.display.unwrap_or(true).into(),
     }

@@ -148,6 +148,7 @@ pub fn login_url(hub: &Hub) -> String {
 /// The variables.
 pub async fn common(page: &Page) -> ApiResult<CommonContext> {
     let hub = &page.hub;
+    page.set_xsrf_cookie();
     let user = match page.caller.user() {
         Some(user) => Some(user_view(hub, user).await?),
         None => None,

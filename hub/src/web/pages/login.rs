@@ -176,6 +176,7 @@ async fn form_page(
     login_error: &str,
 ) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
+    page.renew_xsrf_cookie();
     let method = hub.auth.authenticator.login();
     let (login_service, path) = match &method {
         LoginMethod::Redirect { label, path } => (label.clone(), path.as_str()),
@@ -239,11 +240,7 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
     }
     if hub.auth.settings.auto_login || hub.auth.authenticator.login() == LoginMethod::Automatic {
         // Sent to the login, the person would be back in at once.
-        let stranger = Page {
-            caller: std::rc::Rc::new(Caller { who: None, via: Via::Nobody, ..Caller::clone(&page.caller) }),
-            ..page.clone()
-        };
-        return html(&stranger, StatusCode::OK, &LogoutPage {}).await;
+        return html(&page.as_stranger(&rq), StatusCode::OK, &LogoutPage {}).await;
     }
     Ok(redirect(&login_url(hub)))
 }

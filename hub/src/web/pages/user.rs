@@ -59,7 +59,9 @@ fn stopped_status(page: &Page) -> StatusCode {
 /// What API clients are told: the server is not there, and where to start it.
 fn stopped_json(page: &Page, key: &ServerKey) -> HttpResponse {
     let hub = &page.hub;
-    let server = hub.urls.for_browser(&hub.urls.server(key));
+    // The path that was asked for, below the base URL and without the hub's prefix.
+    let path = page.facts.path.as_str();
+    let server = path.strip_prefix(hub.urls.hub().trim_end_matches('/')).unwrap_or(path);
     let spawn = hub.urls.for_browser(&hub.urls.server_page("spawn", key));
     let spawn = if spawn.starts_with('/') {
         format!("{}://{}{spawn}", page.facts.browser_scheme, page.facts.host)

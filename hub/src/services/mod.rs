@@ -1,23 +1,32 @@
-//! Other applications behind the hub: their rows, tokens, OAuth clients, routes. Answers to `init_services`.
-//!
-//! Services whose process the hub would have to run (`command`) are refused for now, with a clear error.
+//! Other applications behind the hub: their rows, tokens, OAuth clients, routes. Answers to `init_services`. Those
+//! whose process the hub runs are in [`managed`].
+
+mod environment;
+pub mod managed;
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail};
 use hub_config::ServiceSection;
 use hub_core::scopes::{Client, Resource, client_allowed_scopes};
-use hub_core::secret::ExposeSecret as _;
+use hub_core::secret::{ExposeSecret as _, random_hex32};
 use hub_core::token::{CHOSEN_ROUNDS, GENERATED_ROUNDS};
 use hub_db::entities::services;
 use hub_db::repo::services::ServiceSpec;
 use hub_db::{Tx, repo};
 use serde_json::Value;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::app::Hub;
 use crate::rbac::{HUB_CLIENT, Holder};
 use crate::render::ServiceLink;
 use crate::web::caller::Caller;
 use crate::web::error::ApiResult;
+
+/// Note of a token that the configuration gives.
+const CONFIGURED: &str = "from config";
+/// Note of a token that the hub made up.
+const GENERATED: &str = "generated at startup";
 
 /// Makes the services of the database those of the configuration; those added at run time stay.
 pub async fn init(hub: &Hub, tx: &Tx) -> anyhow::Result<()> {
@@ -29,27 +38,32 @@ pub async fn init(hub: &Hub, tx: &Tx) -> anyhow::Result<()> {
         }
     }
     for section in &hub.config.services {
-        if section.is_managed() {
-            bail!(
-                "services: {:?} has a command; services run by the hub are not supported yet: run it yourself and \
-                 give it an api_token",
-                section.name
-            );
+        let mut section = section.clone();
+        let mut note = CONFIGURED;
+        if section.is_managed() && section.api_token.is_none() {
+            forget_generated(hub, tx, &section.name).await?;
+            section.api_token = Some(random_hex32().into());
+            note = GENERATED;
         }
-        put(hub, tx, section, true).await.with_context(|| format!("services: {:?}", section.name))?;
+        let put = put_noted(hub, tx, &section, true, note).await;
+        let row = put.with_context(|| format!("services: {:?}", section.name))?;
+        if let Some(token) = section.api_token.clone().filter(|_| section.is_managed()) {
+            hub.managed.add(managed::Process { id: row.id, section, token });
+        }
     }
     for (name, token) in &hub.config.hub.api_tokens {
         let name = hub.auth.names.normalize(name);
         let user = crate::auth::login::ensure_user(hub, tx, &name).await?;
         let rounds = if hub.config.hub.trust_user_provided_tokens { GENERATED_ROUNDS } else { CHOSEN_ROUNDS };
-        put_token(hub, tx, repo::Owner::User(user.id), token.expose_secret(), rounds).await?;
+        put_token(hub, tx, repo::Owner::User(user.id), token.expose_secret(), rounds, CONFIGURED).await?;
     }
     for (name, token) in &hub.config.hub.service_tokens {
         let service = repo::services::by_name(tx, name)
             .await?
             .with_context(|| format!("hub.service_tokens: there is no service {name:?}"))?;
         let rounds = if hub.config.hub.trust_user_provided_tokens { GENERATED_ROUNDS } else { CHOSEN_ROUNDS };
-        put_token(hub, tx, repo::Owner::Service(service.id), token.expose_secret(), rounds).await?;
+        put_token(hub, tx, repo::Owner::Service(service.id), token.expose_secret(), rounds, CONFIGURED)
+            .await?;
     }
     Ok(())
 }
@@ -61,6 +75,27 @@ pub(crate) async fn put(
     section: &ServiceSection,
     from_config: bool,
 ) -> anyhow::Result<services::Model> {
+    put_noted(hub, tx, section, from_config, CONFIGURED).await
+}
+
+/// Deletes the token that an earlier run of the hub made up for a service: this run makes up another.
+async fn forget_generated(hub: &Hub, tx: &Tx, name: &str) -> anyhow::Result<()> {
+    let Some(service) = repo::services::by_name(tx, name).await? else { return Ok(()) };
+    for known in repo::tokens::of_owner(tx, repo::Owner::Service(service.id), hub.clock.now()).await? {
+        if known.token.note.as_deref() == Some(GENERATED) {
+            repo::tokens::delete(tx, known.token.id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn put_noted(
+    hub: &Hub,
+    tx: &Tx,
+    section: &ServiceSection,
+    from_config: bool,
+    note: &str,
+) -> anyhow::Result<services::Model> {
     let spec = ServiceSpec {
         admin: section.admin,
         url: section.url.clone(),
@@ -68,10 +103,17 @@ pub(crate) async fn put(
         info: (!section.info.is_empty()).then(|| Value::Object(section.info.clone())),
         display: section.display,
         oauth_no_confirm: section.oauth_no_confirm,
+        command: section.command.clone(),
+        cwd: section.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()),
+        environment: (!section.environment.is_empty()).then(|| serde_json::json!(section.environment)),
+        user: section.user.clone(),
         timeout: i32::try_from(section.timeout.as_secs()).unwrap_or(i32::MAX),
         ..ServiceSpec::new(section.name.as_str(), from_config)
     };
     let service = repo::services::upsert(tx, spec).await?;
+    let prefix = hub.urls.service(&section.name);
+    let address = section.url.as_deref().and_then(|url| managed::address(url, &prefix));
+    repo::services::set_address(tx, service.id, address.as_ref()).await?;
     if section.admin
         && let Some(role) = repo::roles::by_name(tx, hub_core::scopes::ADMIN_ROLE).await?
     {
@@ -80,24 +122,18 @@ pub(crate) async fn put(
     let token = section.api_token.as_ref().map(|token| token.expose_secret().to_owned());
     if let Some(token) = &token {
         let rounds = if hub.config.hub.trust_user_provided_tokens { GENERATED_ROUNDS } else { CHOSEN_ROUNDS };
-        put_token(hub, tx, repo::Owner::Service(service.id), token, rounds).await?;
+        put_token(hub, tx, repo::Owner::Service(service.id), token, rounds, note).await?;
     }
     if section.oauth_available() {
         let client = Client::Service(&section.name);
-        let redirect_uri = section.oauth_redirect_uri.clone().unwrap_or_else(|| {
-            format!(
-                "{}services/{}/oauth_callback",
-                hub.urls.base(),
-                hub_core::names::escape_segment(&section.name)
-            )
-        });
+        let redirect_uri =
+            section.oauth_redirect_uri.clone().unwrap_or_else(|| format!("{prefix}oauth_callback"));
+        let scopes = oauth_scopes(tx, section).await?;
         let spec = repo::oauth::ClientSpec {
             identifier: section.client_id(),
-            description: format!("Service {}", section.name),
+            description: format!("JupyterHub service {}", section.name),
             redirect_uri,
-            allowed_scopes: client_allowed_scopes(&section.oauth_client_allowed_scopes, &client)
-                .into_iter()
-                .collect(),
+            allowed_scopes: client_allowed_scopes(&scopes, &client).into_iter().collect(),
         };
         let id = spec.identifier.clone();
         repo::oauth::upsert_client(tx, spec, token.as_deref().unwrap_or_default()).await?;
@@ -106,8 +142,33 @@ pub(crate) async fn put(
     Ok(service)
 }
 
+/// What a service may ask for: its scopes, or those of its roles, stock's older way to say it.
+async fn oauth_scopes(tx: &Tx, section: &ServiceSection) -> anyhow::Result<Vec<String>> {
+    if section.oauth_roles.is_empty() {
+        return Ok(section.oauth_client_allowed_scopes.clone());
+    }
+    if !section.oauth_client_allowed_scopes.is_empty() {
+        warn!(service = %section.name, "oauth_roles is ignored, as there is oauth_client_allowed_scopes");
+        return Ok(section.oauth_client_allowed_scopes.clone());
+    }
+    let mut scopes = BTreeSet::new();
+    for name in &section.oauth_roles {
+        let role = repo::roles::by_name(tx, name).await?;
+        let role = role.with_context(|| format!("oauth_roles: there is no role {name:?}"))?;
+        scopes.extend(role.scopes.0);
+    }
+    Ok(scopes.into_iter().collect())
+}
+
 /// Stores a configured token unless it is there already.
-async fn put_token(hub: &Hub, tx: &Tx, owner: repo::Owner, token: &str, rounds: u32) -> anyhow::Result<()> {
+async fn put_token(
+    hub: &Hub,
+    tx: &Tx,
+    owner: repo::Owner,
+    token: &str,
+    rounds: u32,
+    note: &str,
+) -> anyhow::Result<()> {
     let now = hub.clock.now();
     if let Some(known) = repo::tokens::find(tx, token, now).await? {
         let (user, service) = match owner {
@@ -124,7 +185,7 @@ async fn put_token(hub: &Hub, tx: &Tx, owner: repo::Owner, token: &str, rounds: 
         rounds,
         client_id: HUB_CLIENT.to_owned(),
         scopes: vec!["inherit".to_owned()],
-        note: "Via configuration file".to_owned(),
+        note: note.to_owned(),
         session_id: None,
         expires_at: None,
     };

@@ -1,0 +1,263 @@
+//! Services whose process the hub runs (`command`): started with the hub, started again when they end, stopped with
+//! the hub. Answers to `Service.start` and `stop`.
+//!
+//! Beyond stock: the end of a process is noticed at once rather than at the next poll, and a service that ends again
+//! and again is started less and less often.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use hub_core::secret::{ExposeSecret as _, SecretString};
+use hub_db::repo;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use reqwest::Client;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+use url::Url;
+
+use super::environment::service_env;
+use crate::app::Hub;
+
+/// What a service that shall end gets, and how long it may take over each.
+const STOP_STEPS: [(Signal, Duration); 2] =
+    [(Signal::SIGINT, Duration::from_secs(3)), (Signal::SIGTERM, Duration::from_millis(1500))];
+/// Pause before a service is started again: the first, and the longest when it never stays.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// A service that ran for this long is a good one.
+const GOOD_RUN: Duration = Duration::from_mins(1);
+/// Pause between two questions whether a service answers.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The processes.
+#[derive(Debug, Default)]
+pub struct Managed {
+    waiting: Mutex<Vec<Process>>,
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// One service to run.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) id: i32,
+    pub(super) section: hub_config::ServiceSection,
+    pub(super) token: SecretString,
+}
+
+/// The account that a service runs as.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    uid: u32,
+    gid: u32,
+}
+
+impl Managed {
+    /// Notes a service that [`start`] will run.
+    pub(super) fn add(&self, process: Process) {
+        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(process);
+    }
+
+    /// Stops all processes and waits for them.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
+/// Starts all of them. Fails when one cannot be started, ends at once, or does not answer at its address in time.
+pub async fn start(hub: &actix_web::web::Data<Hub>) -> anyhow::Result<()> {
+    let waiting =
+        std::mem::take(&mut *hub.managed.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let first = waiting.into_iter().map(|process| first_start(hub, process));
+    futures_util::future::try_join_all(first).await?;
+    Ok(())
+}
+
+async fn first_start(hub: &actix_web::web::Data<Hub>, process: Process) -> anyhow::Result<()> {
+    let name = process.section.name.clone();
+    let account = account(&process).with_context(|| format!("services: {name:?}"))?;
+    let mut child = launch(hub, &process, account).with_context(|| format!("services: {name:?}"))?;
+    note_pid(hub, &process, child.id()).await;
+    if let Some(url) = &process.section.url {
+        let answered = tokio::select! {
+            answered = wait_up(url, process.section.timeout) => answered,
+            status = child.wait() => {
+                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                bail!("services: {name:?} ended before it answered at {url} ({status}); its own output tells why");
+            }
+        };
+        if !answered {
+            end(&mut child).await;
+            let seconds = process.section.timeout.as_secs();
+            bail!(
+                "services: {name:?} did not answer at {url} within {seconds} s; see its own output, or give it a \
+                 longer timeout"
+            );
+        }
+        info!(service = %name, %url, "service answers");
+    }
+    let keeper = keep(hub.clone().into_inner(), process, account, child);
+    hub.tasks.spawn_to_end(hub.managed.running.track_future(keeper));
+    Ok(())
+}
+
+/// Whether there is an answer at the address before time is up.
+async fn wait_up(url: &str, limit: Duration) -> bool {
+    let client = Client::new();
+    let asking = async {
+        loop {
+            match client.get(url).timeout(limit).send().await {
+                Ok(answer) if answer.status().as_u16() < 500 => return,
+                Ok(_) | Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
+    };
+    timeout(limit, asking).await.is_ok()
+}
+
+/// Asks services that run elsewhere whether they answer, and warns of those that do not.
+pub async fn check_external(hub: &Hub) {
+    for section in hub.config.services.iter().filter(|section| !section.is_managed()) {
+        if let Some(url) = &section.url
+            && !wait_up(url, section.timeout).await
+        {
+            warn!(service = %section.name, %url, "the service does not answer");
+        }
+    }
+}
+
+fn account(process: &Process) -> anyhow::Result<Option<Account>> {
+    let Some(name) = process.section.user.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
+    let found =
+        nix::unistd::User::from_name(name).with_context(|| format!("user: cannot look up {name:?}"))?;
+    let Some(user) = found else { bail!("user: there is no system user {name:?}") };
+    let own = nix::unistd::geteuid();
+    if user.uid == own {
+        return Ok(None);
+    }
+    if !own.is_root() {
+        bail!("user: only a hub that runs as root can run a service as {name:?}");
+    }
+    Ok(Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
+}
+
+fn launch(hub: &Hub, process: &Process, account: Option<Account>) -> anyhow::Result<Child> {
+    let section = &process.section;
+    let own = hub_config::Sources::process_env();
+    let env = service_env(&hub.config, &hub.urls, section, process.token.expose_secret(), &own);
+    let (program, arguments) = section.command.split_first().context("command: is empty")?;
+    let mut command = Command::new(find(program, own.get("PATH")));
+    command.args(arguments).env_clear().envs(env).stdin(Stdio::null()).process_group(0);
+    if let Some(directory) = &section.cwd {
+        command.current_dir(directory);
+    }
+    if let Some(account) = account {
+        // Without the groups of the hub: setting the user clears them.
+        command.uid(account.uid).gid(account.gid);
+    }
+    let child = command.spawn().with_context(|| {
+        format!("command: cannot run {program:?}; check that it exists and may be executed")
+    })?;
+    info!(service = %section.name, pid = child.id(), "service started");
+    Ok(child)
+}
+
+/// A command without a slash is searched in the hub's own path: the service's may be another or none.
+fn find(program: &str, path: Option<&String>) -> PathBuf {
+    let plain = PathBuf::from(program);
+    if program.contains('/') {
+        return plain;
+    }
+    let places = path.map(|path| std::env::split_paths(path).collect::<Vec<_>>()).unwrap_or_default();
+    places.into_iter().map(|place| place.join(program)).find(|file| file.is_file()).unwrap_or(plain)
+}
+
+/// Keeps a service running until the hub ends.
+async fn keep(hub: std::sync::Arc<Hub>, process: Process, account: Option<Account>, child: Child) {
+    let name = &process.section.name;
+    let stop = hub.managed.stop.clone();
+    let mut pause = FIRST_PAUSE;
+    let mut child = Some(child);
+    loop {
+        let began = Instant::now();
+        if let Some(running) = &mut child {
+            let status = tokio::select! {
+                status = running.wait() => status,
+                () = stop.cancelled() => {
+                    end(running).await;
+                    info!(service = %name, "service stopped");
+                    note_pid(&hub, &process, None).await;
+                    return;
+                }
+            };
+            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            error!(service = %name, %status, "service ended; starting it again");
+            note_pid(&hub, &process, None).await;
+        }
+        if began.elapsed() > GOOD_RUN {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        child = match launch(&hub, &process, account) {
+            Ok(child) => {
+                note_pid(&hub, &process, child.id()).await;
+                Some(child)
+            }
+            Err(error) => {
+                error!(service = %name, error = format!("{error:#}"), "service cannot be started again");
+                None
+            }
+        };
+    }
+}
+
+/// Ends a process: politely, then with its whole group.
+async fn end(child: &mut Child) {
+    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw) else { return };
+    for (signal, patience) in STOP_STEPS {
+        // Not waited for yet, so the number is still its own; an error means that it ended.
+        if kill(pid, signal).is_err() || timeout(patience, child.wait()).await.is_ok() {
+            break;
+        }
+    }
+    // What it left behind, and itself if it does not listen.
+    if let Err(error) = killpg(pid, Signal::SIGKILL)
+        && error != nix::errno::Errno::ESRCH
+    {
+        warn!(%pid, %error, "cannot end the processes of a service");
+    }
+    if let Err(error) = child.wait().await {
+        warn!(%pid, %error, "cannot wait for the end of a service");
+    }
+}
+
+async fn note_pid(hub: &Hub, process: &Process, pid: Option<u32>) {
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+    if let Err(error) = repo::services::set_pid(hub.db.conn(), process.id, pid).await {
+        warn!(service = %process.section.name, %error, "cannot store the process id of a service");
+    }
+}
+
+/// Where a service listens, as the database has it.
+pub(super) fn address(url: &str, prefix: &str) -> Option<repo::spawners::Address> {
+    let url = Url::parse(url).ok()?;
+    Some(repo::spawners::Address {
+        proto: url.scheme().to_owned(),
+        ip: url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
+        port: url.port_or_known_default()?,
+        base_url: prefix.to_owned(),
+    })
+}
