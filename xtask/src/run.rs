@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::cache::Cache;
-use crate::command::{cargo, run as run_command, workspace};
+use crate::command::{cargo, run as run_command, target};
 use crate::environments;
 
 #[derive(Debug, Args)]
@@ -29,8 +29,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         build.arg("--release");
     }
     run_command(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), |folder| workspace().join(folder));
+    let target = target();
     let binary = target.join(if args.dev { "debug/himalia" } else { "release/himalia" });
     // Database and secrets do not belong among the sources, where they would be committed one day.
     let folder = target.join("run");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::command::{cargo, in_ci, run, shown, workspace};
+use crate::command::{self, cargo, in_ci, run, shown, workspace};
 use crate::counts::Counts;
 use crate::databases::Databases;
 use crate::environments::{self, Environments};
@@ -102,11 +102,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
 }
 
 fn target(cache: &Cache) -> Result<PathBuf> {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => Ok(workspace().join(folder)),
-        None if in_ci() => cache.target(),
-        None => Ok(workspace().join("target")),
-    }
+    let told = std::env::var_os("CARGO_TARGET_DIR").is_some();
+    if in_ci() && !told { cache.target() } else { Ok(command::target()) }
 }
 
 fn timed(name: &'static str, stage: impl FnOnce() -> Result<Counts>) -> Row {
