@@ -76,10 +76,26 @@ pub fn available(needs: &[Needed]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let message = format!("not run: {} not set (`cargo xtask test` sets them)", missing.join(", "));
+    not_run(&missing.join(", "));
+    false
+}
+
+/// The URL of a database server on which a test may make databases, if there is one.
+///
+/// # Panics
+/// With `CI` set, when there is none.
+pub fn database_server(variable: &str) -> Option<String> {
+    let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
+    if url.is_none() {
+        not_run(variable);
+    }
+    url
+}
+
+fn not_run(missing: &str) {
+    let message = format!("not run: {missing} not set (`cargo xtask test` sets them)");
     assert!(std::env::var_os("CI").is_none_or(|value| value == "false" || value.is_empty()), "{message}");
     eprintln!("{message}");
-    false
 }
 
 /// Cargo's target folder, where screenshots and logs of failed runs go.

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cache::Cache;
-use crate::command::{cargo, free_port, pause, run, wait_for, workspace};
+use crate::command::{cargo, free_port, pause, run, target, wait_for};
 use crate::environments;
 
 #[derive(Debug, Args)]
@@ -52,8 +52,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let venv = environments::jupyterhub(&cache)?;
     let chp = environments::configurable_http_proxy(&cache)?;
     run(cargo().args(["build", "--release", "--package", "himalia"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), |folder| workspace().join(folder));
+    let target = target();
     let ours =
         Peer { name: "himalia", start: Start::Himalia(target.join("release/himalia")), venv: venv.clone() };
     let stock = Peer { name: "jupyterhub 6.1.1", start: Start::Stock { chp }, venv };
@@ -176,7 +175,8 @@ impl Peer {
                 fs::write(
                     &config,
                     format!(
-                        "[hub]\nport = {hub}\n[proxy]\nport = {public}\n[authenticator]\nkind = \"dummy\"\nallow_all = true\n",
+                        "[hub]\nhub_bind_url = \"http://127.0.0.1:{hub}\"\n[proxy]\nport = {public}\n\
+                         [authenticator]\nkind = \"dummy\"\nallow_all = true\n",
                     ),
                 )?;
                 let mut command = Command::new(binary);

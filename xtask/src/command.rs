@@ -15,6 +15,12 @@ pub(crate) fn workspace() -> PathBuf {
         .to_path_buf()
 }
 
+/// Where cargo builds when it is not told otherwise.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |folder| workspace().join(folder))
+}
+
 /// A `cargo` command in the workspace's root, the same cargo that runs this task.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -9,6 +9,7 @@ mod command;
 mod counts;
 mod databases;
 mod environments;
+mod examples;
 mod packages;
 mod run;
 mod stages;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::cache::Cache;
-use crate::command::{cargo, run as run_command, workspace};
+use crate::command::{cargo, run as run_command, target};
 use crate::environments;
 
 #[derive(Debug, Args)]
@@ -29,15 +29,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         build.arg("--release");
     }
     run_command(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), |folder| workspace().join(folder));
+    let target = target();
     let binary = target.join(if args.dev { "debug/himalia" } else { "release/himalia" });
+    // Database and secrets do not belong among the sources, where they would be committed one day.
+    let folder = target.join("run");
+    std::fs::create_dir_all(&folder)?;
     let mut folders = vec![venv.join("bin")];
     folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let error = Command::new(&binary)
         .arg("serve")
         .args(&args.arguments)
         .env("PATH", std::env::join_paths(folders)?)
+        .current_dir(&folder)
         .exec();
     bail!("cannot start {}: {error}", binary.display())
 }

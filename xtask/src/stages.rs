@@ -9,10 +9,11 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::command::{cargo, in_ci, run, shown, workspace};
+use crate::command::{self, cargo, in_ci, run, shown, workspace};
 use crate::counts::Counts;
 use crate::databases::Databases;
 use crate::environments::{self, Environments};
+use crate::examples;
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -102,11 +103,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
 }
 
 fn target(cache: &Cache) -> Result<PathBuf> {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => Ok(workspace().join(folder)),
-        None if in_ci() => cache.target(),
-        None => Ok(workspace().join("target")),
-    }
+    let told = std::env::var_os("CARGO_TARGET_DIR").is_some();
+    if in_ci() && !told { cache.target() } else { Ok(command::target()) }
 }
 
 fn timed(name: &'static str, stage: impl FnOnce() -> Result<Counts>) -> Row {
@@ -167,7 +165,7 @@ impl TestBed {
                 .args(["--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings"))?,
             Stage::Unit => return self.unit(),
-            Stage::Examples => return self.examples(),
+            Stage::Examples => return examples::check(&self.target.join("release/himalia")),
             Stage::E2e => return self.end_to_end(&["e2e::", "--skip", "::reference"], "himalia"),
             Stage::Reference => return self.end_to_end(&["::reference"], "reference"),
             Stage::Conformance => return self.conformance(),
@@ -184,36 +182,6 @@ impl TestBed {
                 .args(["--workspace", "--no-fail-fast", "--", "--skip", "e2e::"])
                 .envs(databases.variables()),
         )
-    }
-
-    fn examples(&self) -> Result<Counts> {
-        let binary = self.target.join("release/himalia");
-        let folder = workspace().join("config/examples");
-        let mut counts = Counts::default();
-        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-            .with_context(|| format!("cannot read {}", folder.display()))?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-            .collect();
-        files.sort();
-        for file in &files {
-            match run(Command::new(&binary)
-                .args(["config", "check", "--config"])
-                .arg(file)
-                .stdin(Stdio::null()))
-            {
-                Ok(()) => counts.passed += 1,
-                Err(error) => {
-                    println!("{error:#}");
-                    counts.failed += 1;
-                }
-            }
-        }
-        if files.is_empty() {
-            bail!("there is no example in {}", folder.display());
-        }
-        Ok(counts)
     }
 
     /// `which` are the filters of the test binary, `hub` the last word of the modules with tests of that hub.
