@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpMessage as _, Resource};
 
 use super::pages::login::AuthPath;
-use super::pages::{error, home, login, misc, oauth, spawn, user};
+use super::pages::{error, home, login, misc, oauth, share, spawn, user};
 use super::{api, pages};
 use crate::app::Hub;
 
@@ -38,6 +38,11 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
             resource("/login", "jupyterhub.handlers.login.LoginHandler")
                 .route(web::get().to(login::show))
                 .route(web::post().to(login::submit)),
+        )
+        .service(
+            resource("/accept-share", "jupyterhub.handlers.pages.AcceptShareHandler")
+                .route(web::get().to(share::show))
+                .route(web::post().to(share::accept)),
         )
         .service(
             resource("/logout", "jupyterhub.handlers.login.LogoutHandler")

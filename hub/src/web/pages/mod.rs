@@ -6,5 +6,6 @@ pub mod home;
 pub mod login;
 pub mod misc;
 pub mod oauth;
+pub mod share;
 pub mod spawn;
 pub mod user;
