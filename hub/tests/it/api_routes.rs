@@ -129,6 +129,8 @@ async fn a_browser_needs_the_token_of_its_pages_for_reads_too() {
         let cross_site = browser.clone().without("X-XSRFToken").header("Sec-Fetch-Mode", "cors");
         let answer = send(&cross_site, endpoint).await;
         answer.fails(403, format!("'_xsrf' argument missing from {method}"));
+        let other = cross_site.header("X-XSRFToken", "somethingelse");
+        send(&other, endpoint).await.fails(403, format!("XSRF cookie does not match {method} argument"));
         let own = browser.clone().header("Sec-Fetch-Mode", "cors");
         assert_ne!(send(&own, endpoint).await.code(), 403, "{endpoint:?}");
     }
