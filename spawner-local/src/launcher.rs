@@ -7,7 +7,7 @@
 //! 2. waits on its standard input for what to run; a hub that dies first closes it, and the helper ends,
 //! 3. makes the home directory, becomes the user, changes directory, finds the command, and executes it.
 //!
-//! Standard output is the line back to the hub: closed by a successful exec, or one JSON [`Failure`] before that.
+//! Standard output is the line back to the hub: closed by a successful exec, or one JSON `Failure` before that.
 //! Standard error is the server's log and becomes its standard output too.
 
 use std::collections::BTreeMap;

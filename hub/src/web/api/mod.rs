@@ -1,6 +1,6 @@
 //! The REST API below `{base}hub/api`, but for `/oauth2`. Answers to `jupyterhub.apihandlers`.
 //!
-//! Routes and authorisation come from [`ENDPOINTS`]: [`configure`] walks the table, and [`call::Call::open`] asks for
+//! Routes and authorisation come from [`ENDPOINTS`]: [`configure`] walks the table, and `call::Call::open` asks for
 //! what the table says before a handler sees the request. A handler reads its arguments, calls the repositories and
 //! services of the hub, and shapes the answer.
 
