@@ -5,15 +5,18 @@
 //! start cancels it. Nobody is told to try again later.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use hub_core::authenticator::LoginRequest;
 use hub_core::spawner::Exit;
-use hub_core::{ServerKey, StopMode};
+use hub_core::{ServerKey, SpawnError, StopMode};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
-use super::live::{Live, Pending};
+use super::live::{Failure, Live, Pending};
 use super::{Servers, SpawnerId};
 
 /// Most servers whose last failure is remembered.
@@ -148,6 +151,17 @@ impl Entry {
         }
     }
 
+    /// The driver was lost: nothing is being done any more, and the next click begins anew.
+    fn abandon(&self) {
+        let mut control = self.control();
+        control.doing = None;
+        control.next = None;
+        let text = "The hub lost track of your server. Please try again.";
+        let failure = SpawnError::broken("internal", text, "the driver of the server panicked").retryable();
+        self.live.fail(Failure::Failed(Arc::new(failure)));
+        self.live.settle();
+    }
+
     /// The next intent, or none when the driver may end.
     fn take(&self, first: bool) -> Option<(Intent, CancellationToken)> {
         let mut control = self.control();
@@ -203,8 +217,20 @@ impl Entries {
         entry.control().next.get_or_insert_with(|| Intent::Start(Box::default()));
     }
 
-    fn get_or_make(&self, id: SpawnerId, key: &ServerKey) -> Arc<Entry> {
+    /// Writes an intent down for a server. Under one lock with [`Entries::forget_idle`], so that no intent is given to
+    /// an entry that is just being forgotten: there would be two drivers of one server.
+    fn ask(&self, id: SpawnerId, key: &ServerKey, intent: Intent) -> (Arc<Entry>, bool) {
         let mut entries = self.lock();
+        let entry = Self::get_or_make(&mut entries, id, key);
+        let needs_driver = entry.ask(intent);
+        (entry, needs_driver)
+    }
+
+    fn get_or_make(
+        entries: &mut HashMap<SpawnerId, Arc<Entry>>,
+        id: SpawnerId,
+        key: &ServerKey,
+    ) -> Arc<Entry> {
         if let Some(entry) = entries.get(&id) {
             // A server that was renamed while nothing was done to it has another key now.
             if entry.live.key == *key || !entry.live.snapshot().is_settled() {
@@ -223,10 +249,15 @@ impl Entries {
 impl Servers {
     /// Asks something of a server and returns what can be seen of it, pending already.
     pub fn ask(self: &Arc<Self>, id: SpawnerId, key: &ServerKey, intent: Intent) -> Arc<Entry> {
-        let entry = self.entries.get_or_make(id, key);
-        if entry.ask(intent) {
+        let (entry, needs_driver) = self.entries.ask(id, key, intent);
+        if needs_driver {
             let (servers, entry) = (Arc::clone(self), Arc::clone(&entry));
-            self.tasks.clone().spawn(async move { servers.drive(&entry).await });
+            self.tasks.clone().spawn(async move {
+                if AssertUnwindSafe(servers.drive(&entry)).catch_unwind().await.is_err() {
+                    error!(user = %entry.live.key.user, server = %entry.live.key.server, "the work on a server was lost to a bug");
+                    entry.abandon();
+                }
+            });
         }
         entry
     }
