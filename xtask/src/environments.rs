@@ -37,6 +37,8 @@ impl Environments {
             ("HIMALIA_TEST_VENV_54", text(&self.venv_54)),
             ("HIMALIA_TEST_VENV_61", text(&self.venv_61)),
             ("HIMALIA_TEST_STOCK_PYTHON", text(&self.venv_61.join("bin/python"))),
+            ("HIMALIA_TEST_STOCK4_PYTHON", text(&self.venv_41.join("bin/python"))),
+            ("HIMALIA_TEST_STOCK5_PYTHON", text(&self.venv_54.join("bin/python"))),
             ("HIMALIA_TEST_CHP_BIN", text(&self.chp)),
             ("HIMALIA_TEST_CHROMIUM", text(&self.chromium)),
             ("HIMALIA_TEST_CHROMEDRIVER", text(&self.chromedriver)),

@@ -157,7 +157,7 @@ fn elements_that_scripts_and_browser_tests_look_for_are_there() {
                 "datetime=\"2026-11-17T09:30:00Z\"",
             ],
         ),
-        ("home-admin", &["href=\"/hub/admin\"", "href=\"/services/cull/\""]),
+        ("home-admin", &["href=\"/services/cull/\""]),
         ("spawn", &["id=\"spawn_form\"", "enctype=\"multipart/form-data\"", "<option>Minimal</option>"]),
         ("spawn-other", &["Spawning server for ann", "spawn-error-msg"]),
         (
