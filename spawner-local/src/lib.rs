@@ -22,6 +22,7 @@ mod options;
 mod port;
 mod procfs;
 mod registry;
+mod signals;
 mod spawner;
 mod start;
 mod state;

@@ -122,6 +122,7 @@ impl LocalSpawner {
         sink.save_state(state.write()).await?;
 
         sink.progress(Progress::new(50, Phase::Launching, "Spawning server..."));
+        crate::signals::restore();
         let (child, process, helper) = launch::start(&self.reenter, &job.launch, output)?;
         let exit = watch::child(child, log.clone(), Arc::clone(&self.registry));
         self.registry.enter(&job.key, process, exit.clone());
