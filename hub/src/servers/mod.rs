@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use hub_core::spawner::{Resources, SpawnFault};
 use hub_core::{Clock, ServerKey, SpawnHook, StopMode};
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use self::env::EnvSettings;
@@ -79,7 +80,11 @@ pub struct Servers {
     tasks: Tasks,
     http: reqwest::Client,
     failures: AtomicU32,
+    checks: Semaphore,
 }
+
+/// Servers found in the database that are looked at in full at once: after a restart there may be thousands.
+const CHECKS_AT_ONCE: usize = 64;
 
 /// What [`Servers`] is made of.
 #[derive(Debug)]
@@ -131,6 +136,7 @@ impl Servers {
             tasks: parts.tasks,
             http,
             failures: AtomicU32::new(0),
+            checks: Semaphore::new(CHECKS_AT_ONCE),
         }))
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use futures_util::StreamExt as _;
 use hub_core::{PollStatus, StopMode};
 use tracing::{error, warn};
@@ -12,6 +13,8 @@ use super::live::Snapshot;
 use super::store::Record;
 use super::supervisor::{Intent, StopOrder};
 
+/// How much longer than its limits allow a start may take before it counts as left behind.
+const GRACE: Duration = Duration::from_mins(1);
 /// Servers looked at once.
 const CONCURRENCY: usize = 32;
 
@@ -75,7 +78,14 @@ impl Servers {
     /// Looks at one server that nothing is being done to.
     pub async fn poll_one(self: &Arc<Self>, record: Record) {
         let busy = self.entries.get(record.id).is_some_and(|entry| !entry.live.snapshot().is_settled());
-        if busy || record.address.is_none() {
+        if busy {
+            return;
+        }
+        if record.address.is_none() {
+            if self.is_overdue(&record) {
+                warn!(user = %record.key.user, server = %record.key.server, "a start was left unfinished; looking what became of it");
+                self.ask(record.id, &record.key, Intent::Check);
+            }
             return;
         }
         let server = record.server_ref();
@@ -93,5 +103,12 @@ impl Servers {
                     "cannot tell whether the server is alive; keeping it");
             }
         }
+    }
+
+    /// Whether a start that nobody here works on should have ended by now, wherever it was made.
+    fn is_overdue(&self, record: &Record) -> bool {
+        let limit = self.settings.start_timeout + self.settings.http_timeout + GRACE;
+        let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
+        record.started.is_none_or(|started| self.clock.now() - started > limit)
     }
 }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
 use hub_core::spawner::{Owner, Phase, SpawnFault};
 use hub_core::{
-    HookContext, HookError, PollStatus, Progress, ServerRef, SpawnError, Spawner, StartJob, StartSink,
-    Started, StopMode,
+    HookContext, HookError, PollStatus, Progress, ServerKey, ServerRef, SpawnError, Spawner, StartJob,
+    StartSink, Started, StopMode,
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
+use super::Servers;
 use super::env::server_env;
 use super::live::{Failure, Live};
 use super::spawners::mark;
 use super::store::Prepared;
 use super::supervisor::{Entry, StartOrder};
-use super::{Servers, SpawnerId};
-use crate::metrics::Outcome;
-use crate::routing;
+use crate::metrics::{Metrics, Outcome};
+use crate::routing::{self, RoutingError};
 
 /// Pauses between two tries to reach a server that is coming up.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -33,19 +33,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Where a spawner reports to: people see progress, the database keeps state.
 struct Sink<'a> {
     servers: &'a Servers,
-    live: &'a Live,
-    id: SpawnerId,
+    entry: &'a Entry,
     profile: Option<&'a str>,
 }
 
 #[async_trait]
 impl StartSink for Sink<'_> {
     fn progress(&self, progress: Progress) {
-        self.live.progress(progress);
+        self.entry.live.progress(progress);
     }
 
     async fn save_state(&self, state: Value) -> Result<(), SpawnError> {
-        self.servers.store.save_state(self.id, mark(state, self.profile)).await.map_err(database_error)
+        let state = mark(state, self.profile);
+        self.entry.remember(Some(state.clone()));
+        self.servers.store.save_state(self.entry.id, state).await.map_err(database_error)
     }
 }
 
@@ -58,7 +59,7 @@ fn database_error(error: hub_db::DbError) -> SpawnError {
 
 impl From<HookError> for FailedStart {
     fn from(error: HookError) -> Self {
-        Self(match error {
+        Self::from(match error {
             HookError::Refused(text) => SpawnError::refused("hook-refused", text),
             HookError::Broken { user, operator, retry } => {
                 SpawnError { retry, ..SpawnError::broken("hook-failed", user, operator) }
@@ -68,17 +69,46 @@ impl From<HookError> for FailedStart {
 }
 
 /// A [`SpawnError`] on its way, so that `?` converts what else can go wrong.
-struct FailedStart(SpawnError);
+struct FailedStart {
+    error: SpawnError,
+    /// Whether the start had begun, so that there may be something to take away.
+    begun: bool,
+}
 
 impl From<SpawnError> for FailedStart {
     fn from(error: SpawnError) -> Self {
-        Self(error)
+        Self { error, begun: true }
     }
 }
 
 impl From<hub_db::DbError> for FailedStart {
     fn from(error: hub_db::DbError) -> Self {
-        Self(database_error(error))
+        Self::from(database_error(error))
+    }
+}
+
+/// How a start ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Up {
+    /// It was started.
+    Started,
+    /// It ran already.
+    Before,
+}
+
+/// A start that waits in line, counted until it goes on or is cancelled.
+struct Waiting<'a>(&'a Metrics);
+
+impl<'a> Waiting<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.queue_changed(1.0);
+        Self(metrics)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.queue_changed(-1.0);
     }
 }
 
@@ -93,16 +123,19 @@ impl Servers {
         };
         let key = &entry.live.key;
         match result {
-            Some(Ok(())) => {
+            Some(Ok(Up::Before)) => {}
+            Some(Ok(Up::Started)) => {
                 let seconds = began.elapsed().as_secs_f64();
                 self.metrics.spawn(Outcome::Success, "", began.elapsed());
                 info!(user = %key.user, server = %key.server, "User {} took {seconds:.3} seconds to start", key.user);
                 self.count_success();
                 self.events.server(key, "start");
             }
-            Some(Err(FailedStart(mut failure))) => {
+            Some(Err(FailedStart { error: mut failure, begun })) => {
                 failure.at = Some(self.clock.now());
-                self.give_up(entry, &mut failure).await;
+                if begun {
+                    self.give_up(entry, &mut failure).await;
+                }
                 let (outcome, reason) = match failure.fault {
                     SpawnFault::Refused => (Outcome::Failure, failure.cause.as_ref()),
                     SpawnFault::Broken => (Outcome::Error, failure.cause.as_ref()),
@@ -121,16 +154,18 @@ impl Servers {
         }
     }
 
-    async fn bring_up(&self, entry: &Arc<Entry>, order: StartOrder) -> Result<(), FailedStart> {
+    async fn bring_up(&self, entry: &Arc<Entry>, order: StartOrder) -> Result<Up, FailedStart> {
         let live = &entry.live;
-        if self.store.is_running(entry.id).await? {
-            return Ok(());
+        let running = self.store.is_running(entry.id).await;
+        // Not to know whether it runs is no reason to take it down.
+        if running.map_err(|error| FailedStart { error: database_error(error), begun: false })? {
+            return Ok(Up::Before);
         }
         let _permit = self.enter_queue(live).await;
         let prepared = self.store.prepare_start(entry.id, order.options.as_ref()).await?;
         let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
         let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
-        let sink = Sink { servers: self, live, id: entry.id, profile: profile.as_deref() };
+        let sink = Sink { servers: self, entry: entry.as_ref(), profile: profile.as_deref() };
         let timeout = self.settings.start_timeout;
         let starting = async {
             let mut job = self.job(live, &prepared);
@@ -155,18 +190,26 @@ impl Servers {
         prepared: &Prepared,
         started: Started,
         profile: Option<&str>,
-    ) -> Result<(), FailedStart> {
+    ) -> Result<Up, FailedStart> {
         if let Some(token) = &started.api_token {
             self.store.replace_server_token(entry.id, &prepared.api_token, token).await?;
         }
         let state = mark(started.state.clone(), profile);
         self.store.save_started(entry.id, &started.address, &state).await?;
-        self.connect(entry, spawner, &started.address, state).await?;
-        Ok(())
+        self.answers(entry, spawner, &started.address, state).await?;
+        self.open_route(&entry.live.key, &started.address).await.map_err(|error| {
+            let text = "The proxy did not take the route to your server.";
+            SpawnError::broken("route", text, error.to_string()).retryable()
+        })?;
+        entry.remember(None);
+        if let Err(error) = self.store.mark_ready(entry.id).await {
+            warn!(user = %entry.live.key.user, server = %entry.live.key.server, %error, "cannot note the activity of a server that is up");
+        }
+        Ok(Up::Started)
     }
 
-    /// Waits for the first answer, then opens the route.
-    pub(super) async fn connect(
+    /// Waits for the first answer.
+    pub(super) async fn answers(
         &self,
         entry: &Arc<Entry>,
         spawner: &Arc<dyn Spawner>,
@@ -176,16 +219,12 @@ impl Servers {
         let live = &entry.live;
         live.progress(Progress::new(80, Phase::Connecting, "Waiting for the server to answer").detail());
         let server = ServerRef { key: live.key.clone(), state, address: Some(address.clone()) };
-        self.wait_up(&server, spawner, address).await?;
-        let routespec = self.urls.server(&live.key);
-        self.routing.add(&routespec, address.as_str(), routing::server_data(&live.key)).await.map_err(
-            |e| {
-                SpawnError::broken("route", "The proxy did not take the route to your server.", e.to_string())
-                    .retryable()
-            },
-        )?;
-        self.store.mark_ready(entry.id).await.map_err(database_error)?;
-        Ok(())
+        self.wait_up(&server, spawner, address).await
+    }
+
+    /// Opens the route to a server.
+    pub(super) async fn open_route(&self, key: &ServerKey, address: &Url) -> Result<(), RoutingError> {
+        self.routing.add(&self.urls.server(key), address.as_str(), routing::server_data(key)).await
     }
 
     /// Asks the server for its API root until it answers with less than 500, it ends, or time is up.
@@ -234,26 +273,17 @@ impl Servers {
     }
 
     async fn enter_queue(&self, live: &Live) -> super::queue::StartPermit {
-        let metrics = &self.metrics;
-        let mut waiting = false;
-        let permit = self
-            .queue
+        let mut waiting = None;
+        self.queue
             .enter(|place| {
                 live.set_place(place);
                 if let Some(place) = place {
-                    if !waiting {
-                        metrics.queue_changed(1.0);
-                        waiting = true;
-                    }
+                    waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
                     let text = format!("Many servers are starting right now. Your place in line: {place}");
                     live.progress(Progress::new(0, Phase::Queued, text));
                 }
             })
-            .await;
-        if waiting {
-            self.metrics.queue_changed(-1.0);
-        }
-        permit
+            .await
     }
 
     fn job(&self, live: &Live, prepared: &Prepared) -> StartJob {
@@ -286,10 +316,10 @@ impl Servers {
     async fn give_up(&self, entry: &Arc<Entry>, failure: &mut SpawnError) {
         let record = match self.store.load(entry.id).await {
             Ok(Some(record)) => record,
-            Ok(None) => return,
+            Ok(None) => return self.end_unrecorded(entry).await,
             Err(error) => {
-                error!(%error, "cannot read what a failed start left; the next check will clean up");
-                return;
+                error!(%error, "cannot read what a failed start left; the next look will clean up its rows");
+                return self.end_unrecorded(entry).await;
             }
         };
         let server = record.server_ref();
@@ -297,7 +327,9 @@ impl Servers {
         if failure.log_tail.is_empty() {
             failure.log_tail = spawner.recent_log(&server).await;
         }
-        self.take_down(entry, &record, StopMode::Now).await;
+        if self.take_down(entry, &record, StopMode::Now).await {
+            entry.remember(None);
+        }
     }
 }
 

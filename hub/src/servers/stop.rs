@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hub_core::{Adoption, PollStatus, SpawnError, StopMode};
+use hub_core::{Adoption, PollStatus, ServerRef, SpawnError, Spawner, Started, StopMode};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Servers;
@@ -20,12 +21,16 @@ impl Servers {
         let key = entry.live.key.clone();
         let record = match self.store.load(entry.id).await {
             Ok(Some(record)) => record,
-            Ok(None) => return,
+            Ok(None) => return self.end_unrecorded(entry).await,
             Err(error) => {
                 error!(user = %key.user, server = %key.server, %error, "cannot stop: the database does not answer");
-                return;
+                return self.end_unrecorded(entry).await;
             }
         };
+        if order.exited.is_some() && !self.has_ended(&record).await {
+            info!(user = %key.user, server = %key.server, "the server that ended was replaced meanwhile");
+            return;
+        }
         if let Some(exit) = &order.exited {
             let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
             warn!(user = %key.user, server = %key.server, cause = exit.cause, "User {key} server stopped, with exit code: {code}");
@@ -36,6 +41,9 @@ impl Servers {
         } else {
             true
         };
+        if stopped {
+            entry.remember(None);
+        }
         let outcome = if stopped { Outcome::Success } else { Outcome::Failure };
         if was_active {
             self.metrics.stop(outcome, began.elapsed());
@@ -46,6 +54,29 @@ impl Servers {
         }
         if stopped && entry.is_to_be_removed() && !key.server.is_default() {
             self.delete(entry, &record).await;
+        }
+    }
+
+    /// Whether a server is still the one that was seen to end, and not one that was started since.
+    async fn has_ended(&self, record: &Record) -> bool {
+        let server = record.server_ref();
+        record.is_active()
+            && matches!(self.spawners.of_state(&server.state).poll(&server).await, Ok(PollStatus::Exited(_)))
+    }
+
+    /// Ends what a failed or cancelled start left where the database cannot tell it: it does not answer, or the
+    /// server's row is gone. What rows there are stay for a later look.
+    pub(super) async fn end_unrecorded(&self, entry: &Arc<Entry>) {
+        let Some(state) = entry.remembered() else { return };
+        let key = &entry.live.key;
+        let server = ServerRef { key: key.clone(), state, address: None };
+        warn!(user = %key.user, server = %key.server, "ending a start that the database does not know");
+        match self.spawners.of_state(&server.state).stop(&server, StopMode::Now).await {
+            Ok(()) => entry.remember(None),
+            Err(failure) => {
+                error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
+                    "what a start left cannot be ended");
+            }
         }
     }
 
@@ -107,8 +138,16 @@ impl Servers {
     }
 
     /// Finds out what became of a server while no hub was there: it lives, its start goes on, or it is cleaned up.
-    pub(super) async fn run_check(&self, entry: &Arc<Entry>) {
+    pub(super) async fn run_check(&self, entry: &Arc<Entry>, cancel: &CancellationToken) {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = self.check(entry) => {}
+        }
+    }
+
+    async fn check(&self, entry: &Arc<Entry>) {
         let key = &entry.live.key;
+        let _turn = self.checks.acquire().await;
         let record = match self.store.load(entry.id).await {
             Ok(Some(record)) if record.is_active() => record,
             Ok(_) => return,
@@ -121,25 +160,7 @@ impl Servers {
         let spawner = Arc::clone(self.spawners.of_state(&server.state));
         let was_starting = record.address.is_none();
         match spawner.adopt(&server).await {
-            Ok(Adoption::Running(found)) => {
-                let result = async {
-                    self.store.save_started(entry.id, &found.address, &found.state).await.map_err(|e| {
-                        SpawnError::broken(
-                            "database",
-                            "The hub could not write down the state of your server.",
-                            e.to_string(),
-                        )
-                    })?;
-                    self.connect(entry, &spawner, &found.address, found.state.clone()).await
-                }
-                .await;
-                match result {
-                    Ok(()) => {
-                        info!(user = %key.user, server = %key.server, address = %found.address, "server found again");
-                    }
-                    Err(failure) => self.clean_up_lost(entry, &record, failure).await,
-                }
-            }
+            Ok(Adoption::Running(found)) => self.take_over(entry, &record, &spawner, found).await,
             Ok(Adoption::Starting) => {
                 info!(user = %key.user, server = %key.server, "resuming the start");
                 Entries::resume(entry);
@@ -163,6 +184,28 @@ impl Servers {
                     "cannot tell whether the server still runs; keeping it");
             }
         }
+    }
+
+    /// Takes over a server that was found. It is ended only if it does not answer: that the database or the proxy is
+    /// away for a moment is no fault of a server in which people work.
+    async fn take_over(
+        &self,
+        entry: &Arc<Entry>,
+        record: &Record,
+        spawner: &Arc<dyn Spawner>,
+        found: Started,
+    ) {
+        let key = &entry.live.key;
+        if let Err(error) = self.store.save_started(entry.id, &found.address, &found.state).await {
+            error!(user = %key.user, server = %key.server, %error, "cannot write down where a server was found; keeping it");
+        }
+        if let Err(failure) = self.answers(entry, spawner, &found.address, found.state).await {
+            return self.clean_up_lost(entry, record, failure).await;
+        }
+        if let Err(error) = self.open_route(key, &found.address).await {
+            error!(user = %key.user, server = %key.server, %error, "cannot open the route to a server; the next check will");
+        }
+        info!(user = %key.user, server = %key.server, address = %found.address, "server found again");
     }
 
     async fn clean_up_lost(&self, entry: &Arc<Entry>, record: &Record, mut failure: SpawnError) {

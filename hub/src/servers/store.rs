@@ -58,6 +58,8 @@ pub struct Record {
     pub address: Option<Url>,
     /// OAuth client.
     pub oauth_client_id: Option<String>,
+    /// When it was started.
+    pub started: Option<DateTime<Utc>>,
 }
 
 impl Record {
@@ -87,6 +89,7 @@ impl Record {
             server_id: row.server.as_ref().map(|server| server.id),
             address: row.server.as_ref().and_then(address),
             oauth_client_id: row.row.oauth_client_id.clone(),
+            started: row.row.started.map(hub_db::Timestamp::utc),
         }
     }
 }

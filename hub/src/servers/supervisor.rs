@@ -33,6 +33,17 @@ pub enum Intent {
     Check,
 }
 
+impl Intent {
+    /// Whether the hub itself came to it by looking at a server, rather than a person who wants something.
+    fn is_about_what_was_seen(&self) -> bool {
+        match self {
+            Self::Start(_) => false,
+            Self::Stop(order) => order.exited.is_some(),
+            Self::Check => true,
+        }
+    }
+}
+
 /// One start.
 #[derive(Debug, Clone, Default)]
 pub struct StartOrder {
@@ -86,15 +97,27 @@ pub struct Entry {
     /// What can be seen of it.
     pub live: Live,
     control: Mutex<Control>,
+    /// The state that the start under way saved last, for when the database cannot tell it.
+    saved: Mutex<Option<Value>>,
 }
 
 impl Entry {
     fn new(id: SpawnerId, key: ServerKey) -> Self {
-        Self { id, live: Live::new(key), control: Mutex::default() }
+        Self { id, live: Live::new(key), control: Mutex::default(), saved: Mutex::default() }
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps or, with none, forgets what a start saved.
+    pub(super) fn remember(&self, state: Option<Value>) {
+        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// What the start under way, or one that was cancelled, saved last.
+    pub(super) fn remembered(&self) -> Option<Value> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the server's record shall be deleted when the stop under way is through.
@@ -114,29 +137,42 @@ impl Entry {
     /// Writes the intent down. Returns whether a driver must be started for it.
     fn ask(&self, intent: Intent) -> bool {
         let mut control = self.control();
+        let control = &mut *control;
+        if intent.is_about_what_was_seen() && (control.doing.is_some() || control.next.is_some()) {
+            // Seen before what is under way now: it tells nothing about that, and nobody asked for it.
+            return false;
+        }
         match (control.doing, intent) {
-            (None, intent) => {
+            (None, mut intent) => {
                 let idle = control.next.is_none();
+                if let Intent::Stop(order) = &mut intent {
+                    order.remove |= matches!(&control.next, Some(Intent::Stop(waiting)) if waiting.remove);
+                }
                 self.show(&intent);
                 control.next = Some(intent);
                 return idle;
             }
-            // It is being started already, and nobody has cancelled that.
-            (Some(Doing::Start), Intent::Start(_)) if !control.cancel.is_cancelled() => {}
-            (Some(Doing::Start), Intent::Stop(order)) => {
+            (Some(Doing::Start), Intent::Start(order)) => {
+                // Cancelled already? Then the stop comes first: it takes away what the cancelled start left.
+                // Otherwise it is being started as it is.
+                if let Some(Intent::Stop(waiting)) = &mut control.next {
+                    waiting.then = Some(order);
+                }
+            }
+            (Some(Doing::Start | Doing::Check), Intent::Stop(mut order)) => {
                 control.cancel.cancel();
+                order.remove |= matches!(&control.next, Some(Intent::Stop(waiting)) if waiting.remove);
                 control.next = Some(Intent::Stop(order));
             }
-            (Some(Doing::Start | Doing::Stop), Intent::Start(order)) => {
-                control.next = Some(Intent::Start(order));
-            }
+            (Some(Doing::Stop), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
             (Some(Doing::Stop), Intent::Stop(order)) => {
                 control.remove |= order.remove;
                 control.next = order.then.map(Intent::Start);
             }
-            (Some(Doing::Check), intent @ (Intent::Start(_) | Intent::Stop(_))) => {
-                control.next = Some(intent);
-            }
+            (Some(Doing::Check), Intent::Start(order)) => match &mut control.next {
+                Some(Intent::Stop(waiting)) => waiting.then = Some(order),
+                next => *next = Some(Intent::Start(order)),
+            },
             (Some(_), Intent::Check) => {}
         }
         false
@@ -270,7 +306,7 @@ impl Servers {
             match intent {
                 Intent::Start(order) => Box::pin(self.run_start(entry, *order, &cancel)).await,
                 Intent::Stop(order) => Box::pin(self.run_stop(entry, order)).await,
-                Intent::Check => Box::pin(self.run_check(entry)).await,
+                Intent::Check => Box::pin(self.run_check(entry, &cancel)).await,
             }
         }
         let snapshot = entry.live.snapshot();
@@ -285,7 +321,9 @@ impl Entries {
     fn forget_idle(&self, entry: &Arc<Entry>) {
         let mut entries = self.lock();
         let control = entry.control();
-        if control.doing.is_none() && control.next.is_none() {
+        // The server may have got another entry meanwhile, after a renaming.
+        let listed = entries.get(&entry.id).is_some_and(|listed| Arc::ptr_eq(listed, entry));
+        if listed && control.doing.is_none() && control.next.is_none() {
             entries.remove(&entry.id);
         }
     }
@@ -323,6 +361,61 @@ mod tests {
         assert_eq!(entry.live.snapshot().pending, Some(Pending::Stop));
         assert!(entry.take(false).is_none());
         assert!(entry.live.snapshot().is_settled());
+    }
+
+    #[test]
+    fn a_start_that_was_cancelled_is_cleaned_up_before_the_next_one() {
+        let entry = entry();
+        entry.ask(start());
+        entry.take(true).unwrap();
+        entry.ask(Intent::Stop(StopOrder { remove: true, ..StopOrder::graceful() }));
+        entry.ask(stop());
+        entry.ask(start());
+        assert!(entry.is_start_queued());
+        assert!(matches!(entry.take(false), Some((Intent::Stop(_), _))));
+        assert!(entry.is_to_be_removed(), "the removal is not lost by a second stop");
+        assert!(matches!(entry.take(false), Some((Intent::Start(_), _))));
+        assert!(entry.take(false).is_none());
+    }
+
+    #[test]
+    fn what_a_look_told_does_not_undo_what_was_asked_for() {
+        let exited = || Intent::Stop(StopOrder { exited: Some(Exit::default()), ..StopOrder::graceful() });
+        let entry = entry();
+        assert!(entry.ask(start()));
+        assert!(!entry.ask(exited()), "the start waits for its driver");
+        assert!(!entry.ask(Intent::Check));
+        let (intent, cancel) = entry.take(true).unwrap();
+        assert!(matches!(intent, Intent::Start(_)));
+        assert!(!entry.ask(exited()), "the start is under way");
+        assert!(!cancel.is_cancelled());
+        assert!(entry.take(false).is_none());
+        assert!(entry.ask(exited()));
+    }
+
+    #[test]
+    fn a_stop_need_not_wait_for_a_check() {
+        let entry = entry();
+        entry.ask(Intent::Check);
+        let (_, cancel) = entry.take(true).unwrap();
+        entry.ask(start());
+        assert!(!cancel.is_cancelled(), "what is found may be what the start wants");
+        entry.ask(stop());
+        assert!(cancel.is_cancelled());
+        assert!(matches!(entry.take(false), Some((Intent::Stop(_), _))));
+        assert!(entry.take(false).is_none(), "the stop came after the start");
+    }
+
+    #[test]
+    fn the_end_of_the_work_under_an_old_name_leaves_the_entry_of_the_new_name() {
+        let entries = Entries::default();
+        let key = |name: &str| ServerKey::new(UserName::stored("ada"), ServerName::stored(name));
+        let (old, _) = entries.ask(1, &key("old"), stop());
+        old.take(true).unwrap();
+        assert!(old.take(false).is_none());
+        let (new, _) = entries.ask(1, &key("new"), start());
+        entries.forget_idle(&old);
+        assert!(Arc::ptr_eq(&entries.get(1).unwrap(), &new));
     }
 
     #[test]
