@@ -283,7 +283,10 @@ impl Hub {
     }
 
     fn write_configuration(&self) -> Result<()> {
-        Ok(fs::write(self.configuration(), self.settings_text())?)
+        // In one step: a proxy that was started just now may be reading it.
+        let fresh = self.folder.path().join("configuration.new");
+        fs::write(&fresh, self.settings_text())?;
+        Ok(fs::rename(fresh, self.configuration())?)
     }
 
     fn command(&self) -> Command {
