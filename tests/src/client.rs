@@ -93,6 +93,11 @@ impl Person {
         Ok(self.http.request(method, self.url(path)?))
     }
 
+    /// A request to a whole address with the cookies for it, without following redirects.
+    pub fn absolute(&self, method: Method, url: &str) -> RequestBuilder {
+        self.http.request(method, url)
+    }
+
     /// A request as a script of a page would send it: with the XSRF token that the page knows.
     ///
     /// # Errors

@@ -24,18 +24,15 @@ impl Hub {
         let table = self.rbac.table();
         let tx = self.db.begin().await?;
         roles::load(&tx, config, table).await?;
-        let mut names: BTreeSet<&str> = self.auth.allow.users.iter().map(String::as_str).collect();
-        names.extend(self.auth.allow.admins.iter().map(String::as_str));
-        let of_roles = config
-            .roles
-            .iter()
-            .flat_map(|role| role.users.iter().flatten())
-            .map(|name| self.auth.names.normalize(name));
-        let of_groups =
-            config.groups.values().flat_map(GroupSection::users).map(|name| self.auth.names.normalize(name));
-        let more: BTreeSet<String> = of_roles.chain(of_groups).collect();
-        names.extend(more.iter().map(String::as_str));
-        for name in names {
+        // In stock's order, which the ids of the users and with them the lists of the API show.
+        let entering = self.auth.allow.admins.iter().chain(&self.auth.allow.users).cloned();
+        let of_groups = config.groups.values().flat_map(GroupSection::users);
+        let of_roles = config.roles.iter().flat_map(|role| role.users.iter().flatten());
+        let mut seen = BTreeSet::new();
+        let mut names: Vec<String> =
+            entering.chain(of_groups.chain(of_roles).map(|name| self.auth.names.normalize(name))).collect();
+        names.retain(|name| seen.insert(name.clone()));
+        for name in &names {
             self.auth.names.validate(name).with_context(|| format!("{name:?} is no user name"))?;
             login::ensure_user(self, &tx, name).await?;
         }

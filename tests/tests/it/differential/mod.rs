@@ -1,0 +1,148 @@
+//! The same requests, in the same order, to stock JupyterHub and to Himalia, which run side by side with the same
+//! configuration: status, headers and bodies must be the same.
+//!
+//! The requests are the lines of `scenarios/*.txt`, in the order of [`SCENARIOS`]; `scenario.rs` tells how a line is
+//! written. A line may name a difference that is meant. Then the answers must differ, and only in what the line says, and
+//! `docs/compatibility.md` must tell about it under the same key.
+
+mod answer;
+mod callers;
+mod scenario;
+mod sides;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+use hub_tests::database;
+use hub_tests::environment::{Needed, available, database_server};
+use hub_tests::hub::Kind;
+use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, Segment};
+
+use self::scenario::{Line, Step, lines};
+use self::sides::Sides;
+
+/// All scenarios; what one leaves behind the next one finds.
+const SCENARIOS: &[(&str, &str)] = &[
+    ("world", include_str!("scenarios/world.txt")),
+    ("about", include_str!("scenarios/about.txt")),
+    ("users", include_str!("scenarios/users.txt")),
+    ("tokens", include_str!("scenarios/tokens.txt")),
+    ("groups", include_str!("scenarios/groups.txt")),
+    ("services", include_str!("scenarios/services.txt")),
+    ("servers", include_str!("scenarios/servers.txt")),
+    ("shares", include_str!("scenarios/shares.txt")),
+    ("pages", include_str!("scenarios/pages.txt")),
+    ("oauth", include_str!("scenarios/oauth.txt")),
+    ("input", include_str!("scenarios/input.txt")),
+    ("end", include_str!("scenarios/end.txt")),
+];
+/// Fewest requests that a run must make.
+const FEWEST: usize = 600;
+
+#[tokio::test]
+async fn on_sqlite_the_answers_are_those_of_stock() -> Result<()> {
+    compare([Kind::Stock, Kind::Himalia], "/", None).await
+}
+
+#[tokio::test]
+async fn on_postgresql_and_below_another_path_the_answers_are_those_of_stock() -> Result<()> {
+    compare([Kind::Stock, Kind::Himalia], "/hubs/", Some("HIMALIA_TEST_POSTGRES_URL")).await
+}
+
+/// What differs from run to run must not look like a difference: two stock hubs have none.
+#[tokio::test]
+async fn reference_stock_answers_as_stock_does() -> Result<()> {
+    compare([Kind::Stock, Kind::Stock], "/", None).await
+}
+
+async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Result<()> {
+    let needs: Vec<Needed> = kinds.iter().flat_map(|kind| kind.needs()).copied().collect();
+    if !available(&[needs.as_slice(), &[Needed::LightSingleuser]].concat()) {
+        return Ok(());
+    }
+    let mut databases = [None, None];
+    if let Some(variable) = server {
+        let Some(server) = database_server(variable) else { return Ok(()) };
+        for database in &mut databases {
+            *database = Some(database::create(&server).await?);
+        }
+    }
+    let mut sides = Sides::start(kinds, base_url, databases).await?;
+    let intended = kinds[0] != kinds[1];
+    let (mut asked, mut report) = (0_usize, Vec::new());
+    for line in lines(SCENARIOS)? {
+        let Line { scenario, number, step, .. } = &line;
+        let found = match step {
+            Step::Ask(ask) => {
+                asked += ask.callers.len();
+                sides.ask(ask, intended).await?
+            }
+            Step::Do(what) => sides.carry_out(what).await?,
+        };
+        report.extend(found.into_iter().map(|difference| format!("{scenario}.txt:{number}: {difference}")));
+    }
+    println!("{asked} requests to each hub, {} unintended differences", report.len());
+    ensure!(asked >= FEWEST, "only {asked} requests");
+    ensure!(report.is_empty(), "{} differences:\n{}", report.len(), report.join("\n"));
+    Ok(())
+}
+
+/// The endpoint that a request of a scenario goes to, if it is one of the table.
+fn endpoint_of(method: &str, path: &str) -> Option<&'static Endpoint> {
+    let path = path.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').skip(1).collect() };
+    let fits = |endpoint: &&Endpoint| {
+        let segments: Vec<Segment> = endpoint.segments().collect();
+        segments.len() == parts.len()
+            && segments.iter().zip(&parts).all(|(segment, part)| match segment {
+                Segment::Literal(text) => text == part,
+                Segment::Param { may_be_empty, .. } => *may_be_empty || !part.is_empty(),
+            })
+    };
+    // Literal segments win over arguments, as in the router.
+    let literals = |endpoint: &&Endpoint| {
+        endpoint.segments().filter(|segment| matches!(segment, Segment::Literal(_))).count()
+    };
+    ENDPOINTS.iter().filter(|endpoint| endpoint.method.as_str() == method).filter(fits).max_by_key(literals)
+}
+
+#[test]
+fn every_endpoint_is_asked_by_every_kind_of_caller() {
+    let mut callers: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+    for line in lines(SCENARIOS).unwrap() {
+        if let Step::Ask(ask) = &line.step
+            && let Some(path) = ask.api_path()
+            && let Some(endpoint) = endpoint_of(&ask.method, path)
+        {
+            let known = callers.entry((endpoint.method.as_str(), endpoint.path)).or_default();
+            known.extend(ask.callers.iter().cloned());
+        }
+    }
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| !endpoint.extension) {
+        let known = callers.remove(&(endpoint.method.as_str(), endpoint.path)).unwrap_or_default();
+        let all = callers::everybody();
+        let missing: Vec<&&str> = all.iter().filter(|name| !known.contains(**name)).collect();
+        // Whoever may shut the hub down would end the comparison.
+        let expected = if endpoint.path == "/shutdown" { &["admin", "page"][..] } else { &[] };
+        let missing: Vec<_> = missing.into_iter().filter(|name| !expected.contains(name)).collect();
+        assert!(missing.is_empty(), "{:?} {} is not asked by {missing:?}", endpoint.method, endpoint.path);
+    }
+}
+
+#[test]
+fn every_intended_difference_is_explained_and_every_explained_one_is_asserted() {
+    let text = include_str!("../../../../docs/compatibility.md");
+    let documented: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned()))
+        .collect();
+    let asserted: BTreeSet<String> = lines(SCENARIOS)
+        .unwrap()
+        .into_iter()
+        .filter_map(|line| match line.step {
+            Step::Ask(ask) => Some(ask.intended?.key),
+            Step::Do(_) => None,
+        })
+        .collect();
+    assert_eq!(documented, asserted, "keys of docs/compatibility.md and of the scenarios");
+}
