@@ -61,6 +61,8 @@ impl<E: Into<ApiError>> From<E> for Refusal {
 pub struct Consent {
     /// Scopes that will be granted.
     pub scopes: BTreeSet<String>,
+    /// Those among them that go with every login through the client.
+    pub implied: BTreeSet<String>,
     /// What they mean, for people.
     pub descriptions: Vec<Description>,
     /// Whether the person need not be asked.
@@ -90,6 +92,15 @@ fn back(redirect_uri: &str, state: Option<&str>, parameters: &[(&str, &str)]) ->
     format!("{uri}{joint}{}{fragment}", query.finish())
 }
 
+/// The error for a client, with a description where there is one.
+fn told<'a>(error: &'a str, description: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut parameters = vec![("error", error)];
+    if !description.is_empty() {
+        parameters.push(("error_description", description));
+    }
+    parameters
+}
+
 impl Request {
     /// Reads and checks the query of a request.
     pub async fn read(hub: &Hub, query: &[(String, String)]) -> Result<Self, Refusal> {
@@ -116,13 +127,12 @@ impl Request {
         };
         let state = single(query, "state")?.map(str::to_owned);
         let refuse = |error: &str, description: &str| {
-            let parameters = [("error", error), ("error_description", description)];
-            Refusal::Back(back(&redirect_uri, state.as_deref(), &parameters))
+            Refusal::Back(back(&redirect_uri, state.as_deref(), &told(error, description)))
         };
         match single(query, "response_type")? {
             Some("code") => {}
             Some(_) => {
-                return Err(refuse("unsupported_response_type", "Only response_type=code is supported."));
+                return Err(refuse("unsupported_response_type", ""));
             }
             None => return Err(refuse("invalid_request", "Missing response_type parameter.")),
         }
@@ -146,8 +156,7 @@ impl Request {
 
     /// Tells the client that something went wrong.
     pub fn refuse(&self, error: &str, description: &str) -> Refusal {
-        let parameters = [("error", error), ("error_description", description)];
-        Refusal::Back(back(&self.redirect_uri, self.state.as_deref(), &parameters))
+        Refusal::Back(back(&self.redirect_uri, self.state.as_deref(), &told(error, description)))
     }
 
     /// What the person would grant, after the checks: the client may ask for it, the person may use what is behind
@@ -173,9 +182,7 @@ impl Request {
         if !within.disallowed.is_empty() {
             let names = within.disallowed.into_iter().collect::<Vec<_>>().join(" ");
             warn!(client = %self.client.identifier, scopes = %names, "client asks for scopes that it may not have");
-            return Err(
-                self.refuse("invalid_scope", "The requested scope is invalid, unknown, or malformed.")
-            );
+            return Err(self.refuse("invalid_scope", ""));
         }
         self.check_access(hub, caller).await?;
         if !requested.contains("inherit") {
@@ -194,7 +201,12 @@ impl Request {
         let scopes = resolved.allowed;
         let skip = self.needs_no_confirmation(hub, user, &scopes).await?;
         let descriptions = describe_consent(table, &scopes, &required, &user.name);
-        Ok(Consent { scopes, descriptions, skip })
+        let implied = if scopes.contains("inherit") {
+            BTreeSet::new()
+        } else {
+            scopes.intersection(&required).cloned().collect()
+        };
+        Ok(Consent { scopes, implied, descriptions, skip })
     }
 
     /// Names of scopes; `identify` is implied and left out, and the name of a role stands for its scopes, as it did
@@ -208,9 +220,7 @@ impl Request {
                 scopes.extend(role.scopes.0);
             } else {
                 warn!(client = %self.client.identifier, scope = %name, "client asks for a scope that does not exist");
-                return Err(
-                    self.refuse("invalid_scope", "The requested scope is invalid, unknown, or malformed.")
-                );
+                return Err(self.refuse("invalid_scope", ""));
             }
         }
         Ok(scopes)

@@ -71,8 +71,9 @@ impl From<hub_db::DbError> for Failure {
 /// `POST /hub/api/oauth2/token`.
 pub async fn token(
     hub: web::Data<Hub>,
-    form: web::Form<BTreeMap<String, String>>,
+    form: Option<web::Form<BTreeMap<String, String>>>,
 ) -> ApiResult<HttpResponse> {
+    let form = form.map(web::Form::into_inner).unwrap_or_default();
     match exchange(&hub, &form).await {
         Ok(body) => Ok(HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "no-store"))
@@ -90,7 +91,7 @@ async fn exchange(hub: &Hub, form: &BTreeMap<String, String>) -> Result<Value, F
     let field = |name: &str| form.get(name).map(String::as_str).filter(|text| !text.is_empty());
     match field("grant_type") {
         Some("authorization_code") => {}
-        Some(_) => {
+        _ => {
             return Err(OAuthError {
                 status: StatusCode::BAD_REQUEST,
                 error: "unsupported_grant_type",
@@ -98,8 +99,8 @@ async fn exchange(hub: &Hub, form: &BTreeMap<String, String>) -> Result<Value, F
             }
             .into());
         }
-        None => return Err(OAuthError::bad("invalid_request", "Request is missing grant type.").into()),
     }
+    let text = field("code").ok_or_else(|| OAuthError::bad("invalid_request", "Missing code parameter."))?;
     let invalid_client =
         || OAuthError { status: StatusCode::UNAUTHORIZED, error: "invalid_client", description: None };
     let db = hub.db.conn();
@@ -109,7 +110,6 @@ async fn exchange(hub: &Hub, form: &BTreeMap<String, String>) -> Result<Value, F
     if !repo::oauth::verify_secret(&client, secret).await? {
         return Err(invalid_client().into());
     }
-    let text = field("code").ok_or_else(|| OAuthError::bad("invalid_request", "Missing code parameter."))?;
     let now = hub.clock.now();
     // Looked at first: a client that presents the code of another must not use it up.
     let seen = repo::oauth::code(db, text, now).await?.ok_or_else(OAuthError::invalid_grant)?;

@@ -171,10 +171,11 @@ fn lacking(names: &[&str]) -> ApiError {
     ApiError::forbidden(format!("Action is not authorized with current scopes; requires any of [{names}]"))
 }
 
-/// The token of an `Authorization` header: `token X` or `Bearer X`.
+/// The token of an `Authorization` header: `token X` or `Bearer X`, with any white space between and after.
 fn bearer(rq: &HttpRequest) -> Option<&str> {
     let text = rq.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = text.split_once(' ')?;
+    let (scheme, token) = text.split_once(char::is_whitespace)?;
+    let token = token.trim();
     let fits = scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer");
     (fits && !token.is_empty() && !token.contains(char::is_whitespace)).then_some(token)
 }

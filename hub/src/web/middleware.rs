@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BoxBody, MessageBody as _};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
     HeaderValue, IF_NONE_MATCH, LOCATION, SET_COOKIE,
 };
 use actix_web::http::{Method, StatusCode};
@@ -90,25 +90,33 @@ fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(random_hex32, str::to_owned)
 }
 
-/// Whether a path belongs to the REST API, whose errors are JSON.
+/// Whether a path belongs to the REST API, whose errors are JSON. Stock answers some paths there with handlers of pages.
 fn is_api(hub: &Hub, path: &str) -> bool {
-    path.strip_prefix(hub.urls.hub()).is_some_and(|rest| rest == "api" || rest.starts_with("api/"))
+    path.strip_prefix(hub.urls.hub()).is_some_and(|rest| {
+        rest == "api"
+            || rest.starts_with("api/")
+                && !matches!(rest, "api/health" | "api/metrics" | "api/oauth2/authorize")
+    })
+}
+
+/// What programs of other sites may read: stock's version.
+fn is_version(hub: &Hub, path: &str) -> bool {
+    path.strip_prefix(hub.urls.hub()).is_some_and(|rest| matches!(rest, "api" | "api/"))
 }
 
 /// The HTML page in place of a JSON error, for requests outside the API.
 fn error_page(hub: &Hub, response: &ServiceResponse<BoxBody>) -> Option<HttpResponse> {
     let error = response.response().error()?.as_error::<ApiError>()?;
     let request = response.request();
-    let oauth_token = request.path().ends_with("/api/oauth2/token");
-    let oauth_page = request.path().ends_with("/api/oauth2/authorize");
-    if (is_api(hub, request.uri().path()) && !oauth_page) || oauth_token {
+    if is_api(hub, request.uri().path()) {
         return None;
     }
     Some(super::pages::error::respond(hub, request, error))
 }
 
 fn finish_headers(hub: &Hub, response: &mut ServiceResponse<BoxBody>, outgoing: &Outgoing, id: &str) {
-    let api = is_api(hub, response.request().uri().path());
+    let path = response.request().uri().path();
+    let (api, version) = (is_api(hub, path), is_version(hub, path));
     let empty = response.status() == StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     let mut default = |name: HeaderName, value: &str| {
@@ -125,6 +133,9 @@ fn finish_headers(hub: &Hub, response: &mut ServiceResponse<BoxBody>, outgoing: 
         default(CONTENT_TYPE, if api { "application/json" } else { "text/html" });
     }
     default(CONTENT_SECURITY_POLICY, hub.content_security_policy(api));
+    if version {
+        default(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    }
     for (name, value) in hub.extra_headers() {
         headers.insert(name.clone(), value.clone());
     }
@@ -137,7 +148,7 @@ fn finish_headers(hub: &Hub, response: &mut ServiceResponse<BoxBody>, outgoing: 
 
 /// Adds an entity tag to buffered successful reads, and answers 304 when the client has it already.
 fn tag(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    let wants = response.request().method() == Method::GET
+    let wants = matches!(*response.request().method(), Method::GET | Method::HEAD)
         && response.status() == StatusCode::OK
         && !response.headers().contains_key(ETAG);
     if !wants {

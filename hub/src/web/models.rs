@@ -39,8 +39,8 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
     let url = hub.urls.server(key);
     let progress_url = hub.urls.progress(key);
     let public = |path: &str| hub.urls.public().map(|_| hub.urls.for_browser(path));
-    // Stock shows the saved value of a stopped server, which may be null, and the value in use of an active one.
-    let in_use = |saved: Option<Value>| if active { saved.or_else(|| Some(json!({}))) } else { saved };
+    // Stock shows what a start would use: nothing saved is an empty object.
+    let in_use = |saved: Option<Value>| saved.or_else(|| Some(json!({})));
     let display_name = row.display_name.clone().or_else(|| row.name.is_empty().then(String::new));
     Server {
         name: row.name.clone(),

@@ -26,6 +26,12 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
     cfg.service(
         resource("/favicon.ico", "tornado.web.StaticFileHandler").route(web::get().to(misc::favicon)),
     );
+    cfg.service(
+        web::resource("/robots.txt").name("tornado.web.StaticFileHandler.robots").to(misc::no_robots),
+    );
+    cfg.service(
+        resource(&prefix, "jupyterhub.handlers.base.AddSlashHandler").route(web::get().to(misc::to_hub)),
+    );
     let mut scope = web::scope(&prefix)
         .service(web::scope("/api").configure(api::configure).configure(oauth_routes))
         .service(resource("/", "jupyterhub.handlers.base.RootHandler").route(web::get().to(home::root)))

@@ -2,7 +2,6 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use jupyterhub_api_compat::models::{ClassInfo, Info, ShuttingDown, Version};
 use jupyterhub_api_compat::requests::Shutdown;
 use tracing::info;
@@ -16,12 +15,9 @@ use crate::web::error::{ApiError, ApiResult};
 /// What stock's client library announces.
 const METRICS_TYPE: &str = "text/plain; version=1.0.0; charset=utf-8";
 
-/// `GET /`: what servers look at to compare versions. Pages anywhere may read it.
+/// `GET /`: what servers look at to compare versions.
 pub(super) fn version(_: &Hub) -> ApiResult<HttpResponse> {
-    let mut response = answer::ok(&Version { version: crate::JUPYTERHUB_VERSION.to_owned() })?;
-    let everybody = actix_web::http::header::HeaderValue::from_static("*");
-    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, everybody);
-    Ok(response)
+    answer::ok(&Version { version: crate::JUPYTERHUB_VERSION.to_owned() })
 }
 
 /// `GET /health`: alive; the database is not asked.

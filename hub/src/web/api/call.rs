@@ -186,6 +186,22 @@ impl Call {
         self.facts.argument(name)
     }
 
+    /// The same where the value is a text that the database gets: it must be UTF-8.
+    pub(super) fn text_of(&self, name: &str) -> ApiResult<Option<String>> {
+        let raw = self.facts.query.split('&').rev().find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then_some(value)
+        });
+        if let Some(raw) = raw {
+            let bytes: Vec<u8> = percent_decode_str(raw).collect();
+            if std::str::from_utf8(&bytes).is_err() {
+                let shown = bytes_literal(bytes.get(..40).unwrap_or(&bytes));
+                return Err(ApiError::bad_request(format!("Invalid unicode in {name}: {shown}")));
+            }
+        }
+        Ok(self.query(name))
+    }
+
     /// A header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.rq.headers().get(name).and_then(|value| value.to_str().ok())
@@ -235,6 +251,20 @@ impl Call {
             next: None,
         }
     }
+}
+
+/// Bytes as Python writes them.
+fn bytes_literal(bytes: &[u8]) -> String {
+    let inner: String = bytes
+        .iter()
+        .map(|byte| match byte {
+            b'\\' => "\\\\".to_owned(),
+            b'\'' => "\\'".to_owned(),
+            0x20..=0x7e => char::from(*byte).to_string(),
+            other => format!("\\x{other:02x}"),
+        })
+        .collect();
+    format!("b'{inner}'")
 }
 
 /// The rows that a page is made of.

@@ -28,10 +28,11 @@ use actix_web::http::{Method as HttpMethod, StatusCode};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::LocalBoxFuture;
-use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, EndpointId, Method};
+use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, EndpointId, Method, Xsrf};
 
 use self::call::Call;
 use super::error::{ApiError, ApiResult};
+use super::pages::misc;
 use crate::app::Hub;
 
 /// What answers a call.
@@ -156,7 +157,11 @@ pub fn configure(cfg: &mut ServiceConfig) {
             resource = resource
                 .route(route.to(move |rq: HttpRequest, body: web::Payload| serve(endpoint, rq, body)));
         }
-        cfg.service(resource.default_service(web::to(other_method)));
+        // Health and metrics are handlers of pages in stock.
+        cfg.service(match first.xsrf {
+            Xsrf::Page => resource.default_service(web::to(misc::no_method)),
+            _ => resource.default_service(web::to(other_method)),
+        });
     }
     cfg.default_service(web::to(unknown_path));
 }

@@ -17,6 +17,7 @@ use crate::servers::live::{Failure, Pending};
 use crate::servers::progress::{EventId, View, failed_event, frame, ready_event, stream as events_of};
 use crate::servers::supervisor::Entry;
 use crate::web::error::{ApiError, ApiResult};
+use crate::web::pages::context::ServerState;
 
 /// Most signs of life sent while a server stops before it starts again: an hour.
 const MOST_BEATS: usize = 450;
@@ -54,10 +55,14 @@ pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
             let failure = entry.live.snapshot().failure.unwrap_or(Failure::Cancelled);
             Ok(single(&failed_event(&failure, view)))
         }
-        // Stock holds no object of a server at rest, and finds nothing.
-        (None, _) => Err(ApiError::not_found()),
+        // Stock holds no object of a default server that was never used, and finds nothing.
+        (None, _) if is_unused(&state) => Err(ApiError::not_found()),
         _ => Err(ApiError::bad_request(format!("{} is not starting...", state.key()))),
     }
+}
+
+fn is_unused(state: &ServerState) -> bool {
+    state.key().server.is_default() && state.row.row.last_activity.is_none()
 }
 
 /// The events of a start that waits for a stop: signs of life first.

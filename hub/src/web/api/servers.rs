@@ -8,7 +8,7 @@ use hub_db::entities::users;
 use hub_db::repo;
 use jupyterhub_api_compat::models::Server;
 use jupyterhub_api_compat::requests::{EditServer, ServerOptions, normalise_display_name, quoted};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::info;
 
 use super::answer;
@@ -81,13 +81,7 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
         state = find(&call, &user).await?.ok_or_else(ApiError::not_found)?;
     }
     info!(by = call.who()?.name(), user = %user.name, server = name, "server created");
-    let mut model = model(&call, &user, &state).await?;
-    // Stock answers with what a start would use rather than with what is saved.
-    model.user_options.get_or_insert_with(|| json!({}));
-    if let jupyterhub_api_compat::Gate::Shown(state) = &mut model.state {
-        state.get_or_insert_with(|| json!({}));
-    }
-    answer::created(&model)
+    answer::created(&model(&call, &user, &state).await?)
 }
 
 /// What a `PATCH` asks for was checked.
@@ -147,7 +141,14 @@ pub(super) async fn edit(call: Call) -> ApiResult<HttpResponse> {
     let row = repo::spawners::by_id(call.db(), id).await?.ok_or_else(ApiError::not_found)?;
     let state = ServerState::of(&call.hub, row, &user.name);
     info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, "server changed");
-    let mut response = answer::ok(&model(&call, &user, &state).await?)?;
+    let mut model = model(&call, &user, &state).await?;
+    // Here stock answers with what is saved, which may be nothing.
+    let saved = &state.row.row;
+    model.user_options = model.user_options.filter(|_| saved.user_options.is_some());
+    if let jupyterhub_api_compat::Gate::Shown(shown) = &mut model.state {
+        *shown = shown.take().filter(|_| saved.state.is_some());
+    }
+    let mut response = answer::ok(&model)?;
     let with_charset = HeaderValue::from_static("application/json; charset=UTF-8");
     response.headers_mut().insert(CONTENT_TYPE, with_charset);
     Ok(response)

@@ -193,7 +193,7 @@ pub async fn html(
     let common = common(page).await?;
     let text = page.hub.renderer.render(&common, content).map_err(ApiError::internal)?;
     Ok(HttpResponse::build(status)
-        .content_type("text/html; charset=UTF-8")
+        .content_type("text/html")
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(text))
 }

@@ -44,7 +44,7 @@ pub fn respond(hub: &Hub, rq: &HttpRequest, error: &ApiError) -> HttpResponse {
     for header in error.headers() {
         response.insert_header(header.clone());
     }
-    response.content_type("text/html; charset=UTF-8").body(render(hub, &content))
+    response.content_type("text/html").body(render(hub, &content))
 }
 
 /// `GET /hub/error/{code}`: the proxy asks for the page and sends it with that status.
@@ -70,5 +70,5 @@ pub async fn of_proxy(hub: actix_web::web::Data<Hub>, rq: HttpRequest) -> ApiRes
         no_spawner_check: true,
         ..ErrorPage::default()
     };
-    Ok(HttpResponse::Ok().content_type("text/html; charset=UTF-8").body(render(&hub, &content)))
+    Ok(HttpResponse::Ok().content_type("text/html").body(render(&hub, &content)))
 }

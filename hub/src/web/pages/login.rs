@@ -39,9 +39,9 @@ async fn onward(page: &Page, caller: &Caller, next: Option<String>) -> ApiResult
 
 /// `GET /hub/login`.
 pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
-    if let Some(user) = page.caller.user() {
+    if page.caller.user().is_some() {
         let target = onward(&page, &page.caller, next_of(&page, None)).await?;
-        Outgoing::of(&rq).set(page.hub.sessions.login(&user.cookie_id, &page.facts));
+        page.renew_xsrf_cookie();
         return Ok(redirect(&target));
     }
     let request = login_request(&page, &rq, &[]);
@@ -149,7 +149,10 @@ async fn log_in(
     };
     let outgoing = Outgoing::of(rq);
     let sessions = &page.hub.sessions;
-    outgoing.set(sessions.login(&user.cookie_id, &page.facts));
+    // Who logs in again keeps the cookie.
+    if page.caller.user().is_none_or(|known| known.id != user.id) {
+        outgoing.set(sessions.login(&user.cookie_id, &page.facts));
+    }
     let session_id = match &page.caller.session_id {
         Some(id) => id.clone(),
         None => {
@@ -176,7 +179,9 @@ async fn form_page(
     login_error: &str,
 ) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
-    page.renew_xsrf_cookie();
+    if page.facts.method == "GET" {
+        page.renew_xsrf_cookie();
+    }
     let method = hub.auth.authenticator.login();
     let (login_service, path) = match &method {
         LoginMethod::Redirect { label, path } => (label.clone(), path.as_str()),
@@ -231,8 +236,11 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         };
         info!(user = %user.name, "User logged out: {}", user.name);
     }
-    for cookie in hub.sessions.clear_all() {
-        outgoing.set(cookie);
+    // A stranger without cookies has nothing to lose.
+    if page.caller.who.is_some() || page.facts.cookies.iter().next().is_some() {
+        for cookie in hub.sessions.clear_all() {
+            outgoing.set(cookie);
+        }
     }
     hub.metrics.logout(began.elapsed());
     if let Some(location) = onward {

@@ -111,7 +111,12 @@ pub async fn not_found(_page: Page) -> ApiResult<HttpResponse> {
     Err(ApiError::not_found())
 }
 
-/// A method that a path does not have.
-pub async fn no_method() -> ApiResult<HttpResponse> {
+/// `/robots.txt`: not given, and no page of the hub either.
+pub async fn no_robots() -> ApiResult<HttpResponse> {
+    Err(ApiError::not_found())
+}
+
+/// A method that a path does not have. Who asks from another site is told of that first, as in stock.
+pub async fn no_method(_page: Page) -> ApiResult<HttpResponse> {
     Err(ApiError::bare(StatusCode::METHOD_NOT_ALLOWED))
 }

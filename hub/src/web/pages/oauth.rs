@@ -46,8 +46,11 @@ async fn decide(page: &Page, agreed: Option<BTreeSet<String>>) -> Result<HttpRes
     let request = Request::read(hub, &page.facts.query_pairs()).await?;
     let consent = request.consent(hub, &page.caller, &user).await?;
     let granted = match agreed {
-        // What is granted is what was shown and ticked, never more.
-        Some(agreed) => consent.scopes.intersection(&agreed).cloned().collect(),
+        // What is granted is what was shown and ticked, never more, and what every login needs.
+        Some(agreed) => {
+            let ticked: BTreeSet<String> = consent.scopes.intersection(&agreed).cloned().collect();
+            if ticked.contains("inherit") { ticked } else { &ticked | &consent.implied }
+        }
         None if consent.skip => consent.scopes,
         None => {
             let content = OAuthPage {

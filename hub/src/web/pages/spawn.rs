@@ -115,13 +115,13 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
 
 /// `POST /hub/spawn[/{user}[/{server}]]`.
 pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResult<HttpResponse> {
+    let mut form = read_form(&rq, body).await?;
+    let token = form.remove("_xsrf").and_then(|values| values.into_iter().next_back());
+    page.check_form(&rq, token.as_deref())?;
     let user = match logged_in(&page) {
         Ok(user) => user,
         Err(to_login) => return Ok(to_login),
     };
-    let mut form = read_form(&rq, body).await?;
-    let token = form.remove("_xsrf").and_then(|values| values.into_iter().next_back());
-    page.check_form(&rq, token.as_deref())?;
     let subject = subject(&page, &rq, &user).await?;
     check_named(&page, &subject).await?;
     if subject.state.as_ref().is_some_and(ServerState::is_ready) {

@@ -19,7 +19,7 @@ use hub_tests::hub::Kind;
 use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, Segment};
 
 use self::scenario::{Line, Step, lines};
-use self::sides::Sides;
+use self::sides::{EVERYWHERE, Sides};
 
 /// All scenarios; what one leaves behind the next one finds.
 const SCENARIOS: &[(&str, &str)] = &[
@@ -80,6 +80,9 @@ async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Resu
             Step::Do(what) => sides.carry_out(what).await?,
         };
         report.extend(found.into_iter().map(|difference| format!("{scenario}.txt:{number}: {difference}")));
+    }
+    if intended {
+        report.extend(sides.missed().into_iter().map(|key| format!("nothing differs any more by {key}")));
     }
     println!("{asked} requests to each hub, {} unintended differences", report.len());
     ensure!(asked >= FEWEST, "only {asked} requests");
@@ -143,6 +146,7 @@ fn every_intended_difference_is_explained_and_every_explained_one_is_asserted() 
             Step::Ask(ask) => Some(ask.intended?.key),
             Step::Do(_) => None,
         })
+        .chain(EVERYWHERE.iter().map(|(key, ..)| (*key).to_owned()))
         .collect();
     assert_eq!(documented, asserted, "keys of docs/compatibility.md and of the scenarios");
 }

@@ -1,6 +1,6 @@
 //! The two hubs, what is known of each, and a request to both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +22,20 @@ use super::scenario::Ask;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Two hubs with the same configuration.
-pub(super) struct Sides([Side; 2]);
+pub(super) struct Sides {
+    sides: [Side; 2],
+    /// Differences of [`EVERYWHERE`] that have been seen.
+    seen: BTreeSet<&'static str>,
+}
+
+/// Differences that are meant wherever they occur: key, what differs, how it is in stock and how here (`*` is anything).
+/// Each must occur.
+pub(super) const EVERYWHERE: &[(&str, &str, &str, &str)] = &[
+    ("request-id", "x-request-id", "none", "*"),
+    ("pages-not-stored", "cache-control", "none", "no-store"),
+    ("progress-unbuffered", "x-accel-buffering", "none", "no"),
+    ("no-internal-errors", "status", "500 *", "*"),
+];
 
 /// One hub and what is known of it.
 struct Side {
@@ -68,7 +81,7 @@ impl Sides {
             Side::start(other, settings(other, base_url, of_other)),
         )
         .await?;
-        Ok(Self([one, other]))
+        Ok(Self { sides: [one, other], seen: BTreeSet::new() })
     }
 
     /// Sends a request to both, for each caller; what differs and should not, or should differ and does not.
@@ -76,11 +89,18 @@ impl Sides {
         let mut found = Vec::new();
         let mut as_intended = false;
         for caller in &ask.callers {
-            let [one, other] = &mut self.0;
+            let [one, other] = &mut self.sides;
             let (stock, ours) = try_join(one.ask(ask, caller), other.ask(ask, caller))
                 .await
                 .with_context(|| format!("{caller} {} {}", ask.method, ask.path))?;
             for (field, was, is) in stock.differences(&ours) {
+                if intended_count && self.is_meant_everywhere(&field, &was, &is) {
+                    if field == "status" {
+                        // Of an answer that stock could not give there is nothing more to compare.
+                        break;
+                    }
+                    continue;
+                }
                 if let Some(intended) = &ask.intended
                     && intended_count
                     && intended.fields.contains(&field)
@@ -96,15 +116,32 @@ impl Sides {
             && intended_count
             && !as_intended
         {
-            found.push(format!("{} {}: no longer differs by {}", ask.method, ask.path, intended.key));
+            found.push(format!("{} {} {}: no longer differs by {}", ask.method, ask.path, ask.body, intended.key));
         }
         Ok(found)
+    }
+
+    fn is_meant_everywhere(&mut self, field: &str, was: &str, is: &str) -> bool {
+        let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+            Some(begin) => text.starts_with(begin),
+            None => pattern == text,
+        };
+        let found = EVERYWHERE.iter().find(|(_, name, a, b)| *name == field && fits(a, was) && fits(b, is));
+        if let Some((key, ..)) = found {
+            self.seen.insert(key);
+        }
+        found.is_some()
+    }
+
+    /// Keys of [`EVERYWHERE`] that have not been seen.
+    pub(super) fn missed(&self) -> Vec<&'static str> {
+        EVERYWHERE.iter().map(|(key, ..)| *key).filter(|key| !self.seen.contains(key)).collect()
     }
 
     /// Does something to both.
     pub(super) async fn carry_out(&mut self, what: &[String]) -> Result<Vec<String>> {
         let words: Vec<&str> = what.iter().map(String::as_str).collect();
-        for side in &mut self.0 {
+        for side in &mut self.sides {
             match words.as_slice() {
                 ["callers"] => side.make_callers().await?,
                 ["logins"] => side.make_logins().await?,
