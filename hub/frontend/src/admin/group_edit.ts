@@ -47,13 +47,13 @@ class GroupEdit {
         "div",
         { class: "card" },
         make("div", { class: "card-header" }, make("h2", { class: "mb-0" }, t("Manage group members"))),
-        make("div", { class: "card-body pt-0" }, this.#members.root),
+        make("div", { class: "card-body" }, this.#members.root),
       ),
       make(
         "div",
         { class: "card" },
         make("div", { class: "card-header" }, make("h2", { class: "mb-0" }, t("Manage group properties"))),
-        make("div", { class: "card-body pt-0" }, this.#properties.root),
+        make("div", { class: "card-body" }, this.#properties.root),
         make("div", { class: "card-footer admin-buttons" }, backButton(), apply, remove),
       ),
     );

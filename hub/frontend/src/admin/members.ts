@@ -49,7 +49,8 @@ export class Members {
       "div",
       {},
       this.#error,
-      make("div", { class: "input-group" }, input, add, offers),
+      make("div", { class: "input-group" }, input, add),
+      offers,
       this.#list,
     );
     this.#draw();

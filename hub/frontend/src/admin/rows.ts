@@ -45,12 +45,10 @@ function buttonLink(label: string, href: string, className: string, allowed: boo
 }
 
 function dateCell(date: string | null | undefined, testId: string, label: string): HTMLTableCellElement {
-  const content = date ? timeElement(date) : t("Never");
-  return make(
-    "td",
-    { class: "time-col", "data-testid": testId, "data-label": label, role: "cell" },
-    content,
-  );
+  const cell = make("td", { class: "time-col", "data-testid": testId, "data-label": label, role: "cell" });
+  cell.append(date ? timeElement(date) : t("Never"));
+  if (!date) cell.dataset["none"] = "";
+  return cell;
 }
 
 export class Rows {
@@ -121,9 +119,10 @@ export class Rows {
       toggle,
       make("span", { id: `${key}-name`, class: "user-name", "data-testid": `user-name-div-${key}` }, user.name),
     );
-    if (user.admin) {
-      const word = t("Administrator");
-      name.append(make("span", { class: "admin-mark", role: "img", "aria-label": word, title: word }));
+    if (user.admin && server.name === "") {
+      // Drawn by the style, so that the cell's text is the name and nothing else.
+      const mark = { class: "admin-mark", role: "img", "aria-label": t("Administrator"), "data-word": t("Admin") };
+      name.append(make("span", mark));
     }
     const profile = server.user_options?.["profile"];
     const row = make(
@@ -167,11 +166,11 @@ export class Rows {
   #serverCell(server: Server, state: State): HTMLTableCellElement {
     const word = stateWord(state);
     const mark = make("span", { class: "state-mark", role: "img", "aria-label": word, title: word });
-    const cell = make("td", { "data-testid": "user-row-server", "data-label": t("Server"), role: "cell" }, mark);
     const shown = server.display_name || server.name;
-    if (shown !== "") cell.append(make("span", { class: "server-name" }, shown));
-    if (shown !== server.name) cell.append(make("div", { class: "server-slug" }, server.name));
-    return cell;
+    const names = make("div", {}, mark);
+    if (shown !== "") names.append(make("span", { class: "server-name" }, shown));
+    if (shown !== server.name) names.append(make("div", { class: "server-slug" }, server.name));
+    return make("td", { "data-testid": "user-row-server", "data-label": t("Server"), role: "cell" }, names);
   }
 
   #actionCell(user: User, server: Server, key: string): HTMLTableCellElement {
