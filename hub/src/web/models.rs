@@ -39,7 +39,8 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
     let url = hub.urls.server(key);
     let progress_url = hub.urls.progress(key);
     let public = |path: &str| hub.urls.public().map(|_| hub.urls.for_browser(path));
-    // Stock shows what a start would use: nothing saved is an empty object.
+    // What a start would use: nothing saved is an empty object. Stock shows null for some servers that its process has
+    // had nothing to do with yet.
     let in_use = |saved: Option<Value>| saved.or_else(|| Some(json!({})));
     let display_name = row.display_name.clone().or_else(|| row.name.is_empty().then(String::new));
     Server {

@@ -159,6 +159,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         }
         // Health and metrics are handlers of pages in stock.
         cfg.service(match first.xsrf {
+            Xsrf::Page if first.id == EndpointId::Metrics => {
+                resource.default_service(web::to(misc::no_method_for_programs))
+            }
             Xsrf::Page => resource.default_service(web::to(misc::no_method)),
             _ => resource.default_service(web::to(other_method)),
         });

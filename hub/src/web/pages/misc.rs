@@ -8,7 +8,7 @@ use tracing::warn;
 use super::context::redirect;
 use crate::app::Hub;
 use crate::render::{Asset, StaticFiles};
-use crate::web::caller::Page;
+use crate::web::caller::{Page, UserPath};
 use crate::web::error::{ApiError, ApiResult};
 
 /// Longest report that is logged, in bytes.
@@ -118,5 +118,10 @@ pub async fn no_robots() -> ApiResult<HttpResponse> {
 
 /// A method that a path does not have. Who asks from another site is told of that first, as in stock.
 pub async fn no_method(_page: Page) -> ApiResult<HttpResponse> {
+    Err(ApiError::bare(StatusCode::METHOD_NOT_ALLOWED))
+}
+
+/// The same where programs come with tokens, who need no proof of coming from the hub's own pages.
+pub async fn no_method_for_programs(_page: UserPath) -> ApiResult<HttpResponse> {
     Err(ApiError::bare(StatusCode::METHOD_NOT_ALLOWED))
 }
