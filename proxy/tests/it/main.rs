@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod bodies;
+mod corpus;
 mod errors;
 mod forwarding;
 mod greeting;
@@ -15,6 +16,7 @@ mod life;
 mod observing;
 mod options;
 mod peer;
+mod peer_program;
 mod pooling;
 mod program;
 mod routing;

@@ -82,10 +82,17 @@ impl Process {
         let mut all = vec!["--ip", "127.0.0.1", "--port", &ports[0]];
         all.extend(["--api-ip", "127.0.0.1", "--api-port", &ports[1]]);
         all.extend(flags);
+        let mut process = Self::spawn_bare(which, &all, variables);
+        (process.public, process.api) = (public, api);
+        process
+    }
+
+    /// Starts a proxy with nothing but these flags.
+    pub(crate) fn spawn_bare(which: &Which, all: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = match which {
             Which::Original(program) => {
                 let mut command = Command::new(program);
-                command.args(&all);
+                command.args(all);
                 command
             }
             Which::Ours => {
@@ -99,9 +106,10 @@ impl Process {
         if std::env::var_os("HIMALIA_TEST_SHOW").is_none() {
             command.stderr(Stdio::null());
         }
-        let output = if flags.contains(&"--access-log") { Stdio::piped() } else { Stdio::null() };
+        let output = if all.contains(&"--access-log") { Stdio::piped() } else { Stdio::null() };
         let child = command.stdin(Stdio::null()).stdout(output).kill_on_drop(true).spawn();
-        Self { child: child.expect("the proxy can be run"), public, api }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { child: child.expect("the proxy can be run"), public: nowhere, api: nowhere }
     }
 
     /// Standard output, of a proxy with an access log.
