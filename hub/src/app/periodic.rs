@@ -8,6 +8,7 @@ use hub_db::repo;
 use tracing::{debug, error};
 
 use super::Hub;
+use crate::audit::Audit;
 
 /// How often expired tokens, codes and shares are deleted.
 const PURGE_PERIOD: Duration = Duration::from_hours(1);
@@ -47,6 +48,14 @@ pub(super) fn start(hub: &Arc<Hub>) {
             }
         }
     });
+    if config.audit.file.is_some() {
+        let own = Arc::clone(hub);
+        hub.tasks.every(Audit::SYNC_EVERY, move || {
+            let hub = Arc::clone(&own);
+            // The disk may be slow, and this runtime has better things to do than to wait for it.
+            async move { drop(tokio::task::spawn_blocking(move || hub.audit.sync()).await) }
+        });
+    }
     if config.metrics.active_users_enabled {
         let own = Arc::clone(hub);
         hub.tasks.every(config.metrics.active_users_update_interval.max(Duration::from_secs(1)), move || {

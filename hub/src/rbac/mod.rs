@@ -1,6 +1,7 @@
 //! Who may do what: scopes of users, services and tokens, resolved from the database at every request, so that a
 //! change of role or group counts at once.
 
+pub mod explain;
 pub mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -75,7 +75,8 @@ async fn a_scope_for_something_else_hides_that_there_is_anything() {
 async fn whoever_holds_everything_reaches_every_handler() {
     let test = TestHub::start().await;
     for endpoint in ours() {
-        if endpoint.path == "/shutdown" {
+        // One would end the hub, the other answers for as long as somebody listens.
+        if matches!(endpoint.path, "/shutdown" | "/events") {
             continue;
         }
         let answer = send(&test.root(), endpoint).await;

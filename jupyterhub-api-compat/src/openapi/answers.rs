@@ -226,16 +226,16 @@ pub(super) fn of(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
 
 /// The errors of OAuth have their own shape.
 fn oauth_errors(answers: &mut Map<String, Value>) {
-    for (status, description) in
-        [(400, "The code or the request is not valid."), (401, "The client is not known, or its secret is wrong.")]
-    {
+    for (status, description) in [
+        (400, "The code or the request is not valid."),
+        (401, "The client is not known, or its secret is wrong."),
+    ] {
         let schema = json!({
             "type": "object",
             "required": ["error"],
             "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
         });
-        let answer =
-            json!({"description": description, "content": {"application/json": {"schema": schema}}});
+        let answer = json!({"description": description, "content": {"application/json": {"schema": schema}}});
         answers.insert(status.to_string(), answer);
     }
 }

@@ -24,23 +24,29 @@ pub fn page(document: &Value, source: &str) -> String {
     let title = text(document, &["info", "title"]);
     let version = text(document, &["info", "version"]);
     let paths = map(document, "paths");
-    put(&mut html, format_args!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+    put(
+        &mut html,
+        format_args!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{t} REST API</title>\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{t} {v} REST API</h1>\n<p>{d}</p>\n\
          <p>For programs: <a href=\"{s}\">openapi.json</a></p>\n",
-        t = escape(title),
-        v = escape(version),
-        d = prose(text(document, &["info", "description"])),
-        s = escape(source),
-    ));
+            t = escape(title),
+            v = escape(version),
+            d = prose(text(document, &["info", "description"])),
+            s = escape(source),
+        ),
+    );
     for tag in document["tags"].as_array().into_iter().flatten() {
         let name = text(tag, &["name"]);
-        put(&mut html, format_args!(
-            "<h2 id=\"{n}\">{n}</h2>\n<p>{d}</p>\n",
-            n = escape(name),
-            d = prose(text(tag, &["description"])),
-        ));
+        put(
+            &mut html,
+            format_args!(
+                "<h2 id=\"{n}\">{n}</h2>\n<p>{d}</p>\n",
+                n = escape(name),
+                d = prose(text(tag, &["description"])),
+            ),
+        );
         for (path, operations) in &paths {
             for (method, operation) in operations.as_object().into_iter().flatten() {
                 let here = operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|t| t == name));
@@ -65,19 +71,22 @@ pub fn page(document: &Value, source: &str) -> String {
 }
 
 fn endpoint(html: &mut String, path: &str, method: &str, operation: &Value) {
-    put(html, format_args!(
-        "<details id=\"{id}\"><summary><b>{m}</b> <code>{p}</code> {s}{x}</summary>\n<p>{d}</p>\n",
-        id = escape(text(operation, &["operationId"])),
-        m = method.to_ascii_uppercase(),
-        p = escape(path),
-        s = escape(text(operation, &["summary"])),
-        x = match (&operation["x-extension"], &operation["deprecated"]) {
-            (Value::Bool(true), _) => " <span class=\"note\">(not in JupyterHub)</span>",
-            (_, Value::Bool(true)) => " <span class=\"note\">(deprecated)</span>",
-            _ => "",
-        },
-        d = prose(text(operation, &["description"])),
-    ));
+    put(
+        html,
+        format_args!(
+            "<details id=\"{id}\"><summary><b>{m}</b> <code>{p}</code> {s}{x}</summary>\n<p>{d}</p>\n",
+            id = escape(text(operation, &["operationId"])),
+            m = method.to_ascii_uppercase(),
+            p = escape(path),
+            s = escape(text(operation, &["summary"])),
+            x = match (&operation["x-extension"], &operation["deprecated"]) {
+                (Value::Bool(true), _) => " <span class=\"note\">(not in JupyterHub)</span>",
+                (_, Value::Bool(true)) => " <span class=\"note\">(deprecated)</span>",
+                _ => "",
+            },
+            d = prose(text(operation, &["description"])),
+        ),
+    );
     let scopes = scopes_of(operation);
     if !scopes.is_empty() {
         put(html, format_args!("<p>Needs any of: {}</p>\n", scopes.join(", ")));
@@ -86,27 +95,35 @@ fn endpoint(html: &mut String, path: &str, method: &str, operation: &Value) {
     if !parameters.is_empty() {
         html.push_str("<table>\n");
         for parameter in parameters {
-            put(html, format_args!(
-                "<tr><th><code>{}</code></th><td>{}</td><td>{}</td></tr>\n",
-                escape(text(parameter, &["name"])),
-                escape(text(parameter, &["in"])),
-                prose(text(parameter, &["description"])),
-            ));
+            put(
+                html,
+                format_args!(
+                    "<tr><th><code>{}</code></th><td>{}</td><td>{}</td></tr>\n",
+                    escape(text(parameter, &["name"])),
+                    escape(text(parameter, &["in"])),
+                    prose(text(parameter, &["description"])),
+                ),
+            );
         }
         html.push_str("</table>\n");
     }
     for (media, content) in map(&operation["requestBody"], "content") {
-        put(html, format_args!(
-            "<p>Body, <code>{}</code>:</p>\n<pre>{}</pre>\n",
-            escape(&media),
-            escape(&pretty(&content["schema"])),
-        ));
+        put(
+            html,
+            format_args!(
+                "<p>Body, <code>{}</code>:</p>\n<pre>{}</pre>\n",
+                escape(&media),
+                escape(&pretty(&content["schema"])),
+            ),
+        );
     }
     html.push_str("<table>\n");
     for (status, answer) in map(operation, "responses") {
         let about = match answer["$ref"].as_str() {
             Some(_) => "error".to_owned(),
-            None => map(&answer, "content").values().map(|c| shape(&c["schema"])).collect::<Vec<_>>().join(", "),
+            None => {
+                map(&answer, "content").values().map(|c| shape(&c["schema"])).collect::<Vec<_>>().join(", ")
+            }
         };
         put(html, format_args!("<tr><th>{}</th><td>{about}</td></tr>\n", escape(&status)));
     }

@@ -147,7 +147,8 @@ fn operation_id(endpoint: &Endpoint) -> String {
 /// One alternative for every credential and scope that will do.
 fn security(endpoint: &Endpoint) -> Value {
     let both = |scopes: &[&str]| {
-        let one = |scheme: &str, scope: Option<&&str>| json!({scheme: scope.map_or_else(Vec::new, |s| vec![*s])});
+        let one =
+            |scheme: &str, scope: Option<&&str>| json!({scheme: scope.map_or_else(Vec::new, |s| vec![*s])});
         if scopes.is_empty() {
             return json!([one("token", None), one("cookie", None)]);
         }

@@ -122,10 +122,9 @@ pub(super) fn of(endpoint: &Endpoint) -> Vec<Value> {
             ),
             last_event_id(),
         ],
-        Id::DeleteShareCodes => vec![
-            query("id", "Only the code with this id.", text()),
-            query("code", "Only this code.", text()),
-        ],
+        Id::DeleteShareCodes => {
+            vec![query("id", "Only the code with this id.", text()), query("code", "Only this code.", text())]
+        }
         Id::ExplainOwn | Id::ExplainToken => vec![
             query("scope", "A scope to decide about, without a filter.", text()),
             query("on_user", "Decide about this user, with `on_server` about a server of theirs.", text()),

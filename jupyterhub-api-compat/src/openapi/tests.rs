@@ -109,7 +109,10 @@ fn reads(id: EndpointId, body: &[u8]) -> Option<bool> {
         Id::CreateUsers => requests::CreateUsers::read(body).is_ok(),
         Id::CreateUser => requests::CreateUser::read(body).is_ok(),
         Id::EditUser => requests::EditUser::read(body).is_ok(),
-        Id::PostActivity => requests::Activity::read(body, chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(30_000)).is_ok(),
+        Id::PostActivity => {
+            requests::Activity::read(body, chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(30_000))
+                .is_ok()
+        }
         Id::CreateServer | Id::StartServer | Id::RestartServer => requests::ServerOptions::read(body).is_ok(),
         Id::EditServer => requests::EditServer::read(body).is_ok(),
         Id::StopServer => requests::StopServer::read(body).is_ok(),
@@ -133,9 +136,9 @@ fn reads(id: EndpointId, body: &[u8]) -> Option<bool> {
 fn bodies_are_read_as_they_are_described() {
     for (path, method, operation) in operations(&whole()) {
         let Some(body) = operation.get("requestBody") else { continue };
-        let row = ENDPOINTS.iter().find(|row| {
-            row.path == path && row.method.as_str().eq_ignore_ascii_case(&method)
-        });
+        let row = ENDPOINTS
+            .iter()
+            .find(|row| row.path == path && row.method.as_str().eq_ignore_ascii_case(&method));
         let id = row.unwrap().id;
         let schema = &body["content"]["application/json"]["schema"];
         let Some(empty) = reads(id, b"") else { continue };
@@ -171,7 +174,10 @@ fn the_page_names_every_endpoint_and_loads_nothing() {
     let document = whole();
     let page = page(&document, "openapi.json");
     for row in ENDPOINTS.iter().filter(|row| !row.path.is_empty()) {
-        assert!(page.contains(&format!("<b>{}</b> <code>{}</code>", row.method.as_str(), row.path)), "{row:?}");
+        assert!(
+            page.contains(&format!("<b>{}</b> <code>{}</code>", row.method.as_str(), row.path)),
+            "{row:?}"
+        );
     }
     for loader in ["<script", "src=", "@import", "url(", "<link", "http://", "https://"] {
         assert!(!page.contains(loader), "{loader}");

@@ -41,7 +41,8 @@ impl BulkServers {
     }
 
     fn read(bytes: &[u8], keys: &[&str]) -> Result<Self, RequestError> {
-        const NONE: &str = "Must specify at least one server: {\"servers\": [{\"user\": NAME, \"server\": NAME}]}";
+        const NONE: &str =
+            "Must specify at least one server: {\"servers\": [{\"user\": NAME, \"server\": NAME}]}";
         let mut map = body::read_filled_object(bytes, NONE)?;
         let servers = map.remove("servers");
         only(&map, &[])?;
@@ -95,7 +96,9 @@ mod tests {
     #[test]
     fn servers_are_named_by_user_and_name_each_once() {
         let read = BulkServers::read_to_start;
-        let two = read(br#"{"servers": [{"user": "ada", "user_options": {"a": 1}}, {"user": "ada", "server": "x"}]}"#);
+        let two = read(
+            br#"{"servers": [{"user": "ada", "user_options": {"a": 1}}, {"user": "ada", "server": "x"}]}"#,
+        );
         let two = two.unwrap().servers;
         assert_eq!((two[0].server.as_str(), two[1].server.as_str()), ("", "x"));
         assert!(two[0].user_options.is_some());

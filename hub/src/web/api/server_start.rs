@@ -16,8 +16,8 @@ use tracing::info;
 
 use super::call::Call;
 use super::users::short;
-use super::{answer, servers};
-use crate::servers::live::{Failure, Pending, Snapshot};
+use super::{answer, servers, wait};
+use crate::servers::live::{Pending, Snapshot};
 use crate::servers::supervisor::{Entry, StartOrder};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::pages::context::{ServerState, server_of};
@@ -30,22 +30,28 @@ fn order(call: &Call, options: ServerOptions) -> StartOrder {
 
 /// Waits for a start and tells how it went.
 async fn follow(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
-    let limit = call.hub.config.hub.slow_spawn_timeout;
+    let limit = wait::asked(call)?.unwrap_or(call.hub.config.hub.slow_spawn_timeout);
     let seen = entry.live.wait(limit, Snapshot::is_settled).await;
     match (seen.is_settled(), seen.failure) {
         (false, _) => Ok(answer::empty_text(StatusCode::ACCEPTED)),
         (true, None) => Ok(answer::empty_text(StatusCode::CREATED)),
-        (true, Some(Failure::Failed(error))) => Err(ApiError::from(error.as_ref())),
-        (true, Some(Failure::Cancelled)) => {
-            Err(ApiError::conflict(format!("The start of {} was cancelled", entry.live.key)))
-        }
+        (true, Some(failure)) => Err(wait::failed(&failure, &entry.live.key)),
     }
+}
+
+/// The answer to a start while something is under way already: at once, unless the caller wants to wait.
+async fn under_way(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
+    if wait::asked(call)?.is_some() {
+        return follow(call, entry).await;
+    }
+    Ok(answer::empty_text(StatusCode::ACCEPTED))
 }
 
 /// `POST` on a server: starts it, and makes a named one if need be.
 pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
+    wait::asked(&call)?;
     let state = if let Some(state) = known(&call, &user).await? {
         state
     } else {
@@ -56,13 +62,13 @@ pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     match state.pending() {
         Some(Pending::Spawn) => {
             // Nothing new, unless the start under way has been cancelled.
-            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
-            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+            let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return under_way(&call, &entry).await;
         }
         Some(Pending::Stop | Pending::Check) => {
             call.hub.check_may_start().await?;
-            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
-            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+            let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return under_way(&call, &entry).await;
         }
         None => {}
     }
@@ -108,6 +114,7 @@ async fn update_display_name(call: &Call, state: &ServerState, options: &ServerO
 pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
+    wait::asked(&call)?;
     let state = existing(&call, &user).await?;
     call.hub.check_old_name(&state.key().server)?;
     if !state.is_active() {
