@@ -27,7 +27,8 @@ impl EventLog {
     /// One line. A file that takes nothing more is told in the log, and the server goes on.
     pub fn write(&self, event: &ServerEvent) {
         let line = json!({
-            "__timestamp__": event.at.0.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+            // Offset and Z: this is how the library of stock writes it.
+            "__timestamp__": event.at.0.format("%Y-%m-%dT%H:%M:%S%.6f+00:00Z").to_string(),
             "__schema__": SCHEMA,
             "__schema_version__": "1",
             "__metadata_version__": 1,
