@@ -292,7 +292,14 @@ impl Servers {
         let mut command = settings.command.clone();
         command.extend(settings.args.iter().cloned());
         StartJob {
-            env: server_env(&self.urls, &settings.env, &key, &prepared.api_token, settings.resources),
+            env: server_env(
+                &self.urls,
+                &settings.env,
+                &key,
+                &prepared.client_id,
+                &prepared.api_token,
+                settings.resources,
+            ),
             prefix: self.urls.server(&key),
             launch: random_hex32(),
             owner: Owner {

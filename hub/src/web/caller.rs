@@ -174,7 +174,8 @@ fn lacking(names: &[&str]) -> ApiError {
 /// The token of an `Authorization` header: `token X` or `Bearer X`.
 fn bearer(rq: &HttpRequest) -> Option<&str> {
     let text = rq.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = text.split_once(' ')?;
+    let (scheme, token) = text.trim().split_once(char::is_whitespace)?;
+    let token = token.trim_start();
     let fits = scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer");
     (fits && !token.is_empty() && !token.contains(char::is_whitespace)).then_some(token)
 }
