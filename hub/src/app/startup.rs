@@ -80,7 +80,12 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     hub.greet();
 
     let reason = shutdown::wait(&hub).await;
-    shutdown::stop(&hub, reason, handle, proxying).await?;
+    tokio::select! {
+        stopped = shutdown::stop(&hub, reason, handle, proxying) => stopped?,
+        () = shutdown::signalled() => {
+            bail!("told to end once more while ending: what is not done is left to the next hub");
+        }
+    }
     serving.await.context("the hub's web server was lost")??;
     if reason == shutdown::Reason::GaveUp {
         bail!("too many servers failed to start in a row (spawner.consecutive_failure_limit)");

@@ -9,14 +9,14 @@ use hub_core::scopes::{
     resolve_requested,
 };
 use hub_core::secret::{ExposeSecret as _, SecretString, random_hex32};
-use hub_core::{Clock, ServerKey, ServerName, ServerRef, UserName, token};
+use hub_core::{Clock, ServerKey, ServerName, ServerRef, SpawnError, UserName, token};
 use hub_db::repo::{self, spawners::Address, spawners::Spawner as Row};
 use hub_db::{Db, DbError, Tx};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 use url::Url;
 
-use super::SpawnerId;
+use super::{SpawnerId, failures};
 use crate::auth::crypt::Crypt;
 use crate::rbac::{HUB_CLIENT, Holder, Rbac};
 use crate::urls::Urls;
@@ -52,6 +52,8 @@ pub struct Record {
     pub user_id: i32,
     /// Saved state, `{}` when there is none.
     pub state: Value,
+    /// Why the last start failed, where nothing was started since.
+    pub failure: Option<Arc<SpawnError>>,
     /// Row in `servers`.
     pub server_id: Option<i32>,
     /// Where it is, once that is known.
@@ -81,11 +83,14 @@ impl Record {
     /// From rows, with the owner's name.
     pub fn of(row: &Row, owner: &str) -> Self {
         let name = ServerName::stored(row.row.name.clone());
+        let mut state = row.row.state.clone().map_or_else(|| json!({}), |state| state.0);
+        let failure = failures::take(&mut state).map(Arc::new);
         Self {
             id: row.row.id,
             key: ServerKey::new(UserName::stored(owner), name),
             user_id: row.row.user_id.unwrap_or_default(),
-            state: row.row.state.clone().map_or_else(|| json!({}), |state| state.0),
+            state,
+            failure,
             server_id: row.server.as_ref().map(|server| server.id),
             address: row.server.as_ref().and_then(address),
             oauth_client_id: row.row.oauth_client_id.clone(),
@@ -241,6 +246,9 @@ impl Store {
         if let Some(options) = options {
             repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
         }
+        if record.failure.is_some() {
+            repo::spawners::set_state(&tx, id, Some(record.state.clone())).await?;
+        }
         repo::spawners::set_started(&tx, id, Some(now)).await?;
         note_activity(&tx, id, owner.id, now).await?;
         tx.commit().await?;
@@ -359,6 +367,17 @@ impl Store {
         if repo::spawners::by_oauth_client(&tx, &client).await?.is_none() {
             repo::oauth::delete_client(&tx, &client).await?;
         }
+        tx.commit().await
+    }
+
+    /// Keeps why a start failed, for the next hub. Where something is left of the start, its state is worth more.
+    pub async fn save_failure(&self, id: SpawnerId, error: &SpawnError) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        if repo::spawners::by_id(&tx, id).await?.is_none_or(|row| row.server.is_some()) {
+            return Ok(());
+        }
+        let state = failures::state_after(error, self.clock.now());
+        repo::spawners::set_state(&tx, id, Some(state)).await?;
         tx.commit().await
     }
 

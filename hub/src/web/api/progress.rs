@@ -52,12 +52,11 @@ pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
             Ok(respond(&call, after_stop(entry, url, last, view)))
         }
         (None, _) if state.is_ready() => Ok(single(&call, &ready_event(&url))),
-        (None, Some(entry)) if entry.live.snapshot().failure.is_some() => {
-            let failure = entry.live.snapshot().failure.unwrap_or(Failure::Cancelled);
-            Ok(single(&call, &failed_event(&failure, view)))
-        }
         // Stock holds no object of a server at rest, and finds nothing.
-        (None, _) => Err(ApiError::not_found()),
+        (None, _) => match &state.live.failure {
+            Some(failure) => Ok(single(&call, &failed_event(failure, view))),
+            None => Err(ApiError::not_found()),
+        },
         _ => Err(ApiError::bad_request(format!("{} is not starting...", state.key()))),
     }
 }
