@@ -17,6 +17,8 @@ mod api_users;
 mod audit;
 mod fake_spawner;
 mod frontend;
+mod kept_failures;
+mod pages_safety;
 mod samples;
 mod support;
 mod templates;

@@ -6,8 +6,9 @@ use actix_web::http::StatusCode;
 use hub_db::entities::users;
 
 use super::call::Call;
+use super::server_start::settled;
 use super::servers;
-use crate::servers::live::{Failure, Snapshot};
+use crate::servers::live::Failure;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::pages::context::ServerState;
 
@@ -47,9 +48,13 @@ pub(super) async fn until_settled(
     loop {
         let left = until.saturating_duration_since(tokio::time::Instant::now());
         if state.pending().is_some() && !left.is_zero() {
-            match call.hub.servers.entries.get(state.record.id) {
-                Some(entry) => drop(entry.live.wait(left.min(LOOK * 10), Snapshot::is_settled).await),
+            let entry = call.hub.servers.entries.get(state.record.id);
+            match entry.filter(|entry| !entry.live.snapshot().is_settled()) {
+                Some(entry) => drop(settled(call, &entry, left).await),
                 None => tokio::time::sleep(left.min(LOOK)).await,
+            }
+            if call.hub.tasks.stopping().is_cancelled() {
+                return Ok(state);
             }
             state = servers::find(call, user).await?.ok_or_else(ApiError::not_found)?;
             continue;
