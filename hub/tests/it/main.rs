@@ -14,6 +14,7 @@ mod api_user_list;
 mod api_users;
 mod fake_spawner;
 mod frontend;
+mod pages;
 mod samples;
 mod support;
 mod templates;
