@@ -15,6 +15,8 @@ mod api_users;
 mod fake_spawner;
 mod frontend;
 mod pages;
+mod kept_failures;
+mod pages_safety;
 mod samples;
 mod support;
 mod templates;

@@ -11,6 +11,7 @@ use futures_util::TryStreamExt as _;
 use hub_core::{ServerKey, SpawnError};
 use hub_db::entities::users;
 use hub_db::repo;
+use jupyterhub_api_compat::requests::normalise_display_name;
 use serde_json::{Map, Value};
 
 use super::context::{
@@ -19,6 +20,7 @@ use super::context::{
 use super::login::login_request;
 use super::options::{form_html, form_options, query_options};
 use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
+use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Pending, Snapshot};
 use crate::servers::supervisor::StartOrder;
 use crate::web::caller::Page;
@@ -142,6 +144,17 @@ async fn form_page(page: &Page, subject: &Subject, failure: Option<ApiError>) ->
     html(page, failure.map_or(StatusCode::OK, |error| error.status), &content).await
 }
 
+/// A record for a server that has none yet.
+async fn make(page: &Page, subject: &Subject) -> ApiResult<SpawnerId> {
+    let name = subject.key.server.as_str();
+    let display_name = match page.facts.argument("display_name").filter(|text| !text.is_empty()) {
+        Some(text) if !subject.key.server.is_default() => normalise_display_name(&text)?,
+        _ => name.to_owned(),
+    };
+    let made = page.hub.servers.store.find_or_make(subject.owner.id, name, &display_name).await?;
+    made.ok_or_else(ApiError::not_found)
+}
+
 /// Starts the server and sends the browser to the progress page; an error that comes at once is shown here.
 async fn start(
     page: &Page,
@@ -153,9 +166,7 @@ async fn start(
     hub.check_may_start().await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
-        None => {
-            repo::spawners::create(hub.db.conn(), subject.owner.id, subject.key.server.as_str()).await?.id
-        }
+        None => make(page, &subject).await?,
     };
     let order = StartOrder { options, request: Some(login_request(page, rq, &[])) };
     let entry = hub.servers.start(id, &subject.key, order);
