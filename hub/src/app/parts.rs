@@ -282,7 +282,8 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
         let spawner = build(&profile.spawner, &format!("spawner.profiles.{name}"))?;
         profiles.insert(name.clone(), spawner);
     }
-    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles))
+    let usual = config.spawner.usual_profile().map(str::to_owned);
+    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, usual))
 }
 
 fn server_settings(config: &Config) -> ServerSettings {

@@ -17,6 +17,7 @@ mod api_users;
 mod audit;
 mod fake_spawner;
 mod frontend;
+mod pages;
 mod kept_failures;
 mod pages_safety;
 mod samples;
