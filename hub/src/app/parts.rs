@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use hub_config::Config;
@@ -21,6 +20,7 @@ use super::tasks::Tasks;
 use super::{Hub, first_admin, shutdown};
 use crate::activity::Activity;
 use crate::auth::crypt::Crypt;
+use crate::auth::looks::Looks;
 use crate::auth::names::NameRules;
 use crate::auth::{AllowRules, Auth, AuthSettings};
 use crate::events::Events;
@@ -85,7 +85,7 @@ pub(super) async fn build(
         let (filled, login) = first_admin::fill(auth_options, secret.secret.expose_secret());
         (auth_options, first_login) = (filled, Some(login));
     }
-    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), registry)?;
+    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), &urls, registry)?;
     if auth.authenticator.lets_everybody_in()
         && !config.proxy.bind_url.is_loopback()
         && !config.hub.allow_public_without_authentication
@@ -196,6 +196,7 @@ fn build_auth(
     options: serde_json::Value,
     clock: &Arc<dyn Clock>,
     crypt: Arc<Crypt>,
+    urls: &Urls,
     registry: &Registry,
 ) -> anyhow::Result<Auth> {
     let section = &config.authenticator;
@@ -212,6 +213,11 @@ fn build_auth(
         clock: Arc::clone(clock),
         admin_users: admins.clone(),
         manage_groups: section.manage_groups,
+        manage_roles: section.manage_roles,
+        auth_state: section.enable_auth_state,
+        login_service: section.login_service.clone(),
+        hub_path: urls.hub().to_owned(),
+        public_origin: urls.public().map(|url| url.origin().ascii_serialization()),
         normalise: Arc::new(move |name| normalise.normalize(name)),
     };
     let plugin = registry.authenticator(&section.kind)?;
@@ -238,10 +244,7 @@ fn build_auth(
             auto_login_oauth: section.auto_login_oauth2_authorize,
             shutdown_on_logout: config.hub.shutdown_on_logout,
         },
-        refreshed: moka::sync::Cache::builder()
-            .max_capacity(100_000)
-            .time_to_live(section.auth_refresh_age.max(Duration::from_secs(1)))
-            .build(),
+        looks: Looks::new(section.auth_refresh_age),
     })
 }
 

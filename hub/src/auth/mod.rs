@@ -2,9 +2,12 @@
 //! `Authenticator.get_authenticated_user` and `BaseHandler.auth_to_user`.
 
 pub mod crypt;
+pub(crate) mod lease;
 pub mod login;
+pub mod looks;
 pub mod names;
 pub mod refresh;
+pub mod revoke;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use hub_core::Authenticator;
 
 use self::crypt::Crypt;
+use self::looks::Looks;
 use self::names::NameRules;
 
 /// The allow rules, as configured.
@@ -64,8 +68,8 @@ pub struct Auth {
     pub crypt: Arc<Crypt>,
     /// Settings.
     pub settings: AuthSettings,
-    /// When identities were last looked at, per user id; bounded and forgotten with time.
-    pub refreshed: moka::sync::Cache<i32, ()>,
+    /// What was found when identities were last looked at.
+    pub looks: Looks,
 }
 
 impl AllowRules {

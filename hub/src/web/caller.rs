@@ -180,7 +180,7 @@ fn bearer(rq: &HttpRequest) -> Option<&str> {
 }
 
 /// Finds out who asks. Tokens count only where `tokens` says so.
-async fn identify(hub: &Hub, rq: &HttpRequest, facts: &Facts, tokens: bool) -> ApiResult<Caller> {
+async fn identify(hub: &web::Data<Hub>, rq: &HttpRequest, facts: &Facts, tokens: bool) -> ApiResult<Caller> {
     if tokens
         && let Some(token) = bearer(rq)
         && let Some(caller) = by_token(hub, rq, facts, token).await?
@@ -195,9 +195,11 @@ async fn identify(hub: &Hub, rq: &HttpRequest, facts: &Facts, tokens: bool) -> A
         None => None,
     };
     let user = match user {
-        Some(user) => still_valid(hub, user, || facts.login_request(rq)).await?,
+        Some(user) => still_valid(hub, user, || facts.login_request(rq, &hub.sessions)).await?,
         None => None,
     };
+    // The look may have taken a while, in which the login was ended.
+    let user = user.filter(|user| cookie_id.as_deref() == Some(user.cookie_id.as_str()));
     if bad || (cookie_id.is_some() && user.is_none()) {
         outgoing.set(hub.sessions.clear_login());
     }
@@ -232,7 +234,12 @@ async fn identify(hub: &Hub, rq: &HttpRequest, facts: &Facts, tokens: bool) -> A
     })
 }
 
-async fn by_token(hub: &Hub, rq: &HttpRequest, facts: &Facts, text: &str) -> ApiResult<Option<Caller>> {
+async fn by_token(
+    hub: &web::Data<Hub>,
+    rq: &HttpRequest,
+    facts: &Facts,
+    text: &str,
+) -> ApiResult<Option<Caller>> {
     let db = hub.db.conn();
     let Some(token) = repo::tokens::find(db, text, hub.clock.now()).await? else { return Ok(None) };
     let who = match (token.user_id, token.service_id) {
@@ -242,7 +249,16 @@ async fn by_token(hub: &Hub, rq: &HttpRequest, facts: &Facts, text: &str) -> Api
         }
         (None, None) => None,
     };
-    let Some(who) = who else { return Ok(None) };
+    let Some(mut who) = who else { return Ok(None) };
+    if let Who::User(user) = who {
+        let kept = user.clone();
+        who = match still_valid(hub, *user, || facts.login_request(rq, &hub.sessions)).await? {
+            Some(user) => Who::User(Box::new(user)),
+            None if hub.auth.settings.refresh_strict => return Ok(None),
+            // A token outlives the login that it was made in, unless the operator is strict.
+            None => Who::User(kept),
+        };
+    }
     let scopes = hub.rbac.token_scopes(db, &token, &who.holder()).await?;
     hub.activity.token(hub, &token, &who, rq.uri().path()).await?;
     let session_id = token.session_id.clone().or_else(|| Sessions::session_id(facts));

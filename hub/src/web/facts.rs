@@ -7,6 +7,7 @@ use actix_web::http::header::{COOKIE, HOST, HeaderMap};
 
 use hub_core::LoginRequest;
 
+use crate::sessions::Sessions;
 use crate::sessions::cookies::RequestCookies;
 use crate::sessions::next::Here;
 use crate::sessions::xsrf::{Fetch, Network};
@@ -84,7 +85,7 @@ impl Facts {
     }
 
     /// The request as authenticators see it, without a form.
-    pub fn login_request(&self, rq: &HttpRequest) -> LoginRequest {
+    pub fn login_request(&self, rq: &HttpRequest, sessions: &Sessions) -> LoginRequest {
         LoginRequest {
             method: self.method.clone(),
             url: format!("{}://{}{}", self.browser_scheme, self.host, self.uri()),
@@ -95,7 +96,9 @@ impl Facts {
                 .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
                 .collect(),
             cookies: self.cookies.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            kept: sessions.kept_steps(self),
             remote: self.remote,
+            peer: rq.peer_addr().map(|address| address.ip()),
             ..LoginRequest::default()
         }
     }

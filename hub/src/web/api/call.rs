@@ -231,7 +231,9 @@ impl Call {
                 .iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            kept: BTreeMap::new(),
             remote: self.facts.remote,
+            peer: self.rq.peer_addr().map(|address| address.ip()),
             next: None,
         }
     }

@@ -108,9 +108,7 @@ async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
     let request = call.as_login_request(form);
     let identity = match call.hub.auth.authenticator.finish(&request).await {
         Ok(LoginStep::Identity(identity)) => identity,
-        Ok(LoginStep::Form(_) | LoginStep::Redirect { .. } | LoginStep::Revoke { .. }) => {
-            return Err(forbidden());
-        }
+        Ok(_) => return Err(forbidden()),
         Err(error) => {
             warn!(%error, "nobody was proven by the body of a request for a token");
             return Err(forbidden());
