@@ -139,6 +139,9 @@ impl Metrics {
 
     /// One HTTP request.
     pub fn request(&self, method: &str, handler: &str, code: u16, took: Duration) {
+        // A client may make up methods, and each would be kept for ever.
+        let known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+        let method = if known.contains(&method) { method } else { "other" };
         self.request.with_label_values(&[method, handler, &code.to_string()]).observe(took.as_secs_f64());
     }
 

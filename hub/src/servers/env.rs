@@ -36,6 +36,7 @@ pub fn server_env(
     urls: &Urls,
     settings: &EnvSettings,
     key: &ServerKey,
+    client_id: &str,
     api_token: &str,
     resources: Resources,
 ) -> BTreeMap<String, String> {
@@ -53,7 +54,7 @@ pub fn server_env(
     let mut env = BTreeMap::from([
         ("JUPYTERHUB_API_TOKEN", api_token.to_owned()),
         ("JPY_API_TOKEN", api_token.to_owned()),
-        ("JUPYTERHUB_CLIENT_ID", key.oauth_client_id()),
+        ("JUPYTERHUB_CLIENT_ID", client_id.to_owned()),
         ("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", flag(settings.cookie_host_prefix)),
         ("JUPYTERHUB_HOST", urls.public_host()),
         ("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{prefix}oauth_callback")),
@@ -120,7 +121,7 @@ mod tests {
         };
         let key = ServerKey::new(UserName::stored("a b"), ServerName::stored("x"));
         let resources = Resources { mem_limit: Some(1024), cpu_limit: Some(2.0), ..Resources::default() };
-        let env = server_env(&urls, &settings, &key, "secret", resources);
+        let env = server_env(&urls, &settings, &key, &key.oauth_client_id(), "secret", resources);
         for (name, value) in [
             ("JUPYTERHUB_API_URL", "http://127.0.0.1:8081/nb/hub/api"),
             ("JUPYTERHUB_ACTIVITY_URL", "http://127.0.0.1:8081/nb/hub/api/users/a%20b/activity"),

@@ -135,6 +135,7 @@ impl Servers {
                 failure.at = Some(self.clock.now());
                 if begun {
                     self.give_up(entry, &mut failure).await;
+                    self.keep_failure(entry, &failure).await;
                 }
                 let (outcome, reason) = match failure.fault {
                     SpawnFault::Refused => (Outcome::Failure, failure.cause.as_ref()),
@@ -292,7 +293,14 @@ impl Servers {
         let mut command = settings.command.clone();
         command.extend(settings.args.iter().cloned());
         StartJob {
-            env: server_env(&self.urls, &settings.env, &key, &prepared.api_token, settings.resources),
+            env: server_env(
+                &self.urls,
+                &settings.env,
+                &key,
+                &prepared.client_id,
+                &prepared.api_token,
+                settings.resources,
+            ),
             prefix: self.urls.server(&key),
             launch: random_hex32(),
             owner: Owner {
@@ -309,6 +317,14 @@ impl Servers {
             labels: std::collections::BTreeMap::new(),
             timeout: settings.start_timeout,
             key,
+        }
+    }
+
+    /// Keeps the reason of a failure for the next hub; the log has it in any case.
+    pub(super) async fn keep_failure(&self, entry: &Arc<Entry>, failure: &SpawnError) {
+        if let Err(error) = self.store.save_failure(entry.id, failure).await {
+            let key = &entry.live.key;
+            warn!(user = %key.user, server = %key.server, %error, "cannot keep why a start failed");
         }
     }
 

@@ -217,6 +217,7 @@ impl Servers {
         }
         failure.at = Some(self.clock.now());
         self.take_down(entry, record, StopMode::Now).await;
+        self.keep_failure(entry, &failure).await;
         entry.live.fail(Failure::Failed(Arc::new(failure)));
     }
 }

@@ -14,6 +14,8 @@ mod api_user_list;
 mod api_users;
 mod fake_spawner;
 mod frontend;
+mod kept_failures;
+mod pages_safety;
 mod samples;
 mod support;
 mod templates;

@@ -18,6 +18,7 @@ use super::call::Call;
 use super::users::short;
 use super::{answer, servers};
 use crate::servers::live::{Failure, Pending, Snapshot};
+use crate::servers::store::may_have_display_name;
 use crate::servers::supervisor::{Entry, StartOrder};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::pages::context::{ServerState, server_of};
@@ -28,10 +29,18 @@ fn order(call: &Call, options: ServerOptions) -> StartOrder {
     StartOrder { options: options.user_options, request }
 }
 
+/// Waits until nothing is being done any more, for some time or until the hub ends.
+async fn settled(call: &Call, entry: &Arc<Entry>, limit: Duration) -> Snapshot {
+    tokio::select! {
+        seen = entry.live.wait(limit, Snapshot::is_settled) => seen,
+        () = call.hub.tasks.stopping().cancelled_owned() => entry.live.snapshot(),
+    }
+}
+
 /// Waits for a start and tells how it went.
 async fn follow(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
     let limit = call.hub.config.hub.slow_spawn_timeout;
-    let seen = entry.live.wait(limit, Snapshot::is_settled).await;
+    let seen = settled(call, entry, limit).await;
     match (seen.is_settled(), seen.failure) {
         (false, _) => Ok(answer::empty_text(StatusCode::ACCEPTED)),
         (true, None) => Ok(answer::empty_text(StatusCode::CREATED)),
@@ -95,7 +104,11 @@ async fn is_alive(call: &Call, user: &users::Model, state: &ServerState) -> ApiR
 
 async fn update_display_name(call: &Call, state: &ServerState, options: &ServerOptions) -> ApiResult<()> {
     let Some(text) = options.display_name.as_deref().filter(|text| !text.is_empty()) else { return Ok(()) };
-    if state.key().server.is_default() || state.row.row.display_name.as_deref() == Some(text) {
+    let name = &state.key().server;
+    if name.is_default()
+        || !may_have_display_name(name)
+        || state.row.row.display_name.as_deref() == Some(text)
+    {
         return Ok(());
     }
     let text = normalise_display_name(text)?;
@@ -146,7 +159,7 @@ pub(super) async fn stop(call: Call) -> ApiResult<HttpResponse> {
     let stopping = state.pending() == Some(Pending::Stop);
     let entry = call.hub.servers.stop(state.record.id, state.key(), remove);
     let limit = if stopping { Duration::ZERO } else { call.hub.config.hub.slow_stop_timeout };
-    if !entry.live.wait(limit, Snapshot::is_settled).await.is_settled() {
+    if !settled(&call, &entry, limit).await.is_settled() {
         return Ok(answer::empty_text(StatusCode::ACCEPTED));
     }
     match server_of(&call.hub, &user, state.key().server.as_str()).await? {

@@ -12,6 +12,7 @@ use hub_core::spawner::{FormContext, Owner};
 use hub_core::{ServerKey, SpawnError};
 use hub_db::entities::users;
 use hub_db::repo;
+use jupyterhub_api_compat::requests::normalise_display_name;
 use serde_json::{Map, Value};
 
 use super::context::{
@@ -19,6 +20,7 @@ use super::context::{
 };
 use super::login::login_request;
 use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
+use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Pending, Snapshot};
 use crate::servers::supervisor::StartOrder;
 use crate::web::caller::Page;
@@ -198,6 +200,17 @@ async fn form_page(
     html(page, status, &content).await
 }
 
+/// A record for a server that has none yet.
+async fn make(page: &Page, subject: &Subject) -> ApiResult<SpawnerId> {
+    let name = subject.key.server.as_str();
+    let display_name = match page.facts.argument("display_name").filter(|text| !text.is_empty()) {
+        Some(text) if !subject.key.server.is_default() => normalise_display_name(&text)?,
+        _ => name.to_owned(),
+    };
+    let made = page.hub.servers.store.find_or_make(subject.owner.id, name, &display_name).await?;
+    made.ok_or_else(ApiError::not_found)
+}
+
 /// Starts the server and sends the browser to the progress page; an error that comes at once is shown here.
 async fn start(
     page: &Page,
@@ -209,9 +222,7 @@ async fn start(
     hub.check_may_start().await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
-        None => {
-            repo::spawners::create(hub.db.conn(), subject.owner.id, subject.key.server.as_str()).await?.id
-        }
+        None => make(page, &subject).await?,
     };
     let order = StartOrder { options, request: Some(login_request(page, rq, &[])) };
     let entry = hub.servers.start(id, &subject.key, order);
