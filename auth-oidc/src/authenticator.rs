@@ -148,7 +148,7 @@ impl OidcAuthenticator {
         if can_ask && !(due && can_renew) {
             match self.engine.claims(&endpoints, &tokens, self.kept_claims(&tokens), subject.as_deref()).await
             {
-                Ok(claims) => return self.outcome(who, &claims, &tokens),
+                Ok(claims) => return Ok(self.outcome(who, &claims, &tokens)),
                 Err(Fault::Refused(why) | Fault::Misconfigured(why)) if can_renew => {
                     info!(user = %who.name, why, "the access token is refused, it will be renewed");
                 }
@@ -170,7 +170,7 @@ impl OidcAuthenticator {
         let id_token = if id_token.is_empty() { self.kept_claims(&tokens) } else { id_token };
         // From here on the old refresh token may be used up: the new tokens must be kept whatever else fails.
         match self.engine.claims(&endpoints, &fresh, id_token, subject.as_deref()).await {
-            Ok(claims) => self.outcome(who, &claims, &fresh),
+            Ok(claims) => Ok(self.outcome(who, &claims, &fresh)),
             Err(fault) => {
                 warn!(user = %who.name, %fault, "renewed tokens are kept, but the provider tells nothing new about the user");
                 let kept = Identity {
@@ -184,23 +184,18 @@ impl OidcAuthenticator {
         }
     }
 
-    fn outcome(
-        &self,
-        who: &Identity,
-        claims: &crate::claims::Claims,
-        tokens: &Tokens,
-    ) -> Result<Refresh, Fault> {
+    fn outcome(&self, who: &Identity, claims: &crate::claims::Claims, tokens: &Tokens) -> Refresh {
         match self.engine.identity(claims, tokens) {
             Ok(identity) if (self.cx.normalise)(&identity.name) == who.name => {
-                Ok(Refresh::Updated(Box::new(identity)))
+                Refresh::Updated(Box::new(identity))
             }
             Ok(_) => {
                 info!(user = %who.name, "the provider has another name for this user now, so the login ends");
-                Ok(Refresh::Stale)
+                Refresh::Stale
             }
             Err(error) => {
                 info!(user = %who.name, %error, "the user may not come in any more");
-                Ok(Refresh::Stale)
+                Refresh::Stale
             }
         }
     }

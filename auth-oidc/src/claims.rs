@@ -160,7 +160,8 @@ mod tests {
     use super::*;
 
     fn claims(userinfo: Value) -> Claims {
-        Claims { userinfo: userinfo.as_object().unwrap().clone(), ..Claims::default() }
+        let Value::Object(userinfo) = userinfo else { panic!("claims are an object") };
+        Claims { userinfo, ..Claims::default() }
     }
 
     fn texts_of(claims: &Claims, path: &str) -> Vec<String> {

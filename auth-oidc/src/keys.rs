@@ -26,7 +26,7 @@ struct Key {
     id: Option<String>,
     algorithm: Option<String>,
     family: AlgorithmFamily,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 struct Cached {
@@ -130,7 +130,7 @@ impl Cached {
             .filter(|key| key.family == algorithm.family())
             .filter(|key| key.algorithm.as_ref().is_none_or(|alg| *alg == name))
             .filter(|key| id.is_none() || key.id.as_deref() == id)
-            .map(|key| key.key.clone())
+            .map(|key| key.public.clone())
             .collect()
     }
 }
@@ -153,7 +153,7 @@ fn usable(value: &Value) -> Option<Key> {
             id: jwk.common.key_id.clone(),
             algorithm: value.get("alg").and_then(Value::as_str).map(str::to_owned),
             family,
-            key,
+            public: key,
         }),
         Err(error) => {
             debug!(%error, "a key of the provider is left out");

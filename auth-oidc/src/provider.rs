@@ -83,11 +83,11 @@ impl Provider {
         if !self.options.is_oidc() {
             return Ok(Arc::new(self.overridden(Endpoints::default())));
         }
-        if let Some(answer) = self.from_memory() {
+        if let Some(answer) = self.remembered() {
             return answer;
         }
         let _one = self.asking.lock().await;
-        if let Some(answer) = self.from_memory() {
+        if let Some(answer) = self.remembered() {
             return answer;
         }
         match self.fetch().await {
@@ -109,7 +109,7 @@ impl Provider {
     }
 
     /// What can be said without asking.
-    fn from_memory(&self) -> Option<Result<Arc<Endpoints>, Fault>> {
+    fn remembered(&self) -> Option<Result<Arc<Endpoints>, Fault>> {
         let now = self.clock.now();
         let cached = self.cached.load_full();
         let failure = self.failure.load_full();

@@ -33,9 +33,12 @@ impl Registry {
 }
 
 fn authenticators() -> Vec<AuthenticatorPlugin> {
+    #[cfg_attr(not(any(feature = "oidc", feature = "keycloak")), expect(unused_mut))]
     let mut plugins = hub_auth_basic::plugins();
     #[cfg(feature = "oidc")]
     plugins.push(hub_auth_oidc::plugin());
+    #[cfg(feature = "keycloak")]
+    plugins.push(hub_auth_keycloak::plugin());
     plugins
 }
 

@@ -1,5 +1,7 @@
 //! A provider in this process, honest and otherwise, and people who log in through it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod back_channel;
 mod claims;
 mod client;

@@ -19,9 +19,11 @@ use super::listen::reachable;
 use super::tasks::Tasks;
 use super::{Hub, first_admin, shutdown};
 use crate::activity::Activity;
+use crate::auth::chain::{self, Chain};
 use crate::auth::crypt::Crypt;
 use crate::auth::looks::Looks;
 use crate::auth::names::NameRules;
+use crate::auth::throttle::{Limits, Throttle};
 use crate::auth::{AllowRules, Auth, AuthSettings};
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -220,8 +222,11 @@ fn build_auth(
         public_origin: urls.public().map(|url| url.origin().ascii_serialization()),
         normalise: Arc::new(move |name| normalise.normalize(name)),
     };
-    let plugin = registry.authenticator(&section.kind)?;
-    let authenticator: Arc<dyn Authenticator> = (plugin.build)(options, &context)?;
+    let authenticator: Arc<dyn Authenticator> = if section.kind == chain::KIND {
+        Arc::new(Chain::build(section, registry, &context)?)
+    } else {
+        (registry.authenticator(&section.kind)?.build)(options, &context)?
+    };
     let open_by_nature = matches!(section.kind.as_str(), "dummy");
     Ok(Auth {
         authenticator,
@@ -245,6 +250,11 @@ fn build_auth(
             shutdown_on_logout: config.hub.shutdown_on_logout,
         },
         looks: Looks::new(section.auth_refresh_age),
+        throttle: Throttle::new(Limits {
+            account: section.login_failures_per_account,
+            network: section.login_failures_per_network,
+            window: section.login_failures_window,
+        }),
     })
 }
 

@@ -67,7 +67,9 @@ pub(super) async fn ask(hub: &Hub, seen: &users::Model) -> ApiResult<Asked> {
         let Some(decrypted) = hub.auth.crypt.decrypt(&stored) else { return Ok(Asked::Gone) };
         let now = hub.clock.now();
         let taken = held_until(&decrypted.state).is_some_and(|until| now < until && until <= now + LIFE);
-        if !taken {
+        if taken {
+            tokio::time::sleep(WAIT).await;
+        } else {
             let state = without_mark(decrypted.state);
             let mut marked = state.clone();
             if let Some(map) = marked.as_object_mut() {
@@ -77,8 +79,6 @@ pub(super) async fn ask(hub: &Hub, seen: &users::Model) -> ApiResult<Asked> {
             if repo::auth_state::swap(db, user.id, &stored, Some(&marked)).await? {
                 return Ok(Asked::Given(Box::new(Lease { user, state, marked })));
             }
-        } else {
-            tokio::time::sleep(WAIT).await;
         }
         let Some(now) = repo::users::by_id(db, user.id).await? else { return Ok(Asked::Gone) };
         let state = now.encrypted_auth_state.as_deref().and_then(|stored| hub.auth.crypt.decrypt(stored));

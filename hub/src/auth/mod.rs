@@ -1,6 +1,7 @@
 //! Who gets in: names, allow and block rules, encrypted state, and what a login changes in the database. Answers to
 //! `Authenticator.get_authenticated_user` and `BaseHandler.auth_to_user`.
 
+pub mod chain;
 pub mod crypt;
 pub(crate) mod lease;
 pub mod login;
@@ -8,6 +9,7 @@ pub mod looks;
 pub mod names;
 pub mod refresh;
 pub mod revoke;
+pub mod throttle;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use hub_core::Authenticator;
 use self::crypt::Crypt;
 use self::looks::Looks;
 use self::names::NameRules;
+use self::throttle::Throttle;
 
 /// The allow rules, as configured.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +73,8 @@ pub struct Auth {
     pub settings: AuthSettings,
     /// What was found when identities were last looked at.
     pub looks: Looks,
+    /// Counts of failed logins.
+    pub throttle: Throttle,
 }
 
 impl AllowRules {

@@ -233,7 +233,7 @@ impl Call {
                 .collect(),
             kept: BTreeMap::new(),
             remote: self.facts.remote,
-            peer: self.rq.peer_addr().map(|address| address.ip()),
+            peer: crate::web::facts::peer(&self.rq),
             next: None,
         }
     }

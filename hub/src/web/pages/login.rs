@@ -11,6 +11,7 @@ use hub_db::repo;
 use tracing::{info, warn};
 
 use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
+use crate::app::Hub;
 use crate::auth::login::admit;
 use crate::auth::revoke::revoke;
 use crate::render::{AuthenticatorView, LoginPage, LogoutPage};
@@ -63,8 +64,24 @@ pub async fn submit(
         let text = "Login form invalid or expired. Try again.";
         return form_page(&page, &LoginForm::default(), &request, StatusCode::FORBIDDEN, text).await;
     }
-    let step = page.hub.auth.authenticator.finish(&request).await;
+    let step = by_form(&page.hub, &request).await;
     follow(&page, &rq, step, &request).await
+}
+
+/// What the authenticator says of a name and password, unless too many were wrong of late.
+pub async fn by_form(hub: &Hub, request: &LoginRequest) -> Result<LoginStep, AuthError> {
+    let given = request.form.get("username").map(String::as_str).unwrap_or_default();
+    let name = hub.auth.names.normalize(given.trim());
+    let attempt =
+        hub.auth.throttle.admit(&name, request.remote, hub.clock.now()).map_err(AuthError::Throttled)?;
+    let step = hub.auth.authenticator.finish(request).await;
+    match &step {
+        Ok(_) => attempt.succeeded(),
+        Err(AuthError::Unavailable(_)) => attempt.undecided(),
+        // Dropped, it counts as a failure.
+        Err(_) => drop(attempt),
+    }
+    step
 }
 
 /// A path that the authenticator answers itself.
@@ -136,7 +153,11 @@ async fn refused(page: &Page, error: ApiError, request: &LoginRequest) -> ApiRes
         return Err(error);
     }
     let text = error.page_message();
-    form_page(page, &LoginForm::default(), request, error.status, &text).await
+    let mut response = form_page(page, &LoginForm::default(), request, error.status, &text).await?;
+    for (name, value) in error.headers() {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    Ok(response)
 }
 
 async fn log_in(
