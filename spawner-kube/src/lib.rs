@@ -4,6 +4,7 @@
 //! [`profiles`] the choices of people, [`status`] reads pods and [`events`] their progress. It talks to nobody, and
 //! what it makes is equal to what stock makes, which `cargo xtask corpus` proves on recorded cases.
 
+pub mod causes;
 mod condition;
 pub mod events;
 pub mod fields;

@@ -6,6 +6,7 @@
 mod bench;
 mod cache;
 mod command;
+mod corpus;
 mod counts;
 mod databases;
 mod environments;
@@ -34,6 +35,8 @@ enum Task {
     Test(stages::TestArgs),
     /// Measure start time and idle memory beside stock JupyterHub
     Bench(bench::BenchArgs),
+    /// Compare what the Kubernetes spawner makes of recorded configurations with what KubeSpawner made of them
+    Corpus(corpus::CorpusArgs),
     /// Print the variables that the tests read, as shell exports, to run single tests by hand
     Env,
     /// Remove the cache folder
@@ -45,6 +48,7 @@ fn main() -> Result<ExitCode> {
         Task::Run(args) => run::run(&args)?,
         Task::Test(args) => return stages::test(&args),
         Task::Bench(args) => bench::bench(&args)?,
+        Task::Corpus(args) => return corpus::corpus(&args),
         Task::Env => {
             let found = environments::prepare_all(&cache::Cache::open()?)?;
             for (name, value) in found.variables() {

@@ -136,11 +136,24 @@ fn parse_bytes(value: &Value) -> Option<i64> {
             };
             let number = text.strip_suffix(unit)?.trim();
             // Rust reads `inf` and `nan` as Python does; neither is an amount.
-            number.parse::<f64>().ok()? * factor
+            python_float(number)? * factor
         }
         _ => return None,
     };
     whole(bytes)
+}
+
+/// A number with underscores between its digits, as Python reads it.
+fn python_float(text: &str) -> Option<f64> {
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let misplaced = |(at, _): (usize, &str)| {
+        let (before, after) = text.split_at(at);
+        !digit(before.chars().next_back()) || !digit(after.chars().nth(1))
+    };
+    if text.match_indices('_').any(misplaced) {
+        return None;
+    }
+    text.replace('_', "").parse().ok()
 }
 
 #[expect(
@@ -182,6 +195,8 @@ mod tests {
     #[case(json!("1.5G"), Some(1_610_612_736))]
     #[case(json!(1024), Some(1024))]
     #[case(json!(1024.9), Some(1024))]
+    #[case(json!("1_0K"), Some(10_240))]
+    #[case(json!("1__0K"), None)]
     #[case(json!("1Gi"), None)]
     #[case(json!(""), None)]
     #[case(json!("G"), None)]
