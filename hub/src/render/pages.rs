@@ -92,6 +92,27 @@ pub struct SpawnPage {
 }
 page!(SpawnPage, "spawn.html");
 
+/// One of the profiles that a person may choose from.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProfileView {
+    /// Value of the field `profile`.
+    pub slug: String,
+    /// Name.
+    pub display_name: String,
+    /// A sentence about it; trusted markup of the configuration.
+    pub description: String,
+    /// Whether it is chosen unless the person chooses another.
+    pub selected: bool,
+}
+
+/// `profiles.html`, not a page but the body of the options form where the hub has profiles.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProfilesForm {
+    /// The profiles, by name.
+    pub profiles: Vec<ProfileView>,
+}
+page!(ProfilesForm, "profiles.html");
+
 /// `spawn_pending.html`, shown while a server starts.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct SpawnPendingPage {
@@ -241,6 +262,26 @@ fn span(seconds: u64) -> String {
     }
     format!("{seconds} seconds")
 }
+
+/// `admin.html`. The page's scripts load everything else over the REST API.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AdminPage {
+    /// The person who looks, for site templates; the same as `user`.
+    pub current_user: UserView,
+    /// Always true, as stock has it: site templates test it.
+    pub admin_access: bool,
+    /// Whether there may be servers beside the default ones.
+    pub allow_named_servers: bool,
+    /// How many of them; 0 for any number.
+    pub named_server_limit_per_user: i64,
+    /// Versions, for the footer.
+    pub server_version: String,
+    /// Rows of a page of a list where the address does not say otherwise.
+    pub api_page_limit: u32,
+    /// See [`HomePage::auth_state`].
+    pub auth_state: Option<serde_json::Value>,
+}
+page!(AdminPage, "admin.html");
 
 /// What a scope allows, in words.
 #[derive(Debug, Clone, Default, Serialize)]

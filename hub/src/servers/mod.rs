@@ -5,6 +5,7 @@
 //! that the next hub could not find out.
 
 pub mod env;
+pub mod failures;
 pub mod limits;
 pub mod live;
 pub mod poll;

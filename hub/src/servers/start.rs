@@ -129,12 +129,13 @@ impl Servers {
                 self.metrics.spawn(Outcome::Success, "", began.elapsed());
                 info!(user = %key.user, server = %key.server, "User {} took {seconds:.3} seconds to start", key.user);
                 self.count_success();
-                self.events.server(key, "start");
+                self.events.started(key);
             }
             Some(Err(FailedStart { error: mut failure, begun })) => {
                 failure.at = Some(self.clock.now());
                 if begun {
                     self.give_up(entry, &mut failure).await;
+                    self.keep_failure(entry, &failure).await;
                 }
                 let (outcome, reason) = match failure.fault {
                     SpawnFault::Refused => (Outcome::Failure, failure.cause.as_ref()),
@@ -145,10 +146,12 @@ impl Servers {
                 error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
                     "server did not start");
                 self.count_failure(failure.fault);
+                self.events.failed(key, &failure);
                 entry.live.fail(Failure::Failed(Arc::new(failure)));
             }
             None => {
                 info!(user = %key.user, server = %key.server, "start cancelled");
+                self.events.cancelled(key);
                 entry.live.fail(Failure::Cancelled);
             }
         }
@@ -292,10 +295,18 @@ impl Servers {
         let mut command = settings.command.clone();
         command.extend(settings.args.iter().cloned());
         StartJob {
-            env: server_env(&self.urls, &settings.env, &key, &prepared.api_token, settings.resources),
+            env: server_env(
+                &self.urls,
+                &settings.env,
+                &key,
+                &prepared.client_id,
+                &prepared.api_token,
+                settings.resources,
+            ),
             prefix: self.urls.server(&key),
             launch: random_hex32(),
             owner: Owner {
+                id: i64::from(prepared.owner),
                 admin: prepared.admin,
                 groups: prepared.groups.clone(),
                 auth_state: prepared.auth_state.clone(),
@@ -309,6 +320,14 @@ impl Servers {
             labels: std::collections::BTreeMap::new(),
             timeout: settings.start_timeout,
             key,
+        }
+    }
+
+    /// Keeps the reason of a failure for the next hub; the log has it in any case.
+    pub(super) async fn keep_failure(&self, entry: &Arc<Entry>, failure: &SpawnError) {
+        if let Err(error) = self.store.save_failure(entry.id, failure).await {
+            let key = &entry.live.key;
+            warn!(user = %key.user, server = %key.server, %error, "cannot keep why a start failed");
         }
     }
 

@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
+use hub_core::python::float_text;
 use thiserror::Error;
 
 use super::spec;
-use super::text::{float_text, repr};
+use super::text::repr;
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq)]

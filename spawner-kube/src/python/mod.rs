@@ -5,4 +5,5 @@ mod spec;
 mod text;
 
 pub use format::{FormatError, Missing, PyValue};
-pub use text::{float_text, json_text, repr};
+pub use hub_core::python::{float_text, json_text};
+pub use text::repr;

@@ -1,11 +1,13 @@
 //! Pages for people.
 
+pub mod admin;
 pub mod context;
 pub mod error;
 pub mod home;
 pub mod login;
 pub mod misc;
 pub mod oauth;
+mod options;
 pub mod share;
 pub mod spawn;
 pub mod user;
