@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
-use hub_config::SpawnerProfile;
+use hub_config::{PageLanguage, SpawnerProfile};
 use serde_json::json;
 
 use crate::support::{Answer, Client, TestHub};
@@ -65,6 +65,25 @@ async fn an_error_page_has_the_menu_of_whoever_is_logged_in() {
     assert!(lost.text.contains("user: \"ada\"") && !lost.text.contains("id=\"logout\""));
     let stranger = page(&test.anonymous(), "/hub/nowhere").await;
     assert!(!stranger.text.contains("href=\"/hub/token\"") && !stranger.text.contains("user: \""));
+}
+
+#[actix_web::test]
+async fn pages_come_in_the_language_of_the_browser_unless_one_is_configured() {
+    let french = |client: Client| client.header("Accept-Language", "de, fr-CA;q=0.8, en;q=0.5");
+    let test = TestHub::start().await;
+    let login = page(&french(test.anonymous()), "/hub/login").await;
+    assert!(login.text.contains("<html lang=\"fr\"") && login.text.contains("Mot de passe :"));
+    let lost = page(&french(test.anonymous()), "/hub/nowhere").await;
+    assert!(lost.text.contains("404 : Page introuvable"), "{}", lost.text);
+    let token = page(&french(test.browser("ada", false).await), "/hub/token").await;
+    assert!(token.text.contains(">1 semaine</option>"));
+    let api = french(test.anonymous()).get("/nowhere").await;
+    assert_eq!(api.message(), serde_json::Value::Null, "the API speaks as ever");
+
+    let fixed = TestHub::with(|config| config.templates.language = PageLanguage::En).await;
+    assert!(page(&french(fixed.anonymous()), "/hub/login").await.text.contains("Password:"));
+    let fixed = TestHub::with(|config| config.templates.language = PageLanguage::Fr).await;
+    assert!(page(&fixed.anonymous(), "/hub/login").await.text.contains("Mot de passe :"));
 }
 
 fn with_profiles(config: &mut hub_config::Config) {

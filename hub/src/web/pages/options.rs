@@ -49,7 +49,7 @@ async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> 
             auth_state: page.hub.auth_state(&subject.owner),
         },
         previous: previous(subject),
-        languages: Vec::new(),
+        languages: page.facts.languages.clone(),
     })
 }
 
