@@ -113,6 +113,7 @@ async fn profiles_are_offered_before_a_start_and_the_choice_is_kept() {
     assert!(form.text.contains("Large &lt;one&gt;") && form.text.contains("With <b>memory</b>"));
     assert!(radio(&form.text, "small").contains("checked"), "the default one is chosen");
     assert!(!radio(&form.text, "large").contains("checked"));
+    assert!(form.text.find("value=\"small\"") < form.text.find("value=\"large\""), "and comes first");
 
     let wrong = submit(&ada, "/hub/spawn", "profile=huge").await;
     assert_eq!(wrong.code(), 400);
