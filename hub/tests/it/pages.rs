@@ -1,10 +1,13 @@
 //! Pages as browsers get them: who may see the admin page, what an error page shows, choices before a start.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
 use hub_config::{PageLanguage, SpawnerProfile};
 use serde_json::json;
 
+use crate::fake_spawner::gate;
 use crate::support::{Answer, Client, TestHub};
 
 const ADMIN_LINK: &str = "href=\"/hub/admin\"";
@@ -131,6 +134,24 @@ async fn profiles_are_offered_before_a_start_and_the_choice_is_kept() {
     api.delete("/users/ada/server", None).await;
     let again = page(&ada, "/hub/spawn").await;
     assert!(radio(&again.text, "large").contains("checked"), "the last choice is offered first");
+}
+
+#[actix_web::test]
+async fn a_profile_has_settings_of_its_own() {
+    let test = TestHub::with(|config| {
+        with_profiles(config);
+        let hasty = config.spawner.profiles.get_mut("large").unwrap();
+        hasty.spawner.start_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let ada = test.user("ada").await;
+    let held = |profile: &str| json!({"user_options": {"profile": profile, "hold": "profile-gate"}});
+    let hasty = ada.post("/users/ada/server", held("large")).await;
+    hasty.fails(500, "Your server did not start within 1 seconds.");
+    let start = ada.clone();
+    let patient = actix_web::rt::spawn(async move { start.post("/users/ada/server", held("small")).await });
+    gate("profile-gate").cancel();
+    patient.await.unwrap().is_empty(201, "text/plain");
 }
 
 #[actix_web::test]
