@@ -48,7 +48,7 @@ pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};
 pub use metrics::MetricsSection;
 pub use problem::{ConfigErrors, Origin, Problem};
-pub use proxy::ProxySection;
+pub use proxy::{AccessLogFormat, ProxySection};
 pub use records::{AuditSection, EventsSection};
 pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
 pub use schema::json_schema;
