@@ -78,9 +78,7 @@ impl Drop for Peer {
     fn drop(&mut self) {
         // nginx's workers end with their master only when it can tell them.
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        let ended = wait_for("the proxy's end", Duration::from_secs(2), || {
-            Ok(self.child.try_wait()?)
-        });
+        let ended = wait_for("the proxy's end", Duration::from_secs(2), || Ok(self.child.try_wait()?));
         if ended.is_err() {
             let _ = self.child.kill();
         }
@@ -128,7 +126,8 @@ impl Peer {
         let mut found = vec![self.child.id()];
         let Ok(entries) = fs::read_dir("/proc") else { return found };
         let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let parents: Vec<(u32, u32)> = ids.filter_map(|id| Some((id, field(id, 3)?.try_into().ok()?))).collect();
+        let parents: Vec<(u32, u32)> =
+            ids.filter_map(|id| Some((id, field(id, 3)?.try_into().ok()?))).collect();
         let mut at = 0;
         while let Some(parent) = found.get(at).copied() {
             found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
