@@ -17,6 +17,7 @@ pub mod logging;
 pub mod metrics;
 mod problem;
 pub mod proxy;
+pub mod records;
 pub mod reference;
 pub mod roles;
 mod schema;
@@ -47,14 +48,15 @@ pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};
 pub use metrics::MetricsSection;
 pub use problem::{ConfigErrors, Origin, Problem};
-pub use proxy::ProxySection;
+pub use proxy::{AccessLogFormat, ProxySection};
+pub use records::{AuditSection, EventsSection};
 pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
 pub use schema::json_schema;
 pub use secrets::PluginTables;
 pub use services::ServiceSection;
 pub use show::show;
 pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
-pub use templates::TemplatesSection;
+pub use templates::{PageLanguage, TemplatesSection};
 
 /// What holds over the defaults for a hub that was started without any configuration file.
 pub const QUICK_START: &str = include_str!("quick_start.toml");
@@ -87,4 +89,8 @@ pub struct Config {
     pub logging: LoggingSection,
     /// Metrics.
     pub metrics: MetricsSection,
+    /// The event log.
+    pub events: EventsSection,
+    /// The audit log.
+    pub audit: AuditSection,
 }

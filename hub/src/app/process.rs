@@ -23,7 +23,13 @@ use crate::registry::Registry;
 pub fn plugins() -> KnownPlugins {
     let registry = Registry::built_in();
     KnownPlugins {
-        authenticators: registry.authenticators.iter().map(|plugin| plugin.name.to_owned()).collect(),
+        authenticators: registry
+            .authenticators
+            .iter()
+            .map(|plugin| plugin.name)
+            .chain([crate::auth::chain::KIND])
+            .map(str::to_owned)
+            .collect(),
         spawners: registry.spawners.iter().map(|plugin| plugin.name.to_owned()).collect(),
     }
 }
@@ -42,28 +48,12 @@ fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 
 /// Runs the hub until it is told to stop.
 ///
-/// # Panics
-/// When the machine has no thread or file descriptor left at the start.
+/// Without a system of actix's own: its workers then use this runtime's reactor and timers. A database connection that
+/// one of them opens would else depend on that worker's thread for as long as the connection lives, whoever uses it.
 pub fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     // One provider of cryptography for everything that speaks TLS; a second installation is no harm.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let result = {
-        let _guard = runtime.enter();
-        // actix drives its workers from a single-threaded system on this thread.
-        actix_web::rt::System::with_tokio_rt(|| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("the machine has threads and file descriptors left")
-        })
-        .block_on(startup::run(loaded, mode, runtime.handle().clone()))
-    };
-    runtime.shutdown_background();
-    result
+    on_runtime(startup::run(loaded, mode))
 }
 
 /// Runs the proxy alone, as configured under `[proxy]`, with configurable-http-proxy's REST API.

@@ -16,8 +16,9 @@ use crate::registry::Registry;
 use crate::web as pages;
 
 /// Runs the hub until it is told to stop.
-pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
+pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     let began = Instant::now();
+    let runtime = tokio::runtime::Handle::current();
     let config = Arc::new(loaded.config);
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -59,7 +60,7 @@ pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) ->
     .context("cannot serve the hub")?
     .run();
     let handle = server.handle();
-    let serving = actix_web::rt::spawn(server);
+    let serving = runtime.spawn(server);
 
     let stop = hub.tasks.stopping();
     let public_url = public.as_ref().map(|_| hub.public_address());
@@ -79,7 +80,12 @@ pub async fn run(loaded: Loaded, mode: Mode, runtime: tokio::runtime::Handle) ->
     hub.greet();
 
     let reason = shutdown::wait(&hub).await;
-    shutdown::stop(&hub, reason, handle, proxying).await?;
+    tokio::select! {
+        stopped = shutdown::stop(&hub, reason, handle, proxying) => stopped?,
+        () = shutdown::signalled() => {
+            bail!("told to end once more while ending: what is not done is left to the next hub");
+        }
+    }
     serving.await.context("the hub's web server was lost")??;
     if reason == shutdown::Reason::GaveUp {
         bail!("too many servers failed to start in a row (spawner.consecutive_failure_limit)");

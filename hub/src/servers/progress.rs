@@ -113,8 +113,8 @@ pub fn stream(
     last: Option<EventId>,
     view: View,
 ) -> impl Stream<Item = Bytes> {
-    let run = entry.live.snapshot().run;
-    let index = last.filter(|id| id.run == run).map_or(0, |id| id.index + 1);
+    let Snapshot { run, events, .. } = entry.live.snapshot();
+    let index = resume_at(last, run, events);
     let began = tokio::time::Instant::now();
     let state = State { entry, run, index, opened: false, done: false, url, view, began };
     futures_util::stream::unfold(state, |mut state| async move {
@@ -128,6 +128,12 @@ pub fn stream(
         let chunk = next_chunk(&mut state).await;
         Some((chunk, state))
     })
+}
+
+/// The first event that a reader has not seen. An id of another run, of a hub that was there before for example, says
+/// nothing about this one; neither does one beyond the events that there are.
+fn resume_at(last: Option<EventId>, run: u64, events: usize) -> usize {
+    last.filter(|id| id.run == run && id.index < events).map_or(0, |id| id.index + 1)
 }
 
 async fn next_chunk(state: &mut State) -> Bytes {
@@ -209,6 +215,17 @@ mod tests {
         for text in ["", "3", "x.1", "1.x", "-1.1"] {
             assert_eq!(EventId::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_that_nobody_was_given_is_no_reason_to_leave_events_out() {
+        let at = |text| resume_at(EventId::parse(text), 3, 8);
+        assert_eq!(at("3.0"), 1);
+        assert_eq!(at("3.7"), 8);
+        for text in ["2.5", "3.8", "3.18446744073709551615", "18446744073709551615.18446744073709551615"] {
+            assert_eq!(at(text), 0, "{text}");
+        }
+        assert_eq!(resume_at(None, 3, 8), 0);
     }
 
     #[test]

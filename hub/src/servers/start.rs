@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
-use super::Servers;
 use super::env::server_env;
 use super::live::{Failure, Live};
-use super::spawners::mark;
+use super::spawners::{mark, profile_of};
 use super::store::Prepared;
 use super::supervisor::{Entry, StartOrder};
+use super::{ServerSettings, Servers};
 use crate::metrics::{Metrics, Outcome};
 use crate::routing::{self, RoutingError};
 
@@ -129,12 +129,13 @@ impl Servers {
                 self.metrics.spawn(Outcome::Success, "", began.elapsed());
                 info!(user = %key.user, server = %key.server, "User {} took {seconds:.3} seconds to start", key.user);
                 self.count_success();
-                self.events.server(key, "start");
+                self.events.started(key);
             }
             Some(Err(FailedStart { error: mut failure, begun })) => {
                 failure.at = Some(self.clock.now());
                 if begun {
                     self.give_up(entry, &mut failure).await;
+                    self.keep_failure(entry, &failure).await;
                 }
                 let (outcome, reason) = match failure.fault {
                     SpawnFault::Refused => (Outcome::Failure, failure.cause.as_ref()),
@@ -145,10 +146,12 @@ impl Servers {
                 error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
                     "server did not start");
                 self.count_failure(failure.fault);
+                self.events.failed(key, &failure);
                 entry.live.fail(Failure::Failed(Arc::new(failure)));
             }
             None => {
                 info!(user = %key.user, server = %key.server, "start cancelled");
+                self.events.cancelled(key);
                 entry.live.fail(Failure::Cancelled);
             }
         }
@@ -166,9 +169,10 @@ impl Servers {
         let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
         let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
         let sink = Sink { servers: self, entry: entry.as_ref(), profile: profile.as_deref() };
-        let timeout = self.settings.start_timeout;
+        let settings = self.settings_of(profile.as_deref());
+        let timeout = settings.start_timeout;
         let starting = async {
-            let mut job = self.job(live, &prepared);
+            let mut job = self.job(live, &prepared, settings);
             let context = HookContext { request: order.request };
             for hook in &self.hooks {
                 hook.before_start(&context, &mut job).await?;
@@ -236,7 +240,8 @@ impl Servers {
     ) -> Result<(), SpawnError> {
         let mut url = address.clone();
         url.set_path(&format!("{}api", self.urls.server(&server.key)));
-        let until = Instant::now() + self.settings.http_timeout;
+        let patience = self.settings_of(profile_of(&server.state)).http_timeout;
+        let until = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
             let last = match self.http.get(url.clone()).send().await {
@@ -258,7 +263,7 @@ impl Servers {
                 return Err(SpawnError::broken(cause, user, operator).with_log(log));
             }
             if Instant::now() + pause > until {
-                let seconds = self.settings.http_timeout.as_secs();
+                let seconds = patience.as_secs();
                 let text = format!("Your server runs but did not answer within {seconds} seconds.");
                 let log = spawner.recent_log(server).await;
                 let failure = SpawnError::timed_out("no-answer", text).with_log(log);
@@ -286,16 +291,23 @@ impl Servers {
             .await
     }
 
-    fn job(&self, live: &Live, prepared: &Prepared) -> StartJob {
-        let settings = &self.settings;
+    fn job(&self, live: &Live, prepared: &Prepared, settings: &ServerSettings) -> StartJob {
         let key = live.key.clone();
         let mut command = settings.command.clone();
         command.extend(settings.args.iter().cloned());
         StartJob {
-            env: server_env(&self.urls, &settings.env, &key, &prepared.api_token, settings.resources),
+            env: server_env(
+                &self.urls,
+                &settings.env,
+                &key,
+                &prepared.client_id,
+                &prepared.api_token,
+                settings.resources,
+            ),
             prefix: self.urls.server(&key),
             launch: random_hex32(),
             owner: Owner {
+                id: i64::from(prepared.owner),
                 admin: prepared.admin,
                 groups: prepared.groups.clone(),
                 auth_state: prepared.auth_state.clone(),
@@ -309,6 +321,14 @@ impl Servers {
             labels: std::collections::BTreeMap::new(),
             timeout: settings.start_timeout,
             key,
+        }
+    }
+
+    /// Keeps the reason of a failure for the next hub; the log has it in any case.
+    pub(super) async fn keep_failure(&self, entry: &Arc<Entry>, failure: &SpawnError) {
+        if let Err(error) = self.store.save_failure(entry.id, failure).await {
+            let key = &entry.live.key;
+            warn!(user = %key.user, server = %key.server, %error, "cannot keep why a start failed");
         }
     }
 

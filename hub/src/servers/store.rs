@@ -9,14 +9,14 @@ use hub_core::scopes::{
     resolve_requested,
 };
 use hub_core::secret::{ExposeSecret as _, SecretString, random_hex32};
-use hub_core::{Clock, ServerKey, ServerName, ServerRef, UserName, token};
+use hub_core::{Clock, ServerKey, ServerName, ServerRef, SpawnError, UserName, token};
 use hub_db::repo::{self, spawners::Address, spawners::Spawner as Row};
 use hub_db::{Db, DbError, Tx};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 use url::Url;
 
-use super::SpawnerId;
+use super::{SpawnerId, failures};
 use crate::auth::crypt::Crypt;
 use crate::rbac::{HUB_CLIENT, Holder, Rbac};
 use crate::urls::Urls;
@@ -52,6 +52,8 @@ pub struct Record {
     pub user_id: i32,
     /// Saved state, `{}` when there is none.
     pub state: Value,
+    /// Why the last start failed, where nothing was started since.
+    pub failure: Option<Arc<SpawnError>>,
     /// Row in `servers`.
     pub server_id: Option<i32>,
     /// Where it is, once that is known.
@@ -81,11 +83,14 @@ impl Record {
     /// From rows, with the owner's name.
     pub fn of(row: &Row, owner: &str) -> Self {
         let name = ServerName::stored(row.row.name.clone());
+        let mut state = row.row.state.clone().map_or_else(|| json!({}), |state| state.0);
+        let failure = failures::take(&mut state).map(Arc::new);
         Self {
             id: row.row.id,
             key: ServerKey::new(UserName::stored(owner), name),
             user_id: row.row.user_id.unwrap_or_default(),
-            state: row.row.state.clone().map_or_else(|| json!({}), |state| state.0),
+            state,
+            failure,
             server_id: row.server.as_ref().map(|server| server.id),
             address: row.server.as_ref().and_then(address),
             oauth_client_id: row.row.oauth_client_id.clone(),
@@ -112,12 +117,16 @@ pub fn address(server: &hub_db::entities::servers::Model) -> Option<Url> {
 pub struct Prepared {
     /// The fresh token.
     pub api_token: String,
+    /// The OAuth client.
+    pub client_id: String,
     /// Options of this start.
     pub options: Map<String, Value>,
     /// State kept from the run before.
     pub state: Value,
     /// Name shown to people.
     pub display_name: Option<String>,
+    /// Number of the owner.
+    pub owner: i32,
     /// Whether the owner is an administrator.
     pub admin: bool,
     /// Groups of the owner.
@@ -155,6 +164,31 @@ impl Store {
         Ok(row.map(|row| Record::of(&row, &owner.name)))
     }
 
+    /// The record of a server of a user, made unless there is one. Of several who ask at once, one makes it: the table
+    /// itself would take a second one. None when the user is gone.
+    pub async fn find_or_make(
+        &self,
+        user_id: i32,
+        name: &str,
+        display_name: &str,
+    ) -> Result<Option<SpawnerId>, DbError> {
+        let tx = self.db.begin().await?;
+        if repo::users::lock(&tx, user_id).await?.is_none() {
+            return Ok(None);
+        }
+        let id = if let Some(known) = repo::spawners::by_name(&tx, user_id, name).await? {
+            known.row.id
+        } else {
+            let row = repo::spawners::create(&tx, user_id, name).await?;
+            if may_have_display_name(&ServerName::stored(name)) {
+                repo::spawners::set_display_name(&tx, row.id, Some(display_name)).await?;
+            }
+            row.id
+        };
+        tx.commit().await?;
+        Ok(Some(id))
+    }
+
     /// Every server that runs or is on its way, in a fixed number of queries.
     pub async fn active(&self) -> Result<Vec<Record>, DbError> {
         let rows = repo::spawners::active(self.db.conn()).await?;
@@ -186,14 +220,17 @@ impl Store {
         let scopes = self.token_scopes(&owner.name, owner.id, &record.key).await?;
         let key = &record.key;
         let api_token = random_hex32();
-        let client_id = key.oauth_client_id();
         let prefix = self.urls.server(key);
         let client = Client::Server { user: key.user.as_str(), server: key.server.as_str() };
         let allowed = client_allowed_scopes(&self.grants.client_allowed_scopes, &client);
         let now = self.clock.now();
 
         let tx = self.db.begin().await?;
-        let row = repo::spawners::by_id(&tx, id).await?.ok_or_else(gone)?;
+        // Locked, so that nobody is deleted or renamed while a server of theirs begins to start.
+        repo::users::lock(&tx, owner.id).await?.filter(|now| now.name == owner.name).ok_or_else(gone)?;
+        let row = repo::spawners::by_id(&tx, id).await?.filter(|row| row.row.name == key.server.as_str());
+        let row = row.ok_or_else(gone)?;
+        let client_id = free_client_id(&tx, id, key).await?;
         repo::tokens::delete_of_server(&tx, owner.id, &token_note(&prefix)).await?;
         let address =
             Address { proto: "http".to_owned(), ip: String::new(), port: 0, base_url: prefix.clone() };
@@ -211,6 +248,9 @@ impl Store {
         if let Some(options) = options {
             repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
         }
+        if record.failure.is_some() {
+            repo::spawners::set_state(&tx, id, Some(record.state.clone())).await?;
+        }
         repo::spawners::set_started(&tx, id, Some(now)).await?;
         note_activity(&tx, id, owner.id, now).await?;
         tx.commit().await?;
@@ -218,9 +258,11 @@ impl Store {
         let saved = row.row.user_options.and_then(|saved| saved.0.as_object().cloned()).unwrap_or_default();
         Ok(Prepared {
             api_token,
+            client_id,
             options: options.cloned().unwrap_or(saved),
             state: record.state,
             display_name: row.row.display_name,
+            owner: owner.id,
             admin: owner.is_admin(),
             groups,
             auth_state: owner
@@ -325,7 +367,20 @@ impl Store {
         repo::tokens::delete_of_server(&tx, record.user_id, &token_note(&prefix)).await?;
         repo::spawners::set_oauth_client(&tx, id, None).await?;
         let client = record.oauth_client_id.clone().unwrap_or_else(|| record.key.oauth_client_id());
-        repo::oauth::delete_client(&tx, &client).await?;
+        if repo::spawners::by_oauth_client(&tx, &client).await?.is_none() {
+            repo::oauth::delete_client(&tx, &client).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Keeps why a start failed, for the next hub. Where something is left of the start, its state is worth more.
+    pub async fn save_failure(&self, id: SpawnerId, error: &SpawnError) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        if repo::spawners::by_id(&tx, id).await?.is_none_or(|row| row.server.is_some()) {
+            return Ok(());
+        }
+        let state = failures::state_after(error, self.clock.now());
+        repo::spawners::set_state(&tx, id, Some(state)).await?;
         tx.commit().await
     }
 
@@ -342,6 +397,21 @@ async fn note_activity(tx: &Tx, id: SpawnerId, owner: i32, at: DateTime<Utc>) ->
     repo::spawners::bump_activity(tx, id, at, TimeDelta::zero()).await?;
     repo::users::bump_activity(tx, owner, at, TimeDelta::zero()).await?;
     Ok(())
+}
+
+/// The OAuth client id of a server: stock's, unless another server has it. The server `b` of `a` and the default
+/// server of `a-b` would share one, and each could lock the other out.
+async fn free_client_id(tx: &Tx, id: SpawnerId, key: &ServerKey) -> Result<String, DbError> {
+    let usual = key.oauth_client_id();
+    let taken = repo::spawners::by_oauth_client(tx, &usual).await?.is_some_and(|row| row.id != id);
+    // No escaped name holds an exclamation mark.
+    Ok(if taken { format!("{usual}!{id}") } else { usual })
+}
+
+/// Whether a server of this name may have another one to be shown. Stock does not start when a server has both a name
+/// from before version 6 and a display name.
+pub fn may_have_display_name(name: &ServerName) -> bool {
+    name.is_default() || name.is_safe()
 }
 
 /// The note by which a server's own token is told from others.

@@ -11,6 +11,7 @@ use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use hub_core::spawner::SpawnFault;
 use hub_core::{AuthError, NameError, SpawnError};
+use hub_db::DbError;
 use jupyterhub_api_compat::ErrorBody;
 use jupyterhub_api_compat::json::dumps;
 use jupyterhub_api_compat::requests::RequestError;
@@ -133,12 +134,19 @@ impl ResponseError for ApiError {
     }
 }
 
-impl From<hub_db::DbError> for ApiError {
-    fn from(error: hub_db::DbError) -> Self {
-        if error.is_unavailable() {
-            Self::unavailable("The hub's database is not available at the moment.", 5, error)
-        } else {
-            Self::internal(error)
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Unavailable(_) => {
+                Self::unavailable("The hub's database is not available at the moment.", 5, error)
+            }
+            // Somebody else was a moment quicker: the next try sees what they did.
+            DbError::Conflict(text) => {
+                Self::conflict(format!("Somebody changed this at the same time: {text}"))
+            }
+            // A value of the request that this database cannot keep.
+            DbError::Invalid(text) => Self::bad_request(text),
+            error => Self::internal(error),
         }
     }
 }
@@ -182,6 +190,7 @@ impl From<AuthError> for ApiError {
                 Self { cause: Some(why), ..Self::forbidden("Invalid username or password") }
             }
             AuthError::Denied(text) => Self::forbidden(text),
+            AuthError::Again(text) => Self::bad_request(text),
             AuthError::Throttled(seconds) => Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many attempts.")
                 .with_header(RETRY_AFTER, &seconds.to_string()),
             AuthError::Unavailable(why) => {

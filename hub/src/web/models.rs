@@ -57,9 +57,10 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
         user_options: in_use(row.user_options.clone().map(|options| options.0)),
         full_progress_url: public(&progress_url),
         progress_url,
-        state: in_use(
-            row.state.clone().map(|state| hub.servers.spawners.of_state(&state.0).shown_state(state.0)),
-        )
+        state: in_use(row.state.is_some().then(|| {
+            let state = state.record.state.clone();
+            hub.servers.spawners.of_state(&state).shown_state(state)
+        }))
         .into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hub_db::repo;
 use serde_json::{Value, json};
 
 use crate::fake_spawner::gate;
@@ -314,4 +315,44 @@ async fn starts_and_stops_count_as_activity_of_the_owner() {
     assert!(started.is_string());
     root.delete("/users/ada/server", None).await.is_empty(204, "");
     assert!(seen().await.as_str() > started.as_str());
+}
+
+#[actix_web::test]
+async fn two_servers_never_share_an_oauth_client() {
+    let test = TestHub::start().await;
+    let (a, ab) = (test.user("a").await, test.user("a-b").await);
+    a.post("/users/a/servers/b", None).await.is_empty(201, "text/plain");
+    ab.post("/users/a-b/server", None).await.is_empty(201, "text/plain");
+    let clients = async || {
+        let db = test.hub.db.conn();
+        let mut clients = Vec::new();
+        for row in repo::spawners::active(db).await.unwrap() {
+            let id = row.row.oauth_client_id.unwrap();
+            clients.push(repo::oauth::client(db, &id).await.unwrap().unwrap());
+        }
+        clients
+    };
+    let both = clients().await;
+    assert_eq!(
+        both.iter().map(|client| client.redirect_uri.as_deref().unwrap()).collect::<Vec<_>>(),
+        ["/user/a-b/oauth_callback", "/user/a/b/oauth_callback"]
+    );
+    assert_ne!(both[0].identifier, both[1].identifier);
+    assert!(both.iter().any(|client| client.identifier == "jupyterhub-user-a-b"));
+    a.delete("/users/a/servers/b", json!({"remove": true})).await.is_empty(204, "");
+    assert_eq!(clients().await[0].redirect_uri.as_deref(), Some("/user/a-b/oauth_callback"));
+}
+
+#[actix_web::test]
+async fn a_name_that_stock_would_not_make_has_no_display_name() {
+    let test = TestHub::with(|config| config.hub.server_names = hub_config::ServerNames::Any).await;
+    let ada = test.user("ada").await;
+    ada.post("/users/ada/servers/My%20Lab", json!({"display_name": "Lab"})).await.is_empty(201, "text/plain");
+    ada.post("/users/ada/servers/lab", json!({"display_name": "Lab"})).await.is_empty(201, "text/plain");
+    let shown = async |path: &str| ada.get(path).await.json()["display_name"].clone();
+    assert_eq!(shown("/users/ada/servers/My%20Lab").await, Value::Null);
+    assert_eq!(shown("/users/ada/servers/lab").await, "Lab");
+    ada.delete("/users/ada/servers/My%20Lab", None).await;
+    let edited = ada.patch("/users/ada/servers/My%20Lab", json!({"display_name": "Lab"})).await;
+    edited.fails(400, "Server 'My Lab' needs a valid name before it can have a display_name");
 }

@@ -22,7 +22,9 @@ use crate::web::pages::context::ServerState;
 /// Most signs of life sent while a server stops before it starts again: an hour.
 const MOST_BEATS: usize = 450;
 
-fn respond(events: impl Stream<Item = Bytes> + 'static) -> HttpResponse {
+/// A stream, which also ends with the hub: the browser comes back to the next one by itself.
+fn respond(call: &Call, events: impl Stream<Item = Bytes> + 'static) -> HttpResponse {
+    let events = events.take_until(call.hub.tasks.stopping().cancelled_owned());
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-cache"))
@@ -31,8 +33,8 @@ fn respond(events: impl Stream<Item = Bytes> + 'static) -> HttpResponse {
         .streaming(events.map(Ok::<_, Infallible>))
 }
 
-fn single(event: &serde_json::Value) -> HttpResponse {
-    respond(stream::iter([frame(None, event)]))
+fn single(call: &Call, event: &serde_json::Value) -> HttpResponse {
+    respond(call, stream::iter([frame(None, event)]))
 }
 
 /// `GET` on the `progress` of a server. With `details` in the query it tells more than stock does.
@@ -43,21 +45,22 @@ pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let last = call.header("last-event-id").and_then(EventId::parse);
     let entry = call.hub.servers.entries.get(state.record.id);
     let view = if call.facts.argument("details").is_some() { View::Detailed } else { View::Stock };
+    let not_starting = || ApiError::bad_request(format!("{} is not starting...", state.key()));
     match (state.pending(), entry) {
         (Some(Pending::Spawn | Pending::Check), Some(entry)) => {
-            Ok(respond(events_of(entry, url, last, view)))
+            Ok(respond(&call, events_of(entry, url, last, view)))
         }
         (Some(Pending::Stop), Some(entry)) if entry.is_start_queued() => {
-            Ok(respond(after_stop(entry, url, last, view)))
+            Ok(respond(&call, after_stop(entry, url, last, view)))
         }
-        (None, _) if state.is_ready() => Ok(single(&ready_event(&url))),
-        (None, Some(entry)) if entry.live.snapshot().failure.is_some() => {
-            let failure = entry.live.snapshot().failure.unwrap_or(Failure::Cancelled);
-            Ok(single(&failed_event(&failure, view)))
-        }
-        // Stock holds no object of a default server that was never used, and finds nothing.
-        (None, _) if is_unused(&state) => Err(ApiError::not_found()),
-        _ => Err(ApiError::bad_request(format!("{} is not starting...", state.key()))),
+        (None, _) if state.is_ready() => Ok(single(&call, &ready_event(&url))),
+        (None, _) => match &state.live.failure {
+            Some(failure) => Ok(single(&call, &failed_event(failure, view))),
+            // Stock holds no object of a default server that was never used, and finds nothing.
+            None if is_unused(&state) => Err(ApiError::not_found()),
+            None => Err(not_starting()),
+        },
+        _ => Err(not_starting()),
     }
 }
 

@@ -16,8 +16,9 @@ use tracing::info;
 
 use super::call::Call;
 use super::users::short;
-use super::{answer, servers};
-use crate::servers::live::{Failure, Pending, Snapshot};
+use super::{answer, servers, wait};
+use crate::servers::live::{Pending, Snapshot};
+use crate::servers::store::may_have_display_name;
 use crate::servers::supervisor::{Entry, StartOrder};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::pages::context::{ServerState, server_of};
@@ -28,24 +29,38 @@ fn order(call: &Call, options: ServerOptions) -> StartOrder {
     StartOrder { options: options.user_options, request }
 }
 
+/// Waits until nothing is being done any more, for some time or until the hub ends.
+pub(super) async fn settled(call: &Call, entry: &Arc<Entry>, limit: Duration) -> Snapshot {
+    tokio::select! {
+        seen = entry.live.wait(limit, Snapshot::is_settled) => seen,
+        () = call.hub.tasks.stopping().cancelled_owned() => entry.live.snapshot(),
+    }
+}
+
 /// Waits for a start and tells how it went.
 async fn follow(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
-    let limit = call.hub.config.hub.slow_spawn_timeout;
-    let seen = entry.live.wait(limit, Snapshot::is_settled).await;
+    let limit = wait::asked(call)?.unwrap_or(call.hub.config.hub.slow_spawn_timeout);
+    let seen = settled(call, entry, limit).await;
     match (seen.is_settled(), seen.failure) {
         (false, _) => Ok(answer::empty_text(StatusCode::ACCEPTED)),
         (true, None) => Ok(answer::empty_text(StatusCode::CREATED)),
-        (true, Some(Failure::Failed(error))) => Err(ApiError::from(error.as_ref())),
-        (true, Some(Failure::Cancelled)) => {
-            Err(ApiError::conflict(format!("The start of {} was cancelled", entry.live.key)))
-        }
+        (true, Some(failure)) => Err(wait::failed(&failure, &entry.live.key)),
     }
+}
+
+/// The answer to a start while something is under way already: at once, unless the caller wants to wait.
+async fn under_way(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
+    if wait::asked(call)?.is_some() {
+        return follow(call, entry).await;
+    }
+    Ok(answer::empty_text(StatusCode::ACCEPTED))
 }
 
 /// `POST` on a server: starts it, and makes a named one if need be.
 pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
+    wait::asked(&call)?;
     let state = if let Some(state) = known(&call, &user).await? {
         state
     } else {
@@ -56,13 +71,13 @@ pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     match state.pending() {
         Some(Pending::Spawn) => {
             // Nothing new, unless the start under way has been cancelled.
-            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
-            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+            let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return under_way(&call, &entry).await;
         }
         Some(Pending::Stop | Pending::Check) => {
             call.hub.check_may_start().await?;
-            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
-            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+            let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return under_way(&call, &entry).await;
         }
         None => {}
     }
@@ -95,7 +110,11 @@ async fn is_alive(call: &Call, user: &users::Model, state: &ServerState) -> ApiR
 
 async fn update_display_name(call: &Call, state: &ServerState, options: &ServerOptions) -> ApiResult<()> {
     let Some(text) = options.display_name.as_deref().filter(|text| !text.is_empty()) else { return Ok(()) };
-    if state.key().server.is_default() || state.row.row.display_name.as_deref() == Some(text) {
+    let name = &state.key().server;
+    if name.is_default()
+        || !may_have_display_name(name)
+        || state.row.row.display_name.as_deref() == Some(text)
+    {
         return Ok(());
     }
     let text = normalise_display_name(text)?;
@@ -108,6 +127,7 @@ async fn update_display_name(call: &Call, state: &ServerState, options: &ServerO
 pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
+    wait::asked(&call)?;
     let state = existing(&call, &user).await?;
     call.hub.check_old_name(&state.key().server)?;
     if !state.is_active() {
@@ -146,7 +166,7 @@ pub(super) async fn stop(call: Call) -> ApiResult<HttpResponse> {
     let stopping = state.pending() == Some(Pending::Stop);
     let entry = call.hub.servers.stop(state.record.id, state.key(), remove);
     let limit = if stopping { Duration::ZERO } else { call.hub.config.hub.slow_stop_timeout };
-    if !entry.live.wait(limit, Snapshot::is_settled).await.is_settled() {
+    if !settled(&call, &entry, limit).await.is_settled() {
         return Ok(answer::empty_text(StatusCode::ACCEPTED));
     }
     match server_of(&call.hub, &user, state.key().server.as_str()).await? {

@@ -11,8 +11,9 @@ use jupyterhub_api_compat::requests::{EditServer, ServerOptions, normalise_displ
 use serde_json::Value;
 use tracing::info;
 
-use super::answer;
 use super::call::Call;
+use super::{answer, wait};
+use crate::servers::store::may_have_display_name;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
 use crate::web::pages::context::{ServerState, server_of};
@@ -34,16 +35,9 @@ pub(super) async fn make(
     name: &str,
     display_name: Option<&str>,
 ) -> ApiResult<ServerState> {
-    let tx = call.hub.db.begin().await?;
-    repo::users::lock(&tx, user.id).await?.ok_or_else(ApiError::not_found)?;
-    let id = if let Some(known) = repo::spawners::by_name(&tx, user.id, name).await? {
-        known.row.id
-    } else {
-        let row = repo::spawners::create(&tx, user.id, name).await?;
-        repo::spawners::set_display_name(&tx, row.id, Some(display_name.unwrap_or_default())).await?;
-        row.id
-    };
-    tx.commit().await?;
+    let store = &call.hub.servers.store;
+    let id = store.find_or_make(user.id, name, display_name.unwrap_or_default()).await?;
+    let id = id.ok_or_else(ApiError::not_found)?;
     let row = repo::spawners::by_id(call.db(), id).await?.ok_or_else(ApiError::not_found)?;
     Ok(ServerState::of(&call.hub, row, &user.name))
 }
@@ -58,8 +52,15 @@ async fn model(call: &Call, user: &users::Model, state: &ServerState) -> ApiResu
 /// `GET` on a server.
 pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
-    let state = find(&call, &user).await?.ok_or_else(ApiError::not_found)?;
-    answer::ok(&model(&call, &user, &state).await?)
+    let mut state = find(&call, &user).await?.ok_or_else(ApiError::not_found)?;
+    let mut status = StatusCode::OK;
+    if let Some(limit) = wait::asked(&call)? {
+        state = wait::until_settled(&call, &user, state, limit).await?;
+        if state.pending().is_some() {
+            status = StatusCode::ACCEPTED;
+        }
+    }
+    answer::json(status, &model(&call, &user, &state).await?)
 }
 
 /// `PUT` on a named server: a record, nothing starts.
@@ -123,7 +124,12 @@ pub(super) async fn edit(call: Call) -> ApiResult<HttpResponse> {
         return Err(ApiError::new(StatusCode::NOT_FOUND, text));
     };
     if state.is_active() {
-        let text = format!("{} is active. Please stop it before modifying it.", state.key());
+        return Err(is_active(&state));
+    }
+    let name = change.name.as_ref().unwrap_or(&state.key().server);
+    if change.display_name.is_some() && !may_have_display_name(name) {
+        let text =
+            format!("Server {} needs a valid name before it can have a display_name", quoted(name.as_str()));
         return Err(ApiError::bad_request(text));
     }
     if let Some(name) = &change.name {
@@ -154,6 +160,10 @@ pub(super) async fn edit(call: Call) -> ApiResult<HttpResponse> {
     Ok(response)
 }
 
+fn is_active(state: &ServerState) -> ApiError {
+    ApiError::bad_request(format!("{} is active. Please stop it before modifying it.", state.key()))
+}
+
 /// Gives a server another name, in the spawner's world first. The default server is replaced by a new one.
 async fn rename(call: &Call, user: &users::Model, state: &ServerState, name: &ServerName) -> ApiResult<()> {
     let taken =
@@ -168,6 +178,9 @@ async fn rename(call: &Call, user: &users::Model, state: &ServerState, name: &Se
     repo::users::lock(&tx, user.id).await?.ok_or_else(ApiError::not_found)?;
     if repo::spawners::by_name(&tx, user.id, name.as_str()).await?.is_some() {
         return Err(taken());
+    }
+    if repo::spawners::by_id(&tx, state.record.id).await?.is_none_or(|now| now.server.is_some()) {
+        return Err(is_active(state));
     }
     repo::spawners::rename(&tx, state.record.id, name.as_str()).await?;
     if state.key().server.is_default() {

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use futures_util::future::join_all;
 use hub_core::{NameError, UserName};
 use hub_db::entities::users;
-use hub_db::repo;
+use hub_db::{Tx, repo};
 use jupyterhub_api_compat::Gate;
 use jupyterhub_api_compat::models::User;
 use jupyterhub_api_compat::requests::{CreateUser, EditUser, quoted};
@@ -122,6 +122,10 @@ pub(super) async fn edit(call: Call) -> ApiResult<HttpResponse> {
     let state = state.transpose()?;
     let tx = call.hub.db.begin().await?;
     if let Some(name) = &name {
+        repo::users::lock(&tx, user.id).await?.ok_or_else(ApiError::not_found)?;
+        if has_active(&tx, user.id).await? {
+            return Err(must_be_stopped(&user));
+        }
         repo::users::rename(&tx, user.id, name.as_str())
             .await
             .map_err(|error| if error.is_conflict() { taken(name.as_str()) } else { error.into() })?;
@@ -161,10 +165,19 @@ async fn new_name(call: &Call, user: &users::Model, wanted: Option<&str>) -> Api
         return Err(taken(name.as_str()));
     }
     if servers_of(&call.hub, user).await?.iter().any(ServerState::is_active) {
-        let text = format!("{} has active servers. Please stop them before renaming the user.", user.name);
-        return Err(ApiError::bad_request(text));
+        return Err(must_be_stopped(user));
     }
     Ok(Some(name))
+}
+
+fn must_be_stopped(user: &users::Model) -> ApiError {
+    let text = format!("{} has active servers. Please stop them before renaming the user.", user.name);
+    ApiError::bad_request(text)
+}
+
+/// Whether a server of a locked user is up or on its way: the last look, after which none can begin to start.
+async fn has_active(tx: &Tx, user: i32) -> ApiResult<bool> {
+    Ok(repo::spawners::of_user(tx, user).await?.iter().any(|server| server.server.is_some()))
 }
 
 /// `DELETE /users/{user}`: all servers are stopped first.
@@ -174,13 +187,18 @@ pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
         return Err(ApiError::bad_request("Cannot delete yourself!"));
     }
     stop_all(&call, &user).await?;
-    for state in servers_of(&call.hub, &user).await? {
+    let servers = servers_of(&call.hub, &user).await?;
+    let tx = call.hub.db.begin().await?;
+    repo::users::lock(&tx, user.id).await?.ok_or_else(ApiError::not_found)?;
+    if has_active(&tx, user.id).await? {
+        return Err(still_stopping(&user));
+    }
+    repo::users::delete(&tx, user.id).await?;
+    tx.commit().await?;
+    for state in servers {
         delete_forever(&call, &state.record).await;
         call.hub.servers.entries.forget(state.record.id);
     }
-    let tx = call.hub.db.begin().await?;
-    repo::users::delete(&tx, user.id).await?;
-    tx.commit().await?;
     info!(by = call.who()?.name(), user = %user.name, "user deleted");
     Ok(answer::no_content())
 }
@@ -196,10 +214,13 @@ async fn stop_all(call: &Call, user: &users::Model) -> ApiResult<()> {
     });
     join_all(stops).await;
     if servers_of(&call.hub, user).await?.iter().any(ServerState::is_active) {
-        let text = format!("{}'s server is in the process of stopping, please wait.", user.name);
-        return Err(ApiError::bad_request(text));
+        return Err(still_stopping(user));
     }
     Ok(())
+}
+
+fn still_stopping(user: &users::Model) -> ApiError {
+    ApiError::bad_request(format!("{}'s server is in the process of stopping, please wait.", user.name))
 }
 
 /// Lets the spawner delete what outlives a stop. What fails here must not keep the user.

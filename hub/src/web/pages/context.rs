@@ -13,7 +13,8 @@ use url::form_urlencoded;
 
 use crate::app::Hub;
 use crate::render::{CommonContext, Date, SpawnerView, UserView};
-use crate::servers::live::{Pending, Snapshot};
+use crate::servers::failures::is_recent;
+use crate::servers::live::{Failure, Pending, Snapshot};
 use crate::servers::store::{Record, address};
 use crate::web::caller::{Caller, Page};
 use crate::web::error::{ApiError, ApiResult};
@@ -32,7 +33,14 @@ pub struct ServerState {
 impl ServerState {
     /// The state of a row of a user.
     pub fn of(hub: &Hub, row: Row, owner: &str) -> Self {
-        Self { record: Record::of(&row, owner), live: hub.servers.snapshot(row.row.id), row }
+        let record = Record::of(&row, owner);
+        let mut live = hub.servers.snapshot(row.row.id);
+        if live.is_settled() && live.failure.is_none() && !record.is_active() {
+            // What failed under the hub before this one.
+            let kept = record.failure.clone().filter(|error| is_recent(error, hub.clock.now()));
+            live.failure = kept.map(Failure::Failed);
+        }
+        Self { record, live, row }
     }
 
     /// What is being done to it. A server on its way without an address is being started, by this hub or another.
@@ -178,6 +186,7 @@ pub fn known(page: &Page) -> CommonContext {
         xsrf: page.xsrf_token.clone(),
         xsrf_token: page.xsrf_token.clone(),
         admin_access: hub.config.hub.admin_access,
+        lang: page.language(),
         ..addresses(hub)
     }
 }

@@ -74,10 +74,11 @@ pub async fn favicon(hub: web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpResp
 }
 
 /// `POST /hub/security/csp-report`.
-pub async fn csp_report(page: Page, body: web::Bytes) -> ApiResult<HttpResponse> {
+pub async fn csp_report(page: Page, rq: HttpRequest, body: web::Bytes) -> ApiResult<HttpResponse> {
+    page.check_form(&rq, None)?;
     let user = page.caller.user().ok_or_else(|| ApiError::bare(StatusCode::FORBIDDEN))?;
     let text = String::from_utf8_lossy(body.get(..body.len().min(MAX_REPORT)).unwrap_or_default());
-    warn!(user = %user.name, report = %text, "a content security policy was violated");
+    warn!(user = %user.name, report = ?text, "a content security policy was violated");
     page.hub.metrics.csp_report();
     Ok(HttpResponse::Ok().finish())
 }
@@ -99,8 +100,9 @@ pub async fn to_hub(hub: web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpRespo
         && !name.is_empty()
         && path.starts_with(base)
     {
+        // Not the path as it came: with two slashes in front it would lead to another host.
         return Ok(HttpResponse::MovedPermanently()
-            .insert_header((LOCATION, format!("{path}/{query}")))
+            .insert_header((LOCATION, format!("{base}{rest}/{query}")))
             .finish());
     }
     Ok(redirect(&hub.urls.for_browser(&hub.urls.hub_path(&format!("{rest}{query}")))))

@@ -75,6 +75,9 @@ fn stopped_json(page: &Page, key: &ServerKey) -> HttpResponse {
 /// `POST`, `PATCH`, `DELETE /hub/user/{name}/...`.
 pub async fn write(page: UserPath, rq: HttpRequest) -> ApiResult<HttpResponse> {
     let page = page.0;
+    if page.caller.token().is_none() {
+        page.check_form(&rq, None)?;
+    }
     let name = path_argument(&rq, "user");
     // Stock does not look which server the path is for.
     Ok(stopped_json(&page, &key(&name, "")))

@@ -3,12 +3,14 @@
 use hub_tests::environment::{Needed, available};
 use hub_tests::hub::Kind;
 
+mod admin;
 mod bad_input;
 mod browser_story;
 mod crash;
 mod hundred;
 mod interchange;
 mod singleuser_versions;
+mod takeover;
 
 /// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
 /// peer's behaviour too. The functions take the hub under test.

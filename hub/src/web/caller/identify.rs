@@ -1,0 +1,160 @@
+//! From the headers of a request to whoever sent it. Answers to `BaseHandler.get_current_user`.
+
+use actix_web::http::header::{AUTHORIZATION, HeaderName};
+use actix_web::{HttpMessage as _, HttpRequest, web};
+use hub_db::repo;
+
+use super::{Caller, Via, Who};
+use crate::app::Hub;
+use crate::audit::Actor;
+use crate::auth::refresh::still_valid;
+use crate::rbac::{Held, Holder};
+use crate::sessions::Sessions;
+use crate::web::error::{ApiError, ApiResult};
+use crate::web::facts::Facts;
+use crate::web::log;
+use crate::web::middleware::Outgoing;
+
+/// The token of an `Authorization` header: `token X` or `Bearer X`, with any white space between and after.
+fn bearer(rq: &HttpRequest) -> Option<&str> {
+    let text = rq.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.trim().split_once(char::is_whitespace)?;
+    let token = token.trim_start();
+    let fits = scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer");
+    (fits && !token.is_empty() && !token.contains(char::is_whitespace)).then_some(token)
+}
+
+/// Finds out who asks. Tokens count only where `tokens` says so.
+pub(super) async fn identify(
+    hub: &web::Data<Hub>,
+    rq: &HttpRequest,
+    facts: &Facts,
+    tokens: bool,
+) -> ApiResult<Caller> {
+    if tokens
+        && let Some(token) = bearer(rq)
+        && let Some(caller) = by_token(hub, rq, facts, token).await?
+    {
+        return Ok(caller);
+    }
+    let outgoing = Outgoing::of(rq);
+    let (cookie_id, bad) = hub.sessions.login_of(facts);
+    let mut session_id = Sessions::session_id(facts);
+    let user = match &cookie_id {
+        Some(id) => repo::users::by_cookie_id(hub.db.conn(), id).await?,
+        None => None,
+    };
+    let user = match user {
+        Some(user) => still_valid(hub, user, || facts.login_request(rq, &hub.sessions)).await?,
+        None => None,
+    };
+    // The look may have taken a while, in which the login was ended.
+    let user = user.filter(|user| cookie_id.as_deref() == Some(user.cookie_id.as_str()));
+    if bad || (cookie_id.is_some() && user.is_none()) {
+        outgoing.set(hub.sessions.clear_login());
+    }
+    let header = |name: &str| rq.headers().get(name).map(actix_web::http::header::HeaderValue::as_bytes);
+    let Some(user) = user else {
+        let xsrf = hub.sessions.xsrf_id(facts, session_id.as_deref(), None, header);
+        return Ok(Caller::stranger(session_id, xsrf));
+    };
+    if session_id.is_none() {
+        let (id, cookie) = hub.sessions.new_session(facts);
+        outgoing.set(cookie);
+        session_id = Some(id);
+    }
+    let xsrf = hub.sessions.xsrf_id(facts, session_id.as_deref(), Some(&user.cookie_id), header);
+    let holder = Holder::User { id: user.id, name: user.name.clone() };
+    let raw = hub.rbac.session_scopes(hub.db.conn(), &holder).await?;
+    hub.activity.user(hub, &user).await?;
+    Ok(Caller {
+        who: Some(Who::User(Box::new(user))),
+        via: Via::Cookie,
+        session_id,
+        scopes: raw.scopes.clone(),
+        raw,
+        xsrf,
+    })
+}
+
+async fn by_token(
+    hub: &web::Data<Hub>,
+    rq: &HttpRequest,
+    facts: &Facts,
+    text: &str,
+) -> ApiResult<Option<Caller>> {
+    let db = hub.db.conn();
+    let Some(token) = repo::tokens::find(db, text, hub.clock.now()).await? else { return Ok(None) };
+    let who = match (token.user_id, token.service_id) {
+        (Some(id), _) => repo::users::by_id(db, id).await?.map(|user| Who::User(Box::new(user))),
+        (None, Some(id)) => {
+            repo::services::by_id(db, id).await?.map(|service| Who::Service(Box::new(service)))
+        }
+        (None, None) => None,
+    };
+    let Some(mut who) = who else { return Ok(None) };
+    if let Who::User(user) = who {
+        let kept = user.clone();
+        who = match still_valid(hub, *user, || facts.login_request(rq, &hub.sessions)).await? {
+            Some(user) => Who::User(Box::new(user)),
+            None if hub.auth.settings.refresh_strict => return Ok(None),
+            // A token outlives the login that it was made in, unless the operator is strict.
+            None => Who::User(kept),
+        };
+    }
+    let scopes = hub.rbac.token_scopes(db, &token, &who.holder()).await?;
+    hub.activity.token(hub, &token, &who, rq.uri().path()).await?;
+    let session_id = token.session_id.clone().or_else(|| Sessions::session_id(facts));
+    let xsrf = hub.sessions.xsrf_id(facts, None, None, |_| None);
+    Ok(Some(Caller {
+        who: Some(who),
+        via: Via::Token(Box::new(token)),
+        session_id,
+        scopes,
+        raw: Held::default(),
+        xsrf,
+    }))
+}
+
+/// The argument of a request that carries its XSRF token: query or header. Forms bring their own, see
+/// [`super::Page::check_form`].
+pub(super) fn xsrf_argument(rq: &HttpRequest, facts: &Facts) -> Option<String> {
+    let header = |name: &'static str| {
+        rq.headers().get(HeaderName::from_static(name)).and_then(|v| v.to_str().ok()).map(str::to_owned)
+    };
+    facts.argument("_xsrf").or_else(|| header("x-xsrftoken")).or_else(|| header("x-csrftoken"))
+}
+
+pub(super) fn hub_of(rq: &HttpRequest) -> ApiResult<web::Data<Hub>> {
+    rq.app_data::<web::Data<Hub>>().cloned().ok_or_else(|| ApiError::internal("the request has no hub"))
+}
+
+pub(super) fn note(rq: &HttpRequest, caller: &Caller) {
+    if let Some(who) = &caller.who {
+        rq.extensions_mut().insert(log::Who(who.name().to_owned()));
+    }
+    if let Some(actor) = Actor::of(caller) {
+        rq.extensions_mut().insert(actor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_where_stock_reads_one() {
+        let read = |value: &str| {
+            let rq = TestRequest::get().insert_header((AUTHORIZATION, value)).to_http_request();
+            bearer(&rq).map(str::to_owned)
+        };
+        for good in ["token abc", "Bearer abc", "TOKEN  abc", "bearer\tabc "] {
+            assert_eq!(read(good).as_deref(), Some("abc"), "{good:?}");
+        }
+        for bad in ["abc", "token", "token ", "token a b", "Basic abc", "tokenabc"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+}
