@@ -38,6 +38,8 @@ enum Stage {
     Examples,
     /// The release binary with browser, real servers and the stock hub beside it
     E2e,
+    /// The same requests to the release binary and to the stock hub side by side
+    Differential,
     /// The tests of `e2e` against the stock hub, which shows that they ask for what it does
     Reference,
     /// JupyterHub's own tests against the release binary
@@ -45,8 +47,16 @@ enum Stage {
 }
 
 impl Stage {
-    const DEFAULT: [Self; 7] =
-        [Self::Format, Self::Clippy, Self::Doc, Self::Unit, Self::Examples, Self::E2e, Self::Conformance];
+    const DEFAULT: [Self; 8] = [
+        Self::Format,
+        Self::Clippy,
+        Self::Doc,
+        Self::Unit,
+        Self::Examples,
+        Self::E2e,
+        Self::Differential,
+        Self::Conformance,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -56,17 +66,18 @@ impl Stage {
             Self::Unit => "unit",
             Self::Examples => "examples",
             Self::E2e => "e2e",
+            Self::Differential => "differential",
             Self::Reference => "reference",
             Self::Conformance => "conformance",
         }
     }
 
     fn needs_environments(self) -> bool {
-        matches!(self, Self::Unit | Self::E2e | Self::Reference | Self::Conformance)
+        matches!(self, Self::Unit | Self::E2e | Self::Differential | Self::Reference | Self::Conformance)
     }
 
     fn needs_release(self) -> bool {
-        matches!(self, Self::Examples | Self::E2e | Self::Conformance)
+        matches!(self, Self::Examples | Self::E2e | Self::Differential | Self::Conformance)
     }
 }
 
@@ -184,19 +195,20 @@ impl TestBed {
             Stage::Unit => return self.unit(),
             Stage::Examples => return examples::check(&self.target.join("release/himalia")),
             Stage::E2e => return self.end_to_end(&["e2e::", "--skip", "::reference"], "himalia"),
+            Stage::Differential => return self.differential(),
             Stage::Reference => return self.end_to_end(&["::reference"], "reference"),
             Stage::Conformance => return self.conformance(),
         }
         Ok(Counts::default())
     }
 
-    /// Everything but the module `e2e`. All calls of `cargo test` name the whole workspace, because cargo would build
+    /// Everything but the modules `e2e` and `differential`. All calls of `cargo test` name the whole workspace, because cargo would build
     /// the dependencies of a part of it once more, with fewer features.
     fn unit(&self) -> Result<Counts> {
         let databases = Databases::start()?;
         counted(
             self.cargo("test")
-                .args(["--workspace", "--no-fail-fast", "--", "--skip", "e2e::"])
+                .args(["--workspace", "--no-fail-fast", "--", "--skip", "e2e::", "--skip", "differential::"])
                 .envs(databases.variables()),
         )
     }
@@ -216,6 +228,17 @@ impl TestBed {
         // A hundred servers at once leave no time for anything beside them.
         counts += tests(&[&format!("e2e::hundred::{hub}")])?;
         Ok(counts)
+    }
+
+    /// The count of requests is printed by the tests themselves.
+    fn differential(&self) -> Result<Counts> {
+        let databases = Databases::start()?;
+        counted(
+            self.cargo("test")
+                .args(["--workspace", "--test", "end_to_end", "--", "differential::"])
+                .args(["--skip", "::reference_", "--test-threads", "2", "--nocapture"])
+                .envs(databases.variables()),
+        )
     }
 
     /// JupyterHub's own tests. The program that runs them is no part of the project: where it is missing, the stage

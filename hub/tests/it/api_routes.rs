@@ -36,7 +36,8 @@ async fn a_stranger_gets_in_nowhere_but_where_the_table_says_so() {
         match endpoint.auth {
             Auth::Nobody => assert_ne!(answer.code(), 403, "{endpoint:?}"),
             Auth::Scopes => answer.fails(403, "Missing or invalid credentials."),
-            Auth::Metrics => answer.fails(403, "Access to metrics requires scope 'read:metrics'"),
+            // A handler of pages in stock, which explains itself in HTML.
+            Auth::Metrics => assert_eq!((answer.code(), answer.kind()), (403, "text/html"), "{answer:?}"),
             Auth::Anybody | Auth::Token | Auth::ScopesOrBody => answer.fails(403, None::<String>),
             Auth::Login | Auth::OAuthClient => unreachable!("{endpoint:?}"),
         }
@@ -92,7 +93,7 @@ async fn whoever_holds_everything_reaches_every_handler() {
 async fn other_methods_are_405_and_options_is_answered_to_everybody() {
     let test = TestHub::start().await;
     let mut methods: BTreeMap<String, Vec<HttpMethod>> = BTreeMap::new();
-    for endpoint in ours() {
+    for endpoint in ours().filter(|endpoint| endpoint.xsrf != Xsrf::Page) {
         methods.entry(path(endpoint)).or_default().push(method(endpoint.method));
     }
     let all = [HttpMethod::GET, HttpMethod::POST, HttpMethod::PUT, HttpMethod::PATCH, HttpMethod::DELETE];
@@ -103,6 +104,19 @@ async fn other_methods_are_405_and_options_is_answered_to_everybody() {
         }
         test.anonymous().send(HttpMethod::OPTIONS, &path, None).await.is_empty(200, "application/json");
     }
+}
+
+#[actix_web::test]
+async fn other_methods_of_health_and_metrics_are_answered_with_pages() {
+    let test = TestHub::start().await;
+    let post = |client: Client, path: &'static str| async move {
+        let answer = client.send(HttpMethod::POST, path, None).await;
+        assert_eq!(answer.kind(), "text/html", "{path}");
+        answer.code()
+    };
+    // Health takes no tokens, so that a caller has to prove to come from the hub's own pages first.
+    assert_eq!(post(test.root(), "/hub/api/health").await, 403);
+    assert_eq!(post(test.root(), "/hub/api/metrics").await, 405);
 }
 
 #[actix_web::test]

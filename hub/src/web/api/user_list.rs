@@ -37,8 +37,7 @@ fn visible(access: &Access) -> ApiResult<Option<Only>> {
 
 /// `GET /users`.
 pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
-    let (state, part, sort) =
-        (call.text_of("state")?, call.text_of("name_filter")?, call.text_of("sort")?);
+    let (state, part, sort) = (call.text_of("state")?, call.text_of("name_filter")?, call.text_of("sort")?);
     let page = call.page()?;
     let wanted = ListUsers::parse(state.as_deref(), part.as_deref(), sort.as_deref())?;
     let query = UserQuery {

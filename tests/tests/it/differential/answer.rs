@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::sides::Facts;
 
 /// Headers of the connection, of the moment, or of the program's name.
-const IGNORED: [&str; 6] = ["date", "server", "content-length", "connection", "transfer-encoding", "keep-alive"];
+const IGNORED: [&str; 6] =
+    ["date", "server", "content-length", "connection", "transfer-encoding", "keep-alive"];
 /// Values that are new in every run.
 const SECRETS: [&str; 5] = ["token", "code", "access_token", "session_id", "auth_token"];
 

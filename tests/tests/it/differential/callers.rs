@@ -43,7 +43,10 @@ pub(super) const CALLERS: &[(&str, Proof)] = &[
     ),
     (
         "lab",
-        Proof::Token("chief", &["admin:servers!server=ada/lab", "shares!server=ada/lab", "read:shares!server=ada/"]),
+        Proof::Token(
+            "chief",
+            &["admin:servers!server=ada/lab", "shares!server=ada/lab", "read:shares!server=ada/"],
+        ),
     ),
     (
         "maths",

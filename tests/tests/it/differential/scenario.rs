@@ -72,7 +72,9 @@ impl Ask {
         if self.path == "^hub/api" {
             return Some("");
         }
-        self.path.strip_prefix("^hub/api").or_else(|| self.path.starts_with('/').then_some(self.path.as_str()))
+        self.path
+            .strip_prefix("^hub/api")
+            .or_else(|| self.path.starts_with('/').then_some(self.path.as_str()))
     }
 }
 

@@ -19,13 +19,13 @@ use super::callers::{CALLERS, Proof};
 use super::scenario::Ask;
 
 /// Longest wait for what a line of `do` asks for.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Two hubs with the same configuration.
 pub(super) struct Sides {
     sides: [Side; 2],
-    /// Differences of [`EVERYWHERE`] that have been seen.
-    seen: BTreeSet<&'static str>,
+    /// Keys of the differences that are meant and have been seen.
+    seen: BTreeSet<String>,
 }
 
 /// Differences that are meant wherever they occur: key, what differs, how it is in stock and how here (`*` is anything).
@@ -63,17 +63,20 @@ fn settings(kind: Kind, base_url: &str, database: Option<String>) -> Settings {
             settings.services.push(Service { name: (*name).to_owned(), token, scopes });
         }
     }
-    settings.extra = match kind {
+    settings.extra.push_str(match kind {
         Kind::Himalia => include_str!("more.toml"),
         Kind::Stock => include_str!("more.py"),
-    }
-    .to_owned();
+    });
     settings
 }
 
 impl Sides {
     /// Starts both and makes the callers.
-    pub(super) async fn start(kinds: [Kind; 2], base_url: &str, databases: [Option<String>; 2]) -> Result<Self> {
+    pub(super) async fn start(
+        kinds: [Kind; 2],
+        base_url: &str,
+        databases: [Option<String>; 2],
+    ) -> Result<Self> {
         let [one, other] = kinds;
         let [of_one, of_other] = databases;
         let (one, other) = try_join(
@@ -87,7 +90,6 @@ impl Sides {
     /// Sends a request to both, for each caller; what differs and should not, or should differ and does not.
     pub(super) async fn ask(&mut self, ask: &Ask, intended_count: bool) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        let mut as_intended = false;
         for caller in &ask.callers {
             let [one, other] = &mut self.sides;
             let (stock, ours) = try_join(one.ask(ask, caller), other.ask(ask, caller))
@@ -105,18 +107,14 @@ impl Sides {
                     && intended_count
                     && intended.fields.contains(&field)
                 {
-                    as_intended = true;
+                    self.seen.insert(intended.key.clone());
                     continue;
                 }
                 let Ask { method, path, body, .. } = ask;
-                found.push(format!("{caller} {method} {path} {body}\n    {field} of stock: {was}\n    {field} of ours:  {is}"));
+                found.push(format!(
+                    "{caller} {method} {path} {body}\n    {field} of stock: {was}\n    {field} of ours:  {is}"
+                ));
             }
-        }
-        if let Some(intended) = &ask.intended
-            && intended_count
-            && !as_intended
-        {
-            found.push(format!("{} {} {}: no longer differs by {}", ask.method, ask.path, ask.body, intended.key));
         }
         Ok(found)
     }
@@ -128,14 +126,14 @@ impl Sides {
         };
         let found = EVERYWHERE.iter().find(|(_, name, a, b)| *name == field && fits(a, was) && fits(b, is));
         if let Some((key, ..)) = found {
-            self.seen.insert(key);
+            self.seen.insert((*key).to_owned());
         }
         found.is_some()
     }
 
-    /// Keys of [`EVERYWHERE`] that have not been seen.
-    pub(super) fn missed(&self) -> Vec<&'static str> {
-        EVERYWHERE.iter().map(|(key, ..)| *key).filter(|key| !self.seen.contains(key)).collect()
+    /// Keys of the differences that are meant and have been seen.
+    pub(super) fn seen(&self) -> &BTreeSet<String> {
+        &self.seen
     }
 
     /// Does something to both.
@@ -167,7 +165,6 @@ impl Side {
         administrator.start_server("ada", "").await?;
         for (name, proof) in CALLERS.iter().copied() {
             match proof {
-                Proof::Nothing => {}
                 Proof::BadToken => drop(self.tokens.insert(name, "0123456789abcdef".repeat(2))),
                 Proof::Token(user, scopes) => {
                     let body = json!({ "scopes": scopes, "note": name });
@@ -186,7 +183,8 @@ impl Side {
                     let token = self.token_of_server(user)?;
                     self.tokens.insert(name, token);
                 }
-                Proof::Page(_) | Proof::CrossSite(_) => {}
+                // Logins follow below.
+                Proof::Nothing | Proof::Page(_) | Proof::CrossSite(_) => {}
             }
         }
         self.make_logins().await
@@ -215,7 +213,9 @@ impl Side {
         for process in self.hub.mark.processes() {
             let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
             let environment = String::from_utf8_lossy(&environment).into_owned();
-            let of = |name: &str| environment.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            let of = |name: &str| {
+                environment.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+            };
             if of("JUPYTERHUB_USER") == Some(user)
                 && let Some(token) = of("JUPYTERHUB_API_TOKEN")
             {
@@ -278,7 +278,8 @@ impl Side {
         let response = request.send().await?;
         let facts = Facts::of(response).await?;
         for (name, from) in &ask.captures {
-            let value = facts.value(from).with_context(|| format!("{from} of {}: {}", ask.path, facts.text))?;
+            let value =
+                facts.value(from).with_context(|| format!("{from} of {}: {}", ask.path, facts.text))?;
             self.values.insert(name.clone(), value);
         }
         Ok(Answer::new(&facts, &self.hub, &self.values))
@@ -338,6 +339,8 @@ impl Facts {
         let location = self.headers.get("location")?.first()?;
         let query = location.split_once('?')?.1;
         let name = from.strip_prefix('?')?;
-        url::form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name).map(|(_, v)| v.into_owned())
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(known, _)| known == name)
+            .map(|(_, v)| v.into_owned())
     }
 }
