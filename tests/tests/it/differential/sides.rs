@@ -65,7 +65,7 @@ fn settings(kind: Kind, base_url: &str, database: Option<String>) -> Settings {
     }
     settings.extra.push_str(match kind {
         Kind::Himalia => include_str!("more.toml"),
-        Kind::Stock => include_str!("more.py"),
+        Kind::Stock | Kind::Stock5 => include_str!("more.py"),
     });
     settings
 }
