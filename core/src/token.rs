@@ -1,5 +1,8 @@
 //! How tokens and client secrets are stored: JupyterHub's `sha512:ROUNDS:SALT:HEX`.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 
@@ -54,9 +57,65 @@ pub fn verify(token: &str, stored: &str) -> bool {
     digest(token, rounds, salt).as_bytes().ct_eq(hex.as_bytes()).into()
 }
 
+/// Remembers which tokens belong to which stored forms, where finding out takes many rounds. It holds neither, only
+/// digests under a key of its own, and what it knows cannot become wrong: a token that is deleted has no stored form
+/// left to be compared with.
+#[derive(Debug)]
+pub struct Verified {
+    key: [u8; 32],
+    most: usize,
+    seen: Mutex<HashSet<String>>,
+}
+
+impl Verified {
+    /// Remembers at most that many.
+    pub fn new(most: usize) -> Self {
+        Self { key: random_bytes::<32>(), most, seen: Mutex::default() }
+    }
+
+    fn tag(&self, token: &str, stored: &str) -> String {
+        let mut hasher = Sha512::new();
+        hasher.update(self.key);
+        hasher.update(stored.as_bytes());
+        // No stored form and no token that can be sent holds a NUL.
+        hasher.update([0]);
+        hasher.update(token.as_bytes());
+        hex::encode(hasher.finalize())
+    }
+
+    /// Whether the token was found to be the one behind the stored form.
+    pub fn knows(&self, token: &str, stored: &str) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.tag(token, stored))
+    }
+
+    /// Remembers that it is.
+    pub fn note(&self, token: &str, stored: &str) {
+        let tag = self.tag(token, stored);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= self.most {
+            seen.clear();
+        }
+        seen.insert(tag);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_verified_is_known_for_that_token_and_form_alone() {
+        let verified = Verified::new(2);
+        let (one, other) = (hash("secret", 1), hash("secret", 1));
+        assert!(!verified.knows("secret", &one));
+        verified.note("secret", &one);
+        assert!(verified.knows("secret", &one));
+        assert!(!verified.knows("Secret", &one) && !verified.knows("secret", &other));
+        verified.note("secret", &other);
+        verified.note("third", &one);
+        assert!(!verified.knows("secret", &one), "bounded");
+        assert!(verified.knows("third", &one));
+    }
 
     #[test]
     fn the_digest_is_the_one_that_jupyterhub_stores() {

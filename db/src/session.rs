@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
@@ -33,6 +34,7 @@ pub struct Conn {
     /// Set for SQLite only.
     writer: Option<Arc<Mutex<()>>>,
     limits: Limits,
+    statements: Arc<AtomicU64>,
 }
 
 /// A transaction. Dropping it without [`Tx::commit`] rolls back.
@@ -43,13 +45,19 @@ pub struct Conn {
 pub struct Tx {
     inner: DatabaseTransaction,
     limits: Limits,
+    statements: Arc<AtomicU64>,
     _writer: Option<OwnedMutexGuard<()>>,
 }
 
 impl Conn {
     pub(crate) fn new(pool: DatabaseConnection, limits: Limits) -> Self {
         let writer = (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
-        Self { pool, writer, limits }
+        Self { pool, writer, limits, statements: Arc::default() }
+    }
+
+    /// How many statements have been sent, those of transactions too.
+    pub(crate) fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn begin(&self) -> Result<Tx, DbError> {
@@ -59,7 +67,8 @@ impl Conn {
             ..TransactionOptions::default()
         };
         let inner = within(self.limits.statement, self.pool.begin_with_options(options)).await?;
-        Ok(Tx { inner, limits: self.limits.clone(), _writer: writer })
+        let statements = Arc::clone(&self.statements);
+        Ok(Tx { inner, limits: self.limits.clone(), statements, _writer: writer })
     }
 
     pub(crate) async fn close(self) -> Result<(), DbError> {
@@ -113,20 +122,24 @@ impl ConnectionTrait for Conn {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         let _writer = self.lock_writer().await?;
         within(self.limits.statement, self.pool.execute_raw(encoded(statement))).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         let _writer = self.lock_writer().await?;
         within(self.limits.statement, self.pool.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         within(self.limits.statement, self.pool.query_one_raw(encoded(statement))).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         within(self.limits.statement, self.pool.query_all_raw(encoded(statement))).await
     }
 }
@@ -138,18 +151,22 @@ impl ConnectionTrait for Tx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         within(self.limits.statement, self.inner.execute_raw(encoded(statement))).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         within(self.limits.statement, self.inner.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         within(self.limits.statement, self.inner.query_one_raw(encoded(statement))).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         within(self.limits.statement, self.inner.query_all_raw(encoded(statement))).await
     }
 }

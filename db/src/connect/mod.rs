@@ -115,6 +115,11 @@ impl Db {
         &self.shown
     }
 
+    /// How many statements this process has sent so far, those of transactions too; what tests of fixed numbers count.
+    pub fn statements(&self) -> u64 {
+        self.conn.statements()
+    }
+
     /// Whether the database answers now. What a health check asks.
     pub async fn ping(&self) -> Result<(), DbError> {
         // A query: what executes would queue behind SQLite's writers.

@@ -103,7 +103,7 @@ async fn stopped_servers_are_listed_when_asked_for() {
     assert_eq!(ada["servers"]["lab"]["display_name"], "My Lab");
     assert_eq!(
         (&ada["servers"][""]["stopped"], &ada["servers"][""]["user_options"]),
-        (&json!(true), &Value::Null)
+        (&json!(true), &json!({}))
     );
 }
 

@@ -5,6 +5,7 @@
 //! look dead once the gate is open.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
@@ -37,6 +38,10 @@ static GATES: LazyLock<Mutex<HashMap<String, CancellationToken>>> = LazyLock::ne
 pub(crate) fn gate(name: &str) -> CancellationToken {
     GATES.lock().unwrap().entry(name.to_owned()).or_default().clone()
 }
+
+/// Servers with a `gate` in their state that are being looked for, and the most at once so far.
+pub(crate) static ADOPTING: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static MOST_ADOPTING: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Debug)]
 struct Running {
@@ -110,7 +115,13 @@ impl Spawner for FakeSpawner {
         })
     }
 
-    async fn adopt(&self, _: &ServerRef) -> Result<Adoption, SpawnError> {
+    async fn adopt(&self, server: &ServerRef) -> Result<Adoption, SpawnError> {
+        if let Some(name) = server.state.get("gate").and_then(Value::as_str) {
+            let at_once = ADOPTING.fetch_add(1, Ordering::SeqCst) + 1;
+            MOST_ADOPTING.fetch_max(at_once, Ordering::SeqCst);
+            gate(name).cancelled().await;
+            ADOPTING.fetch_sub(1, Ordering::SeqCst);
+        }
         Ok(Adoption::Gone(Exit::default()))
     }
 }
