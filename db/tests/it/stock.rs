@@ -310,7 +310,7 @@ async fn stock_reads_what_we_write(bed: Bed) {
         return;
     };
     let default = json!({
-        "display_name": null, "state": null, "started": null, "options": {}, "address": null, "client": null,
+        "display_name": "", "state": null, "started": null, "options": {}, "address": null, "client": null,
     });
     let wanted = json!({
         "users": {
