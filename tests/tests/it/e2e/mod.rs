@@ -3,11 +3,14 @@
 use hub_tests::environment::{Needed, available};
 use hub_tests::hub::Kind;
 
+mod api_description;
 mod bad_input;
 mod browser_story;
+mod client_commands;
 mod crash;
 mod hundred;
 mod interchange;
+mod python_services;
 mod singleuser_versions;
 
 /// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
