@@ -28,7 +28,7 @@ async fn calls_made_up_from_the_description(by_administrator: bool) -> Result<()
         .arg("run")
         .arg(hub.url("hub/api/openapi.json"))
         .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "6"])
-        .args(["--seed", "1", "--generation-deterministic", "--generation-database", "none", "--no-color"])
+        .args(["--seed", "1", "--generation-deterministic", "--no-color"])
         .args(["--continue-on-failure", "--request-timeout", "60"])
         // One ends the hub, one is a page, one answers for as long as somebody listens.
         .args([

@@ -86,8 +86,8 @@ async fn a_day_of_an_administrator_on_the_command_line(kind: Kind) -> Result<()>
     let many: Vec<String> = (0..120).map(|i| format!("user-{i:03}")).collect();
     shell.run(&format!("user add {}", many.join(" "))).await?;
     shell.run("user add ada bob").await?;
-    let all = shell.json("user list").await?;
-    ensure!(all.as_array().is_some_and(|users| users.len() == 122), "{all}");
+    let all = shell.json("user list --name user-").await?;
+    ensure!(all.as_array().is_some_and(|users| users.len() == 120), "{all}");
     let some = shell.run("user list --name user-11").await?;
     ensure!(some.lines().count() == 11 && some.starts_with("NAME"), "{some}");
     let renamed = shell.json("user edit bob --rename bert").await?;
