@@ -27,7 +27,7 @@ pub(crate) struct Environments {
     pub(crate) venv_clients: PathBuf,
     /// The program `configurable-http-proxy`.
     pub(crate) chp: PathBuf,
-    chromium: PathBuf,
+    pub(crate) chromium: PathBuf,
     chromedriver: PathBuf,
 }
 

@@ -14,15 +14,17 @@ mod pages;
 mod renderer;
 mod static_files;
 mod user;
+mod words;
 
 pub use common::{CommonContext, ServiceLink};
 pub use date::Date;
 pub use error::TemplateError;
 pub use pages::{
     AcceptSharePage, AdminPage, AuthenticatorView, ErrorPage, HomePage, LoginPage, LogoutPage,
-    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, Page, ScopeDescription, SpawnPage,
-    SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage, TokenRow, expiry_options_html,
+    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, Page, ProfileView, ProfilesForm, ScopeDescription,
+    SpawnPage, SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage, TokenRow, expiry_options_html,
 };
 pub use renderer::{RenderOptions, Renderer};
 pub use static_files::{Asset, StaticFiles};
 pub use user::{SpawnerView, UserView};
+pub use words::{Language, accepted_languages};

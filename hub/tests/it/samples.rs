@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use himalia::render::{
-    AcceptSharePage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, LoginPage, LogoutPage,
-    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer, ScopeDescription,
-    ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError, TokenClientRow,
-    TokenPage, TokenRow, UserView, expiry_options_html,
+    AcceptSharePage, AdminPage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, Language,
+    LoginPage, LogoutPage, NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer,
+    ScopeDescription, ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError,
+    TokenClientRow, TokenPage, TokenRow, UserView, expiry_options_html,
 };
 use serde_json::json;
 
@@ -119,7 +119,7 @@ fn tokens(name: &str) -> TokenPage {
             created: Some(date(2)),
             last_activity: None,
         }],
-        token_expires_in_options_html: expiry_options_html(None),
+        token_expires_in_options_html: expiry_options_html(None, Language::English),
         ..TokenPage::default()
     }
 }
@@ -191,10 +191,18 @@ fn control_panel(renderer: &Renderer, name: &str) -> Samples {
         ..HomePage::default()
     };
     let empty = HomePage { allow_named_servers: true, ..plain.clone() };
+    let administration = AdminPage {
+        current_user: user(name, vec![]),
+        admin_access: true,
+        server_version: "6.1.1".to_owned(),
+        api_page_limit: 50,
+        ..AdminPage::default()
+    };
     vec![
         ("home-plain", renderer.render(&somebody(name), &plain)),
         ("home-named", renderer.render(&somebody(name), &named)),
         ("home-admin", renderer.render(&admin(name), &empty)),
+        ("admin", renderer.render(&admin(name), &administration)),
     ]
 }
 
@@ -248,7 +256,7 @@ fn not_there(renderer: &Renderer, name: &str) -> Samples {
 
 fn permissions(renderer: &Renderer, name: &str) -> Samples {
     let none = TokenPage {
-        token_expires_in_options_html: expiry_options_html(Some(86_400)),
+        token_expires_in_options_html: expiry_options_html(Some(86_400), Language::English),
         ..TokenPage::default()
     };
     let oauth = OAuthPage {

@@ -3,6 +3,7 @@
 use hub_tests::environment::{Needed, available};
 use hub_tests::hub::Kind;
 
+mod admin;
 mod api_description;
 mod bad_input;
 mod browser_story;
@@ -12,6 +13,7 @@ mod hundred;
 mod interchange;
 mod python_services;
 mod singleuser_versions;
+mod takeover;
 
 /// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
 /// peer's behaviour too. The functions take the hub under test.
