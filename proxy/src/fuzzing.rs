@@ -17,7 +17,9 @@ use crate::{
 /// # Panics
 /// When a property does not hold.
 pub fn paths(raw: &str) {
-    if !raw.starts_with('/') || raw.contains(['?', '#']) || !raw.bytes().all(|byte| (b'!'..=b'~').contains(&byte))
+    if !raw.starts_with('/')
+        || raw.contains(['?', '#'])
+        || !raw.bytes().all(|byte| (b'!'..=b'~').contains(&byte))
     {
         return;
     }
@@ -99,14 +101,39 @@ mod tests {
 
     /// The same inputs at every run.
     fn bounded() -> ProptestConfig {
-        ProptestConfig { cases: 4096, rng_seed: RngSeed::Fixed(6), failure_persistence: None, ..ProptestConfig::default() }
+        ProptestConfig {
+            cases: 4096,
+            rng_seed: RngSeed::Fixed(6),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
     }
 
     /// Bytes of which many mean something to HTTP.
     fn request_bytes() -> impl Strategy<Value = Vec<u8>> {
         let word = prop::sample::select(vec![
-            "GET ", "POST ", "/", " HTTP/1.1", " HTTP/1.0", "\r\n", "\n", "\r", "Host: h", "Content-Length: ",
-            "Transfer-Encoding: chunked", "0", "5", "a", ":", ";", " ", "\t", "\r\n\r\n", "hello", ",", "\0",
+            "GET ",
+            "POST ",
+            "/",
+            " HTTP/1.1",
+            " HTTP/1.0",
+            "\r\n",
+            "\n",
+            "\r",
+            "Host: h",
+            "Content-Length: ",
+            "Transfer-Encoding: chunked",
+            "0",
+            "5",
+            "a",
+            ":",
+            ";",
+            " ",
+            "\t",
+            "\r\n\r\n",
+            "hello",
+            ",",
+            "\0",
         ]);
         let word = prop_oneof![8 => word.prop_map(|word| word.as_bytes().to_vec()), 1 => any::<Vec<u8>>()];
         prop::collection::vec(word, 0..40).prop_map(|words| words.concat())

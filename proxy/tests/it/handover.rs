@@ -25,10 +25,8 @@ async fn target() -> Target {
                 }
                 continue;
             }
-            raw.send(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-            )
-            .await;
+            raw.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                .await;
             let (mut reader, mut writer) = raw.stream.split();
             let _ = tokio::io::copy(&mut reader, &mut writer).await;
             return;
@@ -218,8 +216,16 @@ async fn sockets_of_the_service_manager_are_used() {
     let api = dead_address().await;
     let program = std::env::current_exe().unwrap();
     let flags = [
-        "--ip", "127.0.0.1", "--port", &public.port().to_string(), "--api-ip", "127.0.0.1", "--api-port",
-        &api.port().to_string(), "--log-level", "error",
+        "--ip",
+        "127.0.0.1",
+        "--port",
+        &public.port().to_string(),
+        "--api-ip",
+        "127.0.0.1",
+        "--api-port",
+        &api.port().to_string(),
+        "--log-level",
+        "error",
     ]
     .join("\n");
     let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" --exact program::this_program_is_a_proxy_when_asked --nocapture 3<&0 0</dev/null";

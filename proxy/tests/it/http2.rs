@@ -92,7 +92,8 @@ async fn bodies_and_trailers_pass_both_ways() {
     let mut sender = connect(&proxy).await;
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-sum", "7".parse().unwrap());
-    let frames = [Frame::data(Bytes::from("hello ")), Frame::data(Bytes::from("there")), Frame::trailers(trailers)];
+    let frames =
+        [Frame::data(Bytes::from("hello ")), Frame::data(Bytes::from("there")), Frame::trailers(trailers)];
     let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>)));
     let request = Request::post("http://h/")
         .header("te", "trailers")
@@ -228,9 +229,7 @@ async fn http2_without_tls_is_off_unless_asked_for() {
 fn tls_client(protocols: &[&str]) -> tokio_rustls::TlsConnector {
     let fixtures = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures");
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in
-        rustls::pki_types::pem::PemObject::pem_file_iter(fixtures.join("ca.pem")).unwrap()
-    {
+    for certificate in rustls::pki_types::pem::PemObject::pem_file_iter(fixtures.join("ca.pem")).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -245,7 +244,9 @@ fn tls_client(protocols: &[&str]) -> tokio_rustls::TlsConnector {
 
 #[tokio::test]
 async fn over_tls_the_client_chooses_between_the_protocols() {
-    let fixture = |name: &str| std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name);
+    let fixture = |name: &str| {
+        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
+    };
     let target = Target::echo("one").await;
     let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
     let hsts = Some(std::time::Duration::from_secs(60));

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use hub_proxy::{Cut, api::{Api, ApiOptions}, metrics::Metrics, ProxyOptions};
+use hub_proxy::{
+    Cut, ProxyOptions,
+    api::{Api, ApiOptions},
+    metrics::Metrics,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
@@ -119,7 +123,12 @@ async fn statistics_name_the_busiest_routes() {
     assert_eq!(status, 200);
     let found: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(found["count"], 3);
-    let routes: Vec<_> = found["routes"].as_array().unwrap().iter().map(|route| (&route["route"], &route["requests"])).collect();
+    let routes: Vec<_> = found["routes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|route| (&route["route"], &route["requests"]))
+        .collect();
     assert_eq!(routes, [(&"/b".into(), &2.into()), (&"/a".into(), &1.into())]);
     assert_eq!(process.ask_api("GET", "/api/statistics?limit=x", "").await.0, 400);
 }
@@ -130,7 +139,8 @@ async fn the_access_log_has_a_line_for_each_request_and_no_secret() {
         ("common", r#"127.0.0.1 - - ["#),
         ("json", r#""client":"127.0.0.1","method":"GET","path":"/x","protocol":"HTTP/1.1","status":404"#),
     ] {
-        let mut process = Process::start(&Which::Ours, &["--access-log", format, "--log-level", "error"]).await;
+        let mut process =
+            Process::start(&Which::Ours, &["--access-log", format, "--log-level", "error"]).await;
         let lines = process.output();
         let mut raw = Raw::connect(process.public).await;
         raw.send("GET /x?token=secret HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;

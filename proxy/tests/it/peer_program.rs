@@ -113,12 +113,18 @@ async fn redirects_are_rewritten_as_in_the_original() {
                 "/other" => "http://other.test/next".to_owned(),
                 _ => "/next".to_owned(),
             };
-            raw.send(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")).await;
+            raw.send(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
+                .await;
         }
     })
     .await;
     let base = format!("http://{}", target.address);
-    for flags in [vec![], vec!["--auto-rewrite"], vec!["--protocol-rewrite", "https"], vec!["--auto-rewrite", "--protocol-rewrite", "https"]] {
+    for flags in [
+        vec![],
+        vec!["--auto-rewrite"],
+        vec!["--protocol-rewrite", "https"],
+        vec!["--auto-rewrite", "--protocol-rewrite", "https"],
+    ] {
         same(&format!("{flags:?}"), async |which| {
             let flags = [&flags[..], &["--default-target", base.as_str()]].concat();
             let process = Process::start(&which, &flags).await;
@@ -142,7 +148,9 @@ async fn errors_look_as_in_the_original() {
     let errors = Target::echo("errors").await;
     let errors = format!("http://{}/hub/error", errors.address);
     let dead = format!("http://{}", dead_address().await);
-    for flags in [vec![], vec!["--error-path", folder], vec!["--error-target", &errors], vec!["--error-target", &dead]] {
+    for flags in
+        [vec![], vec!["--error-path", folder], vec!["--error-target", &errors], vec!["--error-target", &dead]]
+    {
         same(&format!("{flags:?}"), async |which| {
             let process = Process::start(&which, &flags).await;
             process.route("/dead", &dead).await;
@@ -159,7 +167,11 @@ async fn errors_look_as_in_the_original() {
                      Sec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
                 );
                 let answer = ask(&process, &request).await;
-                seen.push((answer.status(), answer.header("content-length").map(str::to_owned), answer.text()));
+                seen.push((
+                    answer.status(),
+                    answer.header("content-length").map(str::to_owned),
+                    answer.text(),
+                ));
             }
             seen
         })
@@ -232,17 +244,37 @@ async fn metrics_have_the_names_of_the_original() {
         let answer = raw.response().await;
         let text = answer.text();
         let wanted = [
-            "api_route_get", "api_route_add", "api_route_delete", "find_target_for_req_count",
-            "last_activity_updating_count", "requests_ws", "requests_web", "requests_proxy", "requests_api",
+            "api_route_get",
+            "api_route_add",
+            "api_route_delete",
+            "find_target_for_req_count",
+            "last_activity_updating_count",
+            "requests_ws",
+            "requests_web",
+            "requests_proxy",
+            "requests_api",
         ];
         let mut found: Vec<String> = text
             .lines()
             .filter(|line| wanted.iter().any(|name| line.starts_with(name)))
             // How often activity is noted differs; that the name is there does not.
-            .map(|line| if line.starts_with("last_activity") { "last_activity_updating_count".to_owned() } else { line.to_owned() })
+            .map(|line| {
+                if line.starts_with("last_activity") {
+                    "last_activity_updating_count".to_owned()
+                } else {
+                    line.to_owned()
+                }
+            })
             .collect();
         found.sort();
-        let kinds: Vec<String> = text.lines().filter(|line| line.starts_with("# TYPE")).filter(|line| wanted.iter().any(|name| line.contains(&format!(" {} ", name.trim_end_matches("_count"))))).map(str::to_owned).collect();
+        let kinds: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .filter(|line| {
+                wanted.iter().any(|name| line.contains(&format!(" {} ", name.trim_end_matches("_count"))))
+            })
+            .map(str::to_owned)
+            .collect();
         let mut kinds = kinds;
         kinds.sort();
         (answer.header("content-type").map(|text| text.to_lowercase()), found, kinds)
@@ -333,7 +365,10 @@ async fn plain_http_is_redirected_as_in_the_original() {
             seen
         })
         .await;
-        assert!(seen.iter().all(|(status, location)| *status == 301 && location.ends_with("/a%20b?c")), "{seen:?}");
+        assert!(
+            seen.iter().all(|(status, location)| *status == 301 && location.ends_with("/a%20b?c")),
+            "{seen:?}"
+        );
     }
 }
 

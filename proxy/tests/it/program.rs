@@ -155,7 +155,8 @@ impl Process {
 async fn this_program_is_a_proxy_when_asked() {
     let Ok(flags) = std::env::var(FLAGS) else { return };
     let cli = ChpArgs::augment_args(Cli::new("proxy").no_binary_name(true));
-    let args = cli.try_get_matches_from(flags.split('\n')).and_then(|found| ChpArgs::from_arg_matches(&found));
+    let args =
+        cli.try_get_matches_from(flags.split('\n')).and_then(|found| ChpArgs::from_arg_matches(&found));
     let code = match args {
         Ok(args) => run_chp(args).await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),

@@ -89,7 +89,8 @@ async fn unusable_certificates_are_errors_that_name_the_file() {
 
 /// A proxy that asks `secure` with a certificate, or none, believing the test authority.
 fn asking(secure: &TestProxy, identity: Option<&str>) -> TestProxy {
-    let identity = identity.map(|name| (fixture(&format!("{name}.pem")), fixture(&format!("{name}-key.pem"))));
+    let identity =
+        identity.map(|name| (fixture(&format!("{name}.pem")), fixture(&format!("{name}-key.pem"))));
     let client_tls = ClientTls { identity, authorities: Some(fixture("ca.pem")) };
     let proxy = TestProxy::start(ProxyOptions { client_tls, ..options() });
     proxy.routes.add("/", &format!("https://{}", secure.address), Map::new()).unwrap();

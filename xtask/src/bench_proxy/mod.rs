@@ -15,11 +15,11 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-pub(crate) use self::{soak::SoakArgs, soak::soak, upstream::UpstreamArgs, upstream::serve};
 use self::{
     peers::{Kind, Peer},
     upstream::Upstream,
 };
+pub(crate) use self::{soak::SoakArgs, soak::soak, upstream::UpstreamArgs, upstream::serve};
 use crate::command::{cargo, run, target};
 
 #[derive(Debug, Args)]
@@ -49,7 +49,14 @@ const QUANTITIES: [(&str, &str, Measure); 6] = [
 ];
 
 pub(crate) fn bench(args: &ProxyArgs) -> Result<()> {
-    run(cargo().args(["build", "--release", "--package", "hub-proxy", "--example", "configurable-http-proxy"]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "hub-proxy",
+        "--example",
+        "configurable-http-proxy",
+    ]))?;
     let kinds = Kind::available()?;
     let upstream = Upstream::start()?;
     // rows[quantity][proxy] = all values

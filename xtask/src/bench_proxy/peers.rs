@@ -41,7 +41,8 @@ impl Kind {
         let ours = target().join("release/examples/configurable-http-proxy");
         let original = environments::configurable_http_proxy(&Cache::open()?)?;
         let mut all = vec![Self::Ours(ours), Self::Original(original)];
-        for (name, kind) in [("nginx", Self::Nginx as fn(PathBuf) -> Self), ("haproxy", Self::Haproxy)] {
+        let others: [(&str, fn(PathBuf) -> Self); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
+        for (name, kind) in others {
             match find_program(name) {
                 Some(program) => all.push(kind(program)),
                 None => eprintln!("{name} is not installed and left out (apt-get install {name})"),
@@ -78,9 +79,7 @@ impl Drop for Peer {
     fn drop(&mut self) {
         // nginx's workers end with their master only when it can tell them.
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        let ended = wait_for("the proxy's end", Duration::from_secs(2), || {
-            Ok(self.child.try_wait()?)
-        });
+        let ended = wait_for("the proxy's end", Duration::from_secs(2), || Ok(self.child.try_wait()?));
         if ended.is_err() {
             let _ = self.child.kill();
         }
@@ -128,7 +127,8 @@ impl Peer {
         let mut found = vec![self.child.id()];
         let Ok(entries) = fs::read_dir("/proc") else { return found };
         let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let parents: Vec<(u32, u32)> = ids.filter_map(|id| Some((id, field(id, 3)?.try_into().ok()?))).collect();
+        let parents: Vec<(u32, u32)> =
+            ids.filter_map(|id| Some((id, field(id, 3)?.try_into().ok()?))).collect();
         let mut at = 0;
         while let Some(parent) = found.get(at).copied() {
             found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));

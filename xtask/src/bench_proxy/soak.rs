@@ -42,7 +42,14 @@ struct Counts {
 }
 
 pub(crate) fn soak(args: &SoakArgs) -> Result<()> {
-    run(cargo().args(["build", "--release", "--package", "hub-proxy", "--example", "configurable-http-proxy"]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "hub-proxy",
+        "--example",
+        "configurable-http-proxy",
+    ]))?;
     let mut rows = Vec::new();
     for kind in Kind::available()?.iter().filter(|kind| kind.has_table()) {
         let row = soak_one(kind, args)?;
@@ -120,10 +127,12 @@ fn traffic(peer: &Peer, clients: u32, requests: u32, websockets: u32, counts: &C
                         counts.broken.fetch_add(1, Relaxed);
                     }
                 }
-                let asked = kept.take().map_or_else(|| Connection::open(peer.address), Ok).and_then(|mut connection| {
-                    let (status, _) = connection.ask(&get(&path))?;
-                    Ok((connection, status))
-                });
+                let asked = kept.take().map_or_else(|| Connection::open(peer.address), Ok).and_then(
+                    |mut connection| {
+                        let (status, _) = connection.ask(&get(&path))?;
+                        Ok((connection, status))
+                    },
+                );
                 match asked {
                     Ok((connection, status)) => {
                         let counter = if status == 200 { &counts.served } else { &counts.refused };

@@ -62,7 +62,9 @@ fn answer(stream: &TcpStream) -> std::io::Result<()> {
             }
         }
         if upgrade {
-            writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+            writer.write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            )?;
             let mut buffer = [0; 4096];
             loop {
                 let count = reader.read(&mut buffer)?;
@@ -74,7 +76,9 @@ fn answer(stream: &TcpStream) -> std::io::Result<()> {
         }
         std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
         let size = if first.contains("/large") { LARGE } else { SMALL };
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
+        );
         if size == SMALL {
             let mut whole = head.into_bytes();
             whole.extend_from_slice(block.get(..SMALL).unwrap_or_default());
