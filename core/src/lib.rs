@@ -16,7 +16,8 @@ pub mod spawner;
 pub mod token;
 
 pub use authenticator::{
-    AuthError, AuthRoute, Authenticator, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, Refresh,
+    Account, AuthError, AuthRoute, Authenticator, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep,
+    Refresh, Revocation, StepCookie,
 };
 pub use clock::{Clock, SystemClock};
 pub use hook::{HookContext, HookError, SpawnHook};
