@@ -288,6 +288,7 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
             section: path.to_owned(),
             ip: section.ip.clone(),
             port: section.port,
+            shared: section.shared(),
             env_keep: section.env_keep.clone(),
             state_dir: directory.join("himalia-servers"),
             environment: hub_config::Sources::process_env(),
