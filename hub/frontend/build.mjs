@@ -13,7 +13,8 @@ const out = resolve(process.argv[2] ?? join(here, "dist"));
 async function scripts() {
   await build({
     absWorkingDir: here,
-    entryPoints: { hub: "src/hub.ts", theme: "src/theme.ts" },
+    // Site templates that replace admin.html load js/admin-react.js, from the days when it was made with React.
+    entryPoints: { hub: "src/hub.ts", theme: "src/theme.ts", "admin-react": "src/admin/main.ts" },
     outdir: join(out, "js"),
     bundle: true,
     minify: true,

@@ -1,5 +1,6 @@
 /** The hub's REST API as the pages use it: cookie and XSRF token, JSON both ways. */
 import { hub, segment } from "./page.ts";
+import { t } from "./words.ts";
 
 export class ApiError extends Error {
   readonly status: number;
@@ -57,8 +58,14 @@ async function errorOf(response: Response): Promise<ApiError> {
   return new ApiError(response.status, message);
 }
 
-async function call(method: string, path: string, body?: unknown): Promise<Response> {
-  const headers: Record<string, string> = { Accept: "application/json", "X-XSRFToken": xsrfToken() };
+/** One request; `path` is below `/hub/api/`. Anything but success is an `ApiError`. */
+export async function call(
+  method: string,
+  path: string,
+  body?: unknown,
+  accept = "application/json",
+): Promise<Response> {
+  const headers: Record<string, string> = { Accept: accept, "X-XSRFToken": xsrfToken() };
   const request: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
   if (body !== undefined) {
     headers["Content-Type"] = "application/json";
@@ -68,7 +75,7 @@ async function call(method: string, path: string, body?: unknown): Promise<Respo
   try {
     response = await fetch(`${hub.base_url}api/${path}`, request);
   } catch {
-    throw new ApiError(0, "The hub cannot be reached. Check your connection and try again.");
+    throw new ApiError(0, t("The hub cannot be reached. Check your connection and try again."));
   }
   if (!response.ok) throw await errorOf(response);
   return response;

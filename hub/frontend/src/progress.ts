@@ -9,6 +9,8 @@ interface ProgressEvent {
   html_message?: string;
   ready?: boolean;
   failed?: boolean;
+  /** A step within a step, which JupyterHub would not tell of. */
+  detail?: boolean;
   /** Whether starting again may help although nobody changed anything, with a failure. */
   retry?: boolean;
   /** The last lines that the server wrote, with a failure. */
@@ -109,8 +111,12 @@ class ProgressPage {
   #message(event: ProgressEvent): void {
     const text = event.message ?? "";
     if (text === "" && event.html_message === undefined) return;
-    const current = document.getElementById("progress-message");
-    const line = make("div", { class: "progress-log-event" });
+    // Small steps have places of their own: scripts read the others and know what to expect there.
+    const small = event.detail === true;
+    const note = document.getElementById("progress-detail");
+    const current = small ? note : document.getElementById("progress-message");
+    if (!small) note?.replaceChildren();
+    const line = make("div", { class: small ? "progress-log-detail" : "progress-log-event" });
     // `html_message` is markup made by the spawner or an administrator's hook, by JupyterHub's contract.
     if (event.html_message !== undefined) {
       line.innerHTML = event.html_message;

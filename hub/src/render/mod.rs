@@ -19,9 +19,9 @@ pub use common::{CommonContext, ServiceLink};
 pub use date::Date;
 pub use error::TemplateError;
 pub use pages::{
-    AcceptSharePage, AuthenticatorView, ErrorPage, HomePage, LoginPage, LogoutPage, NotRunningPage,
-    OAuthClientView, OAuthPage, OwnerView, Page, ScopeDescription, SpawnPage, SpawnPendingPage,
-    StopPendingPage, TokenClientRow, TokenPage, TokenRow, expiry_options_html,
+    AcceptSharePage, AdminPage, AuthenticatorView, ErrorPage, HomePage, LoginPage, LogoutPage,
+    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, Page, ScopeDescription, SpawnPage,
+    SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage, TokenRow, expiry_options_html,
 };
 pub use renderer::{RenderOptions, Renderer};
 pub use static_files::{Asset, StaticFiles};

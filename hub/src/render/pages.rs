@@ -242,6 +242,26 @@ fn span(seconds: u64) -> String {
     format!("{seconds} seconds")
 }
 
+/// `admin.html`. The page's scripts load everything else over the REST API.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AdminPage {
+    /// The person who looks, for site templates; the same as `user`.
+    pub current_user: UserView,
+    /// Always true, as stock has it: site templates test it.
+    pub admin_access: bool,
+    /// Whether there may be servers beside the default ones.
+    pub allow_named_servers: bool,
+    /// How many of them; 0 for any number.
+    pub named_server_limit_per_user: i64,
+    /// Versions, for the footer.
+    pub server_version: String,
+    /// Rows of a page of a list where the address does not say otherwise.
+    pub api_page_limit: u32,
+    /// See [`HomePage::auth_state`].
+    pub auth_state: Option<serde_json::Value>,
+}
+page!(AdminPage, "admin.html");
+
 /// What a scope allows, in words.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ScopeDescription {

@@ -1,8 +1,8 @@
 //! Progress of a start as server-sent events. Answers to `SpawnProgressAPIHandler`.
 //!
 //! Beyond stock: every event carries an id, `RUN.INDEX`, so that a browser that lost its connection goes on where it
-//! was (`Last-Event-ID`). Readers that ask for details get more steps, events with `phase` and `cause`, and failures
-//! with `cause`, `retry` and `log`; all others get the fields that stock sends.
+//! was (`Last-Event-ID`). Readers that ask for details get more steps (marked `detail`), events with `phase` and `cause`,
+//! and failures with `cause`, `retry` and `log`; all others get the fields that stock sends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,6 +178,9 @@ fn step(event: Progress, view: View) -> Value {
         }
         if view == View::Detailed {
             map.insert("phase".to_owned(), json!(event.phase));
+            if event.detail {
+                map.insert("detail".to_owned(), true.into());
+            }
             if let Some(cause) = event.cause {
                 map.insert("cause".to_owned(), cause.into());
             }

@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpMessage as _, Resource};
 
 use super::pages::login::AuthPath;
-use super::pages::{error, home, login, misc, oauth, share, spawn, user};
+use super::pages::{admin, error, home, login, misc, oauth, share, spawn, user};
 use super::{api, pages};
 use crate::app::Hub;
 
@@ -33,6 +33,9 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
         .service(
             resource("/token", "jupyterhub.handlers.pages.TokenPageHandler")
                 .route(web::get().to(home::tokens)),
+        )
+        .service(
+            resource("/admin", "jupyterhub.handlers.pages.AdminHandler").route(web::get().to(admin::show)),
         )
         .service(
             resource("/login", "jupyterhub.handlers.login.LoginHandler")

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 
 use super::identify::{hub_of, identify, note, xsrf_argument};
@@ -72,6 +72,8 @@ impl Page {
         let outgoing = Outgoing::of(rq);
         let (facts, caller) = (Rc::new(facts), Rc::new(caller));
         let page = Self { hub, facts, caller, xsrf_token, xsrf_cookie, outgoing };
+        // For the error page, should there be one: it greets whoever is logged in like any other.
+        rq.extensions_mut().insert(page.clone());
         let form = rq.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|text| {
             text.starts_with("application/x-www-form-urlencoded") || text.starts_with("multipart/form-data")
         });

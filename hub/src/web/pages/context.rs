@@ -40,7 +40,7 @@ impl ServerState {
             let kept = record.failure.clone().filter(|error| is_recent(error, hub.clock.now()));
             live.failure = kept.map(Failure::Failed);
         }
-        Self { record, live, row }
+        Self { row, record, live }
     }
 
     /// What is being done to it. A server on its way without an address is being started, by this hub or another.
@@ -110,6 +110,10 @@ pub fn empty_view(hub: &Hub, key: &ServerKey) -> SpawnerView {
     }
 }
 
+fn user_url(hub: &Hub, user: &users::Model) -> String {
+    hub.urls.for_browser(&hub.urls.user(&UserName::stored(user.name.clone())))
+}
+
 /// A user with servers, for templates.
 pub async fn user_view(hub: &Hub, user: &users::Model) -> ApiResult<UserView> {
     let servers = servers_of(hub, user).await?;
@@ -118,7 +122,7 @@ pub async fn user_view(hub: &Hub, user: &users::Model) -> ApiResult<UserView> {
         name: user.name.clone(),
         admin: user.is_admin(),
         groups: groups.remove(&user.id).unwrap_or_default(),
-        url: hub.urls.for_browser(&hub.urls.user(&UserName::stored(user.name.clone()))),
+        url: user_url(hub, user),
         spawners: servers.iter().map(|server| server.view(hub)).collect(),
     })
 }
@@ -161,27 +165,41 @@ pub async fn common(page: &Page) -> ApiResult<CommonContext> {
         Some(user) => Some(user_view(hub, user).await?),
         None => None,
     };
-    Ok(CommonContext {
+    let services = hub.service_links(&page.caller).await?;
+    Ok(CommonContext { user, services, ..known(page) })
+}
+
+/// Those of the variables that need nothing but the request itself, for pages that must not fail again: the person
+/// without servers, no services.
+pub fn known(page: &Page) -> CommonContext {
+    let hub = &page.hub;
+    let scopes = &page.caller.scopes;
+    CommonContext {
+        user: page.caller.user().map(|user| UserView {
+            name: user.name.clone(),
+            admin: user.is_admin(),
+            url: user_url(hub, user),
+            ..UserView::default()
+        }),
+        parsed_scopes: scopes.iter().map(|(name, access)| (name.to_owned(), filters(access))).collect(),
+        expanded_scopes: scopes.to_vec().into_iter().collect(),
+        xsrf: page.xsrf_token.clone(),
+        xsrf_token: page.xsrf_token.clone(),
+        admin_access: hub.config.hub.admin_access,
+        ..addresses(hub)
+    }
+}
+
+/// The variables that are the same for everybody.
+pub fn addresses(hub: &Hub) -> CommonContext {
+    CommonContext {
         base_url: hub.urls.hub().to_owned(),
         prefix: hub.urls.base().to_owned(),
-        user,
         login_url: login_url(hub),
         logout_url: hub.urls.hub_path("logout"),
         login_service: login_service(hub),
-        services: hub.service_links(&page.caller).await?,
-        parsed_scopes: page
-            .caller
-            .scopes
-            .iter()
-            .map(|(name, access)| (name.to_owned(), filters(access)))
-            .collect(),
-        expanded_scopes: page.caller.scopes.to_vec().into_iter().collect(),
-        xsrf: page.xsrf_token.clone(),
-        xsrf_token: page.xsrf_token.clone(),
-        csp_nonce: None,
-        lang: None,
-        admin_access: hub.config.hub.admin_access,
-    })
+        ..CommonContext::default()
+    }
 }
 
 /// The name of an outside login service; empty where the hub has a form of its own.

@@ -3,27 +3,21 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 
-use super::context::{login_service, login_url};
+use super::context::{addresses, known};
 use super::spawn::path_argument;
 use crate::app::Hub;
 use crate::render::{CommonContext, ErrorPage};
+use crate::web::caller::Page;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::middleware::RequestId;
 
 /// Variables of an error page: nothing that could fail again.
-fn common(hub: &Hub) -> CommonContext {
-    CommonContext {
-        base_url: hub.urls.hub().to_owned(),
-        prefix: hub.urls.base().to_owned(),
-        login_url: login_url(hub),
-        logout_url: hub.urls.hub_path("logout"),
-        login_service: login_service(hub),
-        ..CommonContext::default()
-    }
+fn common(hub: &Hub, rq: &HttpRequest) -> CommonContext {
+    rq.extensions().get::<Page>().map_or_else(|| addresses(hub), known)
 }
 
-fn render(hub: &Hub, page: &ErrorPage) -> String {
-    hub.renderer.render(&common(hub), page).unwrap_or_else(|error| {
+fn render(hub: &Hub, rq: &HttpRequest, page: &ErrorPage) -> String {
+    hub.renderer.render(&common(hub, rq), page).unwrap_or_else(|error| {
         tracing::error!(%error, "the error page itself cannot be rendered");
         format!("{} {}", page.status_code, page.status_message)
     })
@@ -44,7 +38,7 @@ pub fn respond(hub: &Hub, rq: &HttpRequest, error: &ApiError) -> HttpResponse {
     for header in error.headers() {
         response.insert_header(header.clone());
     }
-    response.content_type("text/html; charset=UTF-8").body(render(hub, &content))
+    response.content_type("text/html; charset=UTF-8").body(render(hub, rq, &content))
 }
 
 /// `GET /hub/error/{code}`: the proxy asks for the page and sends it with that status.
@@ -70,5 +64,5 @@ pub async fn of_proxy(hub: actix_web::web::Data<Hub>, rq: HttpRequest) -> ApiRes
         no_spawner_check: true,
         ..ErrorPage::default()
     };
-    Ok(HttpResponse::Ok().content_type("text/html; charset=UTF-8").body(render(&hub, &content)))
+    Ok(HttpResponse::Ok().content_type("text/html; charset=UTF-8").body(render(&hub, &rq, &content)))
 }

@@ -1,5 +1,6 @@
 //! Pages for people.
 
+pub mod admin;
 pub mod context;
 pub mod error;
 pub mod home;
