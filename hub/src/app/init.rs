@@ -61,11 +61,15 @@ impl Hub {
         Ok(())
     }
 
-    /// Routes, the check of servers that ran before, and the periodic work.
+    /// Routes to the hub and to servers whose address is known, before anything is checked and, where the proxy is in
+    /// this process, before it answers anybody: people at work notice nothing.
+    pub(super) async fn open_routes(&self) -> anyhow::Result<()> {
+        self.check_routes().await.context("the proxy's routes cannot be set")
+    }
+
+    /// The check of servers that ran before, and the watch over all that run.
     pub(super) async fn begin(&self) -> anyhow::Result<()> {
         let records = self.servers.store.active().await?;
-        // Servers whose address is known are routed before anything is checked: people at work notice nothing.
-        self.check_routes().await.context("the proxy's routes cannot be set")?;
         self.servers.find_again(&records, self.config.hub.init_spawners_timeout.unwrap_or(NO_LIMIT)).await;
         self.servers.watch();
         Ok(())
