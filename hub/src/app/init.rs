@@ -11,7 +11,7 @@ use hub_db::repo;
 use tracing::warn;
 
 use super::Hub;
-use crate::auth::login;
+use crate::auth::{blocked, login};
 use crate::rbac::roles;
 
 /// How long the start waits for servers that ran before, where the configuration sets no limit.
@@ -55,6 +55,7 @@ impl Hub {
         }
         crate::services::init(self, &tx).await?;
         roles::assign(&tx, config, table, &self.auth.allow.admins).await?;
+        blocked::revoke(&tx, &self.auth.allow).await?;
         tx.commit().await?;
         let purged = repo::purge::expired(self.db.conn(), self.clock.now()).await?;
         tracing::debug!(?purged, "expired rows deleted");
@@ -71,6 +72,10 @@ impl Hub {
     pub(super) async fn begin(&self) -> anyhow::Result<()> {
         let records = self.servers.store.active().await?;
         self.servers.find_again(&records, self.config.hub.init_spawners_timeout.unwrap_or(NO_LIMIT)).await;
+        for record in records.iter().filter(|record| self.auth.allow.is_blocked(&record.key.user)) {
+            warn!(user = %record.key.user, server = %record.key.server, "stopping the server of a blocked user");
+            self.servers.stop(record.id, &record.key, false);
+        }
         self.servers.watch();
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hub_core::{AuthError, Identity};
 use hub_db::entities::users;
-use hub_db::{Tx, repo};
+use hub_db::{DbError, Tx, repo};
 use tracing::{info, warn};
 
 use super::names::UserNameError;
@@ -37,12 +37,23 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
         return Err(AuthError::Invalid(format!("user {name} is not allowed")).into());
     }
     let admin = if hub.auth.allow.admins.contains(name.as_str()) { Some(true) } else { identity.admin };
+    let identity = Identity { admin, ..identity };
+    let mut entered = enter(hub, name.as_str(), &identity).await;
+    if entered.as_ref().is_err_and(DbError::is_conflict) {
+        // The same person, or another one of the same new group, came at this very moment.
+        entered = enter(hub, name.as_str(), &identity).await;
+    }
+    let id = entered?;
+    hub.auth.refreshed.insert(id, ());
+    reload(hub, id).await
+}
+
+async fn enter(hub: &Hub, name: &str, identity: &Identity) -> Result<i32, DbError> {
     let tx = hub.db.begin().await?;
-    let user = ensure_user(hub, &tx, name.as_str()).await?;
-    write(hub, &tx, &user, &Identity { admin, ..identity }).await?;
+    let user = ensure_user(hub, &tx, name).await?;
+    write(hub, &tx, &user, identity).await?;
     tx.commit().await?;
-    hub.auth.refreshed.insert(user.id, ());
-    reload(hub, user.id).await
+    Ok(user.id)
 }
 
 /// Takes over what a refresh told of a user who is in already.
@@ -54,7 +65,7 @@ pub(super) async fn update(hub: &Hub, user: &users::Model, identity: &Identity) 
 }
 
 /// Admin flag, groups, encrypted state and facts of an identity.
-async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> Result<(), hub_db::DbError> {
+async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> Result<(), DbError> {
     if let Some(admin) = identity.admin
         && admin != user.is_admin()
     {
@@ -82,7 +93,7 @@ async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> 
 }
 
 /// The row of a name, made with the default server and the role `user` when missing.
-pub async fn ensure_user(hub: &Hub, tx: &Tx, name: &str) -> Result<users::Model, hub_db::DbError> {
+pub async fn ensure_user(hub: &Hub, tx: &Tx, name: &str) -> Result<users::Model, DbError> {
     if let Some(user) = repo::users::by_name(tx, name).await? {
         roles::grant_default(tx, user.id).await?;
         return Ok(user);

@@ -159,19 +159,20 @@ impl Rbac {
         owner: &Holder,
     ) -> Result<ScopeSet, DbError> {
         let held = self.held(db, owner, false).await?;
-        self.token_scopes_of(db, token, owner, &held).await
+        let client = self.client_of(db, token.client_id.as_deref()).await?;
+        self.token_scopes_of(db, token, owner, &held, &client).await
     }
 
-    /// The same where it is known what the owner holds, shares given to groups not counted: for several tokens of one
-    /// owner.
+    /// The same where it is known what the owner holds, shares given to groups not counted, and what the token's client
+    /// is: for several tokens of one owner.
     pub async fn token_scopes_of(
         &self,
         db: &impl ConnectionTrait,
         token: &api_tokens::Model,
         owner: &Holder,
         held: &Held,
+        client: &ClientKind,
     ) -> Result<ScopeSet, DbError> {
-        let client = self.client_of(db, token.client_id.as_deref()).await?;
         let wanted = self
             .table
             .expand_stored(&token.scopes.0, &ExpandContext::token(owner.owner(), client.as_client()));

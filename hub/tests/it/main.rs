@@ -12,6 +12,7 @@ mod api_shares;
 mod api_tokens;
 mod api_user_list;
 mod api_users;
+mod blocked;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;
