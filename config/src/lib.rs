@@ -17,6 +17,7 @@ pub mod logging;
 pub mod metrics;
 mod problem;
 pub mod proxy;
+pub mod records;
 pub mod reference;
 pub mod roles;
 mod schema;
@@ -48,6 +49,7 @@ pub use logging::{LogFormat, LogLevel, LoggingSection};
 pub use metrics::MetricsSection;
 pub use problem::{ConfigErrors, Origin, Problem};
 pub use proxy::ProxySection;
+pub use records::{AuditSection, EventsSection};
 pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
 pub use schema::json_schema;
 pub use secrets::PluginTables;
@@ -87,4 +89,8 @@ pub struct Config {
     pub logging: LoggingSection,
     /// Metrics.
     pub metrics: MetricsSection,
+    /// The event log.
+    pub events: EventsSection,
+    /// The audit log.
+    pub audit: AuditSection,
 }

@@ -18,6 +18,14 @@ pub struct MetricsSection {
     /// How often they are counted.
     #[serde(with = "DurationText")]
     pub active_users_update_interval: Duration,
+    /// Whether it is measured how punctually the hub gets to its work.
+    pub event_loop_interval_enabled: bool,
+    /// How often that is measured.
+    #[serde(with = "DurationText")]
+    pub event_loop_interval_resolution: Duration,
+    /// Delay from which on it is logged.
+    #[serde(with = "DurationText")]
+    pub event_loop_interval_log_threshold: Duration,
 }
 
 impl Default for MetricsSection {
@@ -26,6 +34,9 @@ impl Default for MetricsSection {
             prefix: "jupyterhub".to_owned(),
             active_users_enabled: true,
             active_users_update_interval: Duration::from_hours(1),
+            event_loop_interval_enabled: true,
+            event_loop_interval_resolution: Duration::from_millis(50),
+            event_loop_interval_log_threshold: Duration::from_secs(1),
         }
     }
 }

@@ -91,6 +91,15 @@ pub struct SpawnerSection {
     pub plugins: PluginTables,
 }
 
+impl SpawnerSection {
+    /// The profile that holds when a person does not choose: the one marked as default, else the first by name. None
+    /// where there are no profiles.
+    pub fn usual_profile(&self) -> Option<&str> {
+        let marked = self.profiles.iter().find(|(_, profile)| profile.default);
+        marked.or_else(|| self.profiles.iter().next()).map(|(name, _)| name.as_str())
+    }
+}
+
 /// One way to start a server: the base section with the profile's own keys over it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -31,6 +31,12 @@ const COUNTERPARTS: &[(&str, &str)] = &[
     ("ConfigurableHTTPProxy.check_running_interval", "proxy.check_interval"),
     ("PeriodicMetricsCollector.active_users_enabled", "metrics.active_users_enabled"),
     ("PeriodicMetricsCollector.active_users_update_interval", "metrics.active_users_update_interval"),
+    ("PeriodicMetricsCollector.event_loop_interval_enabled", "metrics.event_loop_interval_enabled"),
+    ("PeriodicMetricsCollector.event_loop_interval_resolution", "metrics.event_loop_interval_resolution"),
+    (
+        "PeriodicMetricsCollector.event_loop_interval_log_threshold",
+        "metrics.event_loop_interval_log_threshold",
+    ),
     ("DummyAuthenticator.password", "authenticator.dummy.password"),
     ("SharedPasswordAuthenticator.user_password", "authenticator.shared-password.user_password"),
     ("SharedPasswordAuthenticator.admin_password", "authenticator.shared-password.admin_password"),

@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod events;
 pub mod metrics;

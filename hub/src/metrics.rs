@@ -7,6 +7,11 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+/// The buckets of stock's client library, which has more of them than ours.
+const DEFAULT_BUCKETS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, f64::INFINITY];
+const LOOP_BUCKETS: &[f64] =
+    &[0.05, 0.055, 0.06, 0.065, 0.07, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, f64::INFINITY];
 const SPAWN_BUCKETS: &[f64] =
     &[0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, f64::INFINITY];
 
@@ -31,6 +36,7 @@ pub struct Metrics {
     total_users: IntGauge,
     active_users: GaugeVec,
     info: GaugeVec,
+    event_loop: Histogram,
     queue: Gauge,
 }
 
@@ -65,7 +71,7 @@ impl Metrics {
                 "request_duration_seconds",
                 "Duration of HTTP requests",
                 &["method", "handler", "code"],
-                prometheus::DEFAULT_BUCKETS,
+                DEFAULT_BUCKETS,
             )?,
             spawn: make.histograms(
                 "server_spawn_duration_seconds",
@@ -77,25 +83,25 @@ impl Metrics {
                 "server_stop_seconds",
                 "Duration of server stops",
                 &["status"],
-                prometheus::DEFAULT_BUCKETS,
+                DEFAULT_BUCKETS,
             )?,
             poll: make.histograms(
                 "server_poll_duration_seconds",
                 "Duration of looking whether a server is alive",
                 &["status"],
-                prometheus::DEFAULT_BUCKETS,
+                DEFAULT_BUCKETS,
             )?,
             proxy_add: make.histograms(
                 "proxy_add_duration_seconds",
                 "Duration of adding a route",
                 &["status"],
-                prometheus::DEFAULT_BUCKETS,
+                DEFAULT_BUCKETS,
             )?,
             proxy_delete: make.histograms(
                 "proxy_delete_duration_seconds",
                 "Duration of deleting a route",
                 &["status"],
-                prometheus::DEFAULT_BUCKETS,
+                DEFAULT_BUCKETS,
             )?,
             proxy_poll: make.histogram("proxy_poll_duration_seconds", "Duration of reading all routes")?,
             check_routes: make
@@ -104,7 +110,7 @@ impl Metrics {
                 "login_duration_seconds",
                 "Duration of logins",
                 &["status"],
-                prometheus::DEFAULT_BUCKETS,
+                DEFAULT_BUCKETS,
             )?,
             logout: make.histogram("logout_duration_seconds", "Duration of logouts")?,
             startup: make.histogram("hub_startup_duration_seconds", "Duration of the hub's start")?,
@@ -117,6 +123,11 @@ impl Metrics {
             total_users: make.gauge("total_users", "Users known")?,
             active_users: make.gauges("active_users", "Users active within a period", &["period"])?,
             info: make.gauges("info", "Version of the hub", &["version"])?,
+            event_loop: make.histogram_with(
+                "event_loop_interval_seconds",
+                "Pause between two beats of the hub's clockwork",
+                LOOP_BUCKETS,
+            )?,
             queue: {
                 let gauge = Gauge::new("himalia_start_queue_length", "Starts that wait for their turn")?;
                 registry.register(Box::new(gauge.clone()))?;
@@ -127,14 +138,46 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         metrics.info.with_label_values(&[crate::JUPYTERHUB_VERSION]).set(1.0);
+        metrics.begin();
         Ok(metrics)
+    }
+
+    /// Makes the series that stock shows before anything has happened.
+    fn begin(&self) {
+        for status in ["success", "failure"] {
+            for vec in [&self.stop, &self.proxy_add, &self.proxy_delete] {
+                vec.with_label_values(&[status]);
+            }
+        }
+        for (status, reason) in [
+            ("success", ""),
+            ("failure", ""),
+            ("error", ""),
+            ("failure", "already-pending"),
+            ("failure", "throttled"),
+            ("failure", "too-many-users"),
+        ] {
+            self.spawn.with_label_values(&[status, reason]);
+        }
+        for status in ["ServerPollStatus.running", "ServerPollStatus.stopped"] {
+            self.poll.with_label_values(&[status]);
+        }
+        for period in ["24h", "7d", "30d"] {
+            self.active_users.with_label_values(&[period]);
+        }
     }
 
     /// All metrics in Prometheus' text form.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let mut out = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
-        String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))
+        let text = String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))?;
+        Ok(with_points(&text))
+    }
+
+    /// One beat of the hub's clockwork.
+    pub fn event_loop(&self, interval: Duration) {
+        self.event_loop.observe(interval.as_secs_f64());
     }
 
     /// One HTTP request.
@@ -254,7 +297,17 @@ impl Factory<'_> {
     }
 
     fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-        let metric = Histogram::with_opts(HistogramOpts::new(self.name(name), help))?;
+        self.histogram_with(name, help, DEFAULT_BUCKETS)
+    }
+
+    fn histogram_with(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let opts = HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec());
+        let metric = Histogram::with_opts(opts)?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
@@ -279,6 +332,26 @@ impl Factory<'_> {
     }
 }
 
+/// The bounds of buckets as stock writes them, `5.0` for our library's `5`: they are part of the name of a series.
+fn with_points(text: &str) -> String {
+    const BOUND: &str = "le=\"";
+    let mut out = String::with_capacity(text.len() + text.len() / 16);
+    let mut rest = text;
+    while let Some(at) = rest.find(BOUND) {
+        let (before, bound) = rest.split_at(at + BOUND.len());
+        out.push_str(before);
+        let digits = bound.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, after) = bound.split_at(digits);
+        out.push_str(whole);
+        if digits > 0 && after.starts_with('"') {
+            out.push_str(".0");
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,10 +366,75 @@ mod tests {
         let text = metrics.text().unwrap();
         for line in [
             "jupyterhub_request_duration_seconds_count{code=\"200\",handler=\"jupyterhub.handlers.pages.HomeHandler\",method=\"GET\"} 1",
-            "jupyterhub_server_spawn_duration_seconds_bucket{reason=\"\",status=\"success\",le=\"5\"} 1",
+            "jupyterhub_server_spawn_duration_seconds_bucket{reason=\"\",status=\"success\",le=\"5.0\"} 1",
             "jupyterhub_server_poll_duration_seconds_count{status=\"ServerPollStatus.running\"} 1",
             "jupyterhub_csp_reports_total 1",
             "jupyterhub_running_servers 0",
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+    }
+
+    /// Name, labels and buckets of every metric of a stock hub at work, but for those of its interpreter and for the
+    /// moments at which its series began.
+    const STOCK: &str = include_str!("metrics_of_stock.txt");
+
+    fn bounds(text: &str, name: &str) -> Vec<String> {
+        let begin = format!("{name}_bucket{{");
+        let mut bounds: Vec<String> = Vec::new();
+        for line in text.lines().filter(|line| line.starts_with(&begin)) {
+            let bound = line.split("le=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+            if !bounds.contains(&bound) {
+                bounds.push(bound);
+            }
+        }
+        bounds
+    }
+
+    fn labels(line: &str) -> Vec<String> {
+        let inside =
+            line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inside, _)| inside);
+        let mut labels: Vec<String> = inside
+            .split("\",")
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split('=').next().unwrap().to_owned())
+            .collect();
+        labels.retain(|label| label != "le");
+        labels.sort();
+        labels
+    }
+
+    #[test]
+    fn names_labels_and_buckets_are_those_of_stock() {
+        let metrics = Metrics::new("jupyterhub").unwrap();
+        metrics.request("GET", "h", 200, Duration::ZERO);
+        metrics.login(true, Duration::ZERO);
+        let text = metrics.text().unwrap();
+        let mut told = 0;
+        for line in STOCK.lines() {
+            let [name, kind, wanted_labels, wanted_bounds] =
+                line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{line}");
+            let sample = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
+            let sample = text
+                .lines()
+                .find(|line| line.split(['{', ' ']).next() == Some(&sample))
+                .unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(labels(sample).join(","), wanted_labels.trim_matches('-'), "{line}");
+            assert_eq!(bounds(&text, name).join(","), wanted_bounds.trim_matches('-'), "{line}");
+            told += 1;
+        }
+        assert_eq!(told, 17, "stock has so many");
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_is_told_as_in_stock() {
+        let text = Metrics::new("jupyterhub").unwrap().text().unwrap();
+        for line in [
+            "jupyterhub_server_spawn_duration_seconds_count{reason=\"throttled\",status=\"failure\"} 0",
+            "jupyterhub_server_stop_seconds_count{status=\"failure\"} 0",
+            "jupyterhub_active_users{period=\"30d\"} 0",
+            "jupyterhub_csp_reports_total 0",
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }

@@ -1,9 +1,10 @@
 //! The body of every failed call of the REST API.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `{"status": 404, "message": "…"}`. Where stock raises an error without a text the message is null.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// The HTTP status once more.
     pub status: u16,

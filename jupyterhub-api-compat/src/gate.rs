@@ -1,5 +1,8 @@
 //! Fields that are there for some readers only.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A field of a model that the reader may or may not see. A hidden field is left out of the JSON; a shown one can
@@ -52,5 +55,24 @@ impl<T: Serialize> Serialize for Gate<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Gate<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::Shown)
+    }
+}
+
+/// The schema of what is behind the gate; that the field may be missing is told by its `default`.
+impl<T: JsonSchema> JsonSchema for Gate<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
     }
 }

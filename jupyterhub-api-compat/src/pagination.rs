@@ -1,5 +1,6 @@
 //! Lists in pages: which part is asked for, and in what form.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
@@ -73,7 +74,7 @@ pub fn accepts_pages(accept: Option<&str>) -> bool {
 }
 
 /// One page. `items` is a list, or a map where the endpoint's list is one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// What is on the page.
     pub items: T,
@@ -83,7 +84,7 @@ pub struct Page<T> {
 }
 
 /// Where a page is in the whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PageInfo {
     /// Items before this page.
     pub offset: u64,
@@ -96,7 +97,7 @@ pub struct PageInfo {
 }
 
 /// How to get the next page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NextPage {
     /// Its `offset`.
     pub offset: u64,

@@ -1,5 +1,6 @@
 //! Events of a start in progress, as `GET …/progress` streams them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ pub const KEEP_ALIVE: &str = "\n\n";
 pub const KEEP_ALIVE_SECONDS: u64 = 8;
 
 /// One event. Optional fields are left out when unset.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgressEvent {
     /// Percent, 0 to 100.
     pub progress: u8,

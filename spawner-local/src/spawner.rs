@@ -71,6 +71,9 @@ impl LocalSpawner {
                 format!("{:?} is no IP address; leave it empty to bind all addresses", cx.ip),
             ));
         }
+        if options.home_dir_template.as_ref().is_some_and(|template| !template.contains("{username}")) {
+            warn!("home_dir_template has no {{username}}: all people share one home");
+        }
         let env_keep = cx.env_keep.clone().unwrap_or_else(|| ENV_KEEP.map(str::to_owned).to_vec());
         for name in env_keep.iter().filter(|name| name.is_empty() || name.contains(['=', '\0'])) {
             problems.push(Problem::new(

@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -30,6 +30,8 @@ pub enum Kind {
     Himalia,
     /// JupyterHub 6.1.1 with configurable-http-proxy.
     Stock,
+    /// JupyterHub 5.4 with configurable-http-proxy.
+    Stock5,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
         match self {
             Self::Himalia => &[Needed::Himalia],
             Self::Stock => &[Needed::Venv61, Needed::Chp],
+            Self::Stock5 => &[Needed::Venv54, Needed::Chp],
         }
     }
 
@@ -45,6 +48,7 @@ impl Kind {
         match self {
             Self::Himalia => "himalia",
             Self::Stock => "stock",
+            Self::Stock5 => "stock5",
         }
     }
 }
@@ -157,6 +161,35 @@ impl Hub {
         ended.await.context("the hub goes on although it should have ended")?.context("no output")
     }
 
+    /// Brings the database to the newest schema with the hub's own command, the hub not running.
+    ///
+    /// # Errors
+    /// When the command fails; with what it printed.
+    pub async fn upgrade_database(&self) -> Result<()> {
+        self.write_configuration()?;
+        let mut command = match self.kind {
+            Kind::Himalia => {
+                let mut command = Command::new(Needed::Himalia.path());
+                command.arg("upgrade-db");
+                command
+            }
+            Kind::Stock => {
+                let mut command = Command::new(Needed::Venv61.path().join("bin/jupyterhub"));
+                command.arg("upgrade-db");
+                command
+            }
+            Kind::Stock5 => bail!("the old version upgrades nothing"),
+        };
+        command.arg("--config").arg(self.configuration());
+        self.surround(&mut command);
+        let ended = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+        let output =
+            tokio::time::timeout(STOPPED_WITHIN, ended).await.context("the upgrade goes on and on")??;
+        let printed = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the upgrade ends with {}: {printed}", output.status);
+        Ok(())
+    }
+
     /// The hub's process gets SIGKILL; servers and a separate proxy go on.
     ///
     /// # Errors
@@ -180,7 +213,7 @@ impl Hub {
         let ended = tokio::time::timeout(STOPPED_WITHIN, process.wait()).await;
         let status =
             ended.with_context(|| format!("the hub does not end after {signal}; log:\n{}", self.log()))??;
-        if signal == Signal::SIGKILL && self.kind == Kind::Stock && !self.settings.separate_proxy {
+        if signal == Signal::SIGKILL && self.kind != Kind::Himalia && !self.settings.separate_proxy {
             // Stock's next start looks for the proxy of the last one by its file; here it would find the port taken.
             for process in self.mark.with_command("configurable-http-proxy") {
                 let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
@@ -270,7 +303,7 @@ impl Hub {
     fn configuration(&self) -> PathBuf {
         self.folder.path().join(match self.kind {
             Kind::Himalia => "himalia.toml",
-            Kind::Stock => "jupyterhub_config.py",
+            Kind::Stock | Kind::Stock5 => "jupyterhub_config.py",
         })
     }
 
@@ -278,7 +311,7 @@ impl Hub {
     pub fn settings_text(&self) -> String {
         match self.kind {
             Kind::Himalia => self.settings.toml(self.place()),
-            Kind::Stock => self.settings.python(self.place()),
+            Kind::Stock | Kind::Stock5 => self.settings.python(self.place()),
         }
     }
 
@@ -297,6 +330,7 @@ impl Hub {
                 command
             }
             Kind::Stock => Command::new(Needed::Venv61.path().join("bin/jupyterhub")),
+            Kind::Stock5 => Command::new(Needed::Venv54.path().join("bin/jupyterhub")),
         };
         command.arg("--config").arg(self.configuration());
         self.surround(&mut command);
@@ -311,7 +345,7 @@ impl Hub {
                 command.arg("proxy").arg("--config").arg(self.configuration());
                 command
             }
-            Kind::Stock => {
+            Kind::Stock | Kind::Stock5 => {
                 let mut command = Command::new(Needed::Chp.path());
                 let hub = format!("http://127.0.0.1:{}", self.ports.hub);
                 command.args(["--ip", "127.0.0.1", "--port", &self.ports.public.to_string()]);

@@ -24,7 +24,7 @@ pub(crate) struct Environments {
     pub(crate) venv_61: PathBuf,
     /// The program `configurable-http-proxy`.
     pub(crate) chp: PathBuf,
-    chromium: PathBuf,
+    pub(crate) chromium: PathBuf,
     chromedriver: PathBuf,
 }
 

@@ -15,9 +15,12 @@ use crate::databases::Databases;
 use crate::environments::{self, Environments};
 use crate::examples;
 
+/// The folder of the program that runs JupyterHub's own tests, if it is not `../shared/conformance`.
+const RUNNER: &str = "HIMALIA_CONFORMANCE_RUNNER";
+
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Stages to run; all but `reference` and `conformance` when none is named
+    /// Stages to run; all but `reference` when none is named
     stages: Vec<Stage>,
 }
 
@@ -42,7 +45,8 @@ enum Stage {
 }
 
 impl Stage {
-    const DEFAULT: [Self; 6] = [Self::Format, Self::Clippy, Self::Doc, Self::Unit, Self::Examples, Self::E2e];
+    const DEFAULT: [Self; 7] =
+        [Self::Format, Self::Clippy, Self::Doc, Self::Unit, Self::Examples, Self::E2e, Self::Conformance];
 
     fn name(self) -> &'static str {
         match self {
@@ -85,7 +89,13 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let cache = Cache::open()?;
     // In continuous integration two clones share one target folder, and with it the binaries under test.
     let _target = if in_ci() { Some(cache.lock("target")?) } else { None };
-    let mut bed = TestBed { target: target(&cache)?, variables: Vec::new(), environments: None, cache };
+    let mut bed = TestBed {
+        target: target(&cache)?,
+        variables: Vec::new(),
+        environments: None,
+        remarks: Vec::new(),
+        cache,
+    };
     let mut rows = Vec::new();
     if stages.iter().any(|stage| stage.needs_environments()) {
         rows.push(timed("environments", || bed.prepare().map(|()| Counts::default())));
@@ -98,7 +108,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
         }
         rows.push(timed(stage.name(), || bed.stage(stage)));
     }
-    print_table(&rows);
+    print_table(&rows, &bed.remarks);
     Ok(if rows.iter().all(|row| row.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -120,7 +130,8 @@ fn timed(name: &'static str, stage: impl FnOnce() -> Result<Counts>) -> Row {
     Row { name, took: start.elapsed(), counts, ok }
 }
 
-fn print_table(rows: &[Row]) {
+/// The remarks come before the total, which is the last line.
+fn print_table(rows: &[Row], remarks: &[String]) {
     let mut total = Counts::default();
     println!("\n{:<14}{:>9}{:>9}{:>9}", "stage", "seconds", "passed", "failed");
     for row in rows {
@@ -131,7 +142,11 @@ fn print_table(rows: &[Row]) {
     }
     let seconds: f64 = rows.iter().map(|row| row.took.as_secs_f64()).sum();
     println!("{:<14}{seconds:>9.1}{:>9}{:>9}", "total", total.passed, total.failed);
-    println!("\n{} passed, {} failed", total.passed, total.failed);
+    println!();
+    for remark in remarks {
+        println!("{remark}");
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
 }
 
 /// What stages share: where cargo builds, and what the tests are told.
@@ -140,6 +155,8 @@ struct TestBed {
     target: PathBuf,
     variables: Vec<(&'static str, String)>,
     environments: Option<Environments>,
+    /// Lines for the end of the run, beside the counts.
+    remarks: Vec<String>,
     cache: Cache,
 }
 
@@ -151,7 +168,7 @@ impl TestBed {
         Ok(())
     }
 
-    fn stage(&self, stage: Stage) -> Result<Counts> {
+    fn stage(&mut self, stage: Stage) -> Result<Counts> {
         if stage.needs_environments() && self.environments.is_none() {
             bail!("the environments could not be made, see above");
         }
@@ -201,19 +218,38 @@ impl TestBed {
         Ok(counts)
     }
 
-    fn conformance(&self) -> Result<Counts> {
+    /// JupyterHub's own tests. The program that runs them is no part of the project: where it is missing, the stage
+    /// says so at the end of the run and counts nothing.
+    fn conformance(&mut self) -> Result<Counts> {
+        let runner = std::env::var_os(RUNNER)
+            .map_or_else(|| workspace().join("../shared/conformance"), PathBuf::from)
+            .join("run.py");
+        if !runner.is_file() {
+            let remark =
+                format!("conformance: upstream: skipped, there is no {} ({RUNNER})", runner.display());
+            println!("{remark}");
+            self.remarks.push(remark);
+            return Ok(Counts::default());
+        }
+        let environments = self.environments.as_ref().context("the environments could not be made")?;
         let python = environments::conformance(&self.cache)?.join("bin/python");
-        let folder = workspace().join("tests/conformance");
         let hub = format!("{} serve --config {{config}}", self.target.join("release/himalia").display());
         let mut command = Command::new(python);
         command
-            .arg(folder.join("run.py"))
+            .arg("-B")
+            .arg(runner)
             .args(["--hub-cmd", &hub, "--config-module"])
-            .arg(folder.join("config.py"))
-            .args(["--jobs", "2", "--out"])
+            .arg(workspace().join("tests/conformance/config.py"))
+            .args(["--jobs", "2", "--label", "himalia", "--out"])
             .arg(self.target.join("conformance"))
-            .envs(self.variables.iter().map(|(name, value)| (name, value)));
-        counted(&mut command)
+            .env("UPSTREAM_CHP_BIN", environments.chp.parent().context("a program lies in a folder")?)
+            .env("UPSTREAM_CHROMIUM", &environments.chromium);
+        let remarks = &mut self.remarks;
+        counted_lines(&mut command, |line| {
+            if line.starts_with("upstream: ") {
+                remarks.push(format!("conformance: {line}"));
+            }
+        })
     }
 
     fn release(&self) -> Result<()> {
@@ -243,6 +279,11 @@ impl TestBed {
 /// # Errors
 /// When it fails without any failed test, which is a failure to build or to run.
 fn counted(command: &mut Command) -> Result<Counts> {
+    counted_lines(command, |_| ())
+}
+
+/// [`counted`] that also shows each line to `look`.
+fn counted_lines(command: &mut Command, mut look: impl FnMut(&str)) -> Result<Counts> {
     eprintln!("+ {}", shown(command));
     let mut child = command
         .stdin(Stdio::null())
@@ -255,6 +296,7 @@ fn counted(command: &mut Command) -> Result<Counts> {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
+        look(&line);
         if let Some(more) = Counts::in_line(&line) {
             counts += more;
         }

@@ -13,6 +13,11 @@ use super::table::ScopeTable;
 const SELF: [&str; 7] =
     ["read:users", "users:shares", "read:shares", "users:activity", "servers", "tokens", "access:servers"];
 
+/// What `self` stands for, each to be limited to the user.
+pub fn self_scopes() -> &'static [&'static str] {
+    &SELF
+}
+
 /// Who holds a role or a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner<'a> {

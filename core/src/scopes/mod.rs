@@ -31,7 +31,7 @@ mod stock;
 mod table;
 
 pub use describe::{Description, describe_consent, describe_scopes};
-pub use expand::{Client, ExpandContext, Expansion, Note, Owner};
+pub use expand::{Client, ExpandContext, Expansion, Note, Owner, self_scopes};
 pub use filter::{Access, Filters, Resource};
 pub use grant::{
     GrantError, Resolved, TokenScopes, access_scope, check_token_grant, client_allowed_scopes,

@@ -122,7 +122,7 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
     }
     if let (Some(key), Some(certificate)) = (&section.ssl_key, &section.ssl_cert) {
         options.tls =
-            Some(hub_proxy::options::TlsFiles { key: key.clone(), certificate: certificate.clone() });
+            Some(hub_proxy::options::TlsFiles::new(key, certificate));
     }
     Ok(options)
 }

@@ -18,7 +18,9 @@ use hub_core::Clock;
 use hub_db::Db;
 
 use crate::activity::Activity;
+use crate::audit::Audit;
 use crate::auth::Auth;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::rbac::Rbac;
 use crate::render::{Renderer, StaticFiles};
@@ -27,6 +29,7 @@ use crate::servers::Servers;
 use crate::sessions::Sessions;
 use crate::sessions::xsrf::Network;
 use crate::urls::Urls;
+use crate::web::api::{Description, Idempotency};
 
 pub use process::{configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
 
@@ -52,6 +55,14 @@ pub struct Hub {
     pub urls: Arc<Urls>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// What happens to servers.
+    pub events: Arc<Events>,
+    /// The audit log.
+    pub audit: Audit,
+    /// Answers that are given again.
+    pub idempotency: Idempotency,
+    /// The description of the REST API.
+    pub description: Description,
     /// Who may do what.
     pub rbac: Arc<Rbac>,
     /// Who gets in.

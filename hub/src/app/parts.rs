@@ -20,6 +20,7 @@ use super::listen::reachable;
 use super::tasks::Tasks;
 use super::{Hub, first_admin, shutdown};
 use crate::activity::Activity;
+use crate::audit::Audit;
 use crate::auth::crypt::Crypt;
 use crate::auth::names::NameRules;
 use crate::auth::{AllowRules, Auth, AuthSettings};
@@ -36,6 +37,7 @@ use crate::servers::{Parts, ServerSettings, Servers};
 use crate::sessions::xsrf::Network;
 use crate::sessions::{SessionSettings, Sessions};
 use crate::urls::Urls;
+use crate::web::api::{Description, Idempotency};
 
 /// Puts the parts together.
 pub(super) async fn build(
@@ -113,7 +115,16 @@ pub(super) async fn build(
         }
     };
     let routing = Arc::new(Routing::new(proxy, Arc::clone(&metrics)));
-    let events = Arc::new(Events::disabled(Arc::clone(&clock)));
+    let events = match &config.events.log_file {
+        None => Events::disabled(Arc::clone(&clock)),
+        Some(path) => Events::to_file(path, Arc::clone(&clock))
+            .with_context(|| format!("events.log_file: cannot write to {}", path.display()))?,
+    };
+    let events = Arc::new(events);
+    let audit = match &config.audit.file {
+        None => Audit::disabled(Arc::clone(&clock)),
+        Some(path) => Audit::to_file(path, config.audit.max_size, Arc::clone(&clock))?,
+    };
     let grants = GrantSettings {
         server_token_scopes: config.spawner.server_token_scopes.clone(),
         client_allowed_scopes: config.spawner.oauth_client_allowed_scopes.clone(),
@@ -141,6 +152,10 @@ pub(super) async fn build(
     })?;
     Ok(Hub {
         first_login,
+        events,
+        audit,
+        idempotency: Idempotency::default(),
+        description: Description::default(),
         sessions: build_sessions(&config, &urls, secret.secret, &clock)?,
         activity: Activity::new(config.hub.activity_resolution),
         trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
@@ -267,7 +282,8 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
         let spawner = build(&profile.spawner, &format!("spawner.profiles.{name}"))?;
         profiles.insert(name.clone(), spawner);
     }
-    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles))
+    let usual = config.spawner.usual_profile().map(str::to_owned);
+    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, usual))
 }
 
 fn server_settings(config: &Config) -> ServerSettings {

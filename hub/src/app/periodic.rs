@@ -1,16 +1,19 @@
 //! What the hub does every now and then: routes and activity, expired rows, gauges.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use hub_db::repo;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::Hub;
+use crate::audit::Audit;
 
 /// How often expired tokens, codes and shares are deleted.
 const PURGE_PERIOD: Duration = Duration::from_hours(1);
+/// Shortest pause between two beats of the clockwork.
+const SHORTEST_NAP: Duration = Duration::from_millis(10);
 /// Periods of the gauge of active users, as stock labels them, in days.
 const ACTIVE_PERIODS: [(&str, i64); 3] = [("24h", 1), ("7d", 7), ("30d", 30)];
 
@@ -47,6 +50,18 @@ pub(super) fn start(hub: &Arc<Hub>) {
             }
         }
     });
+    if config.metrics.event_loop_interval_enabled {
+        let own = Arc::clone(hub);
+        hub.tasks.spawn(async move { beat(&own).await });
+    }
+    if config.audit.file.is_some() {
+        let own = Arc::clone(hub);
+        hub.tasks.every(Audit::SYNC_EVERY, move || {
+            let hub = Arc::clone(&own);
+            // The disk may be slow, and this runtime has better things to do than to wait for it.
+            async move { drop(tokio::task::spawn_blocking(move || hub.audit.sync()).await) }
+        });
+    }
     if config.metrics.active_users_enabled {
         let own = Arc::clone(hub);
         hub.tasks.every(config.metrics.active_users_update_interval.max(Duration::from_secs(1)), move || {
@@ -55,6 +70,22 @@ pub(super) fn start(hub: &Arc<Hub>) {
         });
         let own = Arc::clone(hub);
         hub.tasks.spawn(async move { count_users(&own).await });
+    }
+}
+
+/// Measures how long it takes to get back to work after a nap.
+async fn beat(hub: &Hub) {
+    let settings = &hub.config.metrics;
+    let nap = settings.event_loop_interval_resolution.max(SHORTEST_NAP);
+    loop {
+        let began = Instant::now();
+        tokio::time::sleep(nap).await;
+        let interval = began.elapsed();
+        hub.metrics.event_loop(interval);
+        let delay = interval.saturating_sub(nap);
+        if delay >= settings.event_loop_interval_log_threshold {
+            warn!(seconds = delay.as_secs_f64(), "the hub came late to its work");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::api;
 use super::commands::{self, Role};
 use super::failure::Failure;
 use super::sources::{Profile, Settings};
@@ -60,11 +61,21 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print a new API token for a user that exists
-    Token {
-        /// Name of the user [default: the user of this session]
-        user: Option<String>,
-    },
+    /// Print a new API token for a user of this hub's database; with a command, manage tokens of any hub
+    Token(api::tokens::Tokens),
+    /// Manage users of any hub, over its REST API
+    User(api::users::Users),
+    /// Start, stop and look at servers of any hub, over its REST API
+    Server(api::servers::Servers),
+    /// Manage groups of any hub, over its REST API
+    Group(api::groups::Groups),
+    /// Look at services of any hub, over its REST API
+    Service(api::services::Services),
+    /// Manage shares of servers of any hub, over its REST API
+    Share(api::shares::Shares),
+    /// Look at the audit log
+    #[command(subcommand)]
+    Audit(super::audit::AuditCommand),
     /// Bring the database of an older version up to date
     UpgradeDb,
     /// Print the version
@@ -88,21 +99,30 @@ enum ConfigCommand {
 
 pub(super) fn main(arguments: Vec<OsString>) -> Result<(), Failure> {
     let Arguments { flags, command } = Arguments::try_parse_from(arguments)?;
-    let profile = match command {
+    let profile = match &command {
         Some(Command::Hub | Command::Proxy) => Profile::Plain,
         _ => Profile::QuickStart,
     };
-    let settings = flags.into_settings(profile)?;
-    match command.unwrap_or(Command::Serve) {
-        Command::Serve => commands::run(&settings, Role::Serve),
-        Command::Hub => commands::run(&settings, Role::Hub),
-        Command::Proxy => commands::run(&settings, Role::Proxy),
-        Command::Config(ConfigCommand::Check { files }) => commands::check(&settings, files),
-        Command::Config(ConfigCommand::Show) => commands::show(&settings),
+    let command = command.unwrap_or(Command::Serve);
+    // What speaks to a hub, or reads a file, does not look at the configuration of one.
+    let settings = || flags.into_settings(profile);
+    match command {
+        Command::Serve => commands::run(&settings()?, Role::Serve),
+        Command::Hub => commands::run(&settings()?, Role::Hub),
+        Command::Proxy => commands::run(&settings()?, Role::Proxy),
+        Command::Config(ConfigCommand::Check { files }) => commands::check(&settings()?, files),
+        Command::Config(ConfigCommand::Show) => commands::show(&settings()?),
         Command::Config(ConfigCommand::Schema) => commands::schema(),
         Command::Config(ConfigCommand::Reference) => commands::reference(),
-        Command::Token { user } => commands::token(&settings, user),
-        Command::UpgradeDb => commands::upgrade_db(&settings),
+        Command::Token(tokens) if tokens.is_remote() => tokens.run(),
+        Command::Token(tokens) => commands::token(&settings()?, tokens.user),
+        Command::User(users) => users.run(),
+        Command::Server(servers) => servers.run(),
+        Command::Group(groups) => groups.run(),
+        Command::Service(services) => services.run(),
+        Command::Share(shares) => shares.run(),
+        Command::Audit(command) => super::audit::run(command),
+        Command::UpgradeDb => commands::upgrade_db(&settings()?),
         Command::Version => commands::version(),
     }
 }

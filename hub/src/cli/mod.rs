@@ -4,7 +4,9 @@
 //! Exit codes: 0 for success, 1 for a failure while running, 2 for a wrong command line or configuration. As
 //! `configurable-http-proxy` it exits with 2 when it is interrupted, as that program does.
 
+mod api;
 mod args;
+mod audit;
 mod commands;
 mod failure;
 mod jupyterhub;

@@ -1,6 +1,7 @@
 //! Who may do what: scopes of users, services and tokens, resolved from the database at every request, so that a
 //! change of role or group counts at once.
 
+pub mod explain;
 pub mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,8 @@ use std::sync::Arc;
 
 use hub_core::Clock;
 use hub_core::scopes::{
-    Client, ExpandContext, Membership, Owner, ScopeSet, ScopeTable, identify_scopes, resolve_token_scopes,
+    Client, ExpandContext, Membership, Owner, ScopeSet, ScopeTable, identify_scopes, required_client_scopes,
+    resolve_token_scopes,
 };
 use hub_db::entities::api_tokens;
 use hub_db::{ConnectionTrait, DbError, repo};
@@ -173,9 +175,11 @@ impl Rbac {
         held: &Held,
         client: &ClientKind,
     ) -> Result<ScopeSet, DbError> {
-        let wanted = self
-            .table
-            .expand_stored(&token.scopes.0, &ExpandContext::token(owner.owner(), client.as_client()));
+        // With what every token of the client gets beside its own scopes: a grant for a group decides about that, too.
+        let mut wanted = token.scopes.0.clone();
+        wanted.extend(required_client_scopes(&client.as_client()));
+        let cx = ExpandContext::token(owner.owner(), client.as_client());
+        let wanted = self.table.expand_stored(&wanted, &cx);
         let groups = self.membership(db, &wanted.scopes, &held.scopes).await?;
         let resolved = resolve_token_scopes(
             &self.table,

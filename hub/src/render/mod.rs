@@ -20,8 +20,8 @@ pub use date::Date;
 pub use error::TemplateError;
 pub use pages::{
     AcceptSharePage, AdminPage, AuthenticatorView, ErrorPage, HomePage, LoginPage, LogoutPage,
-    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, Page, ScopeDescription, SpawnPage,
-    SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage, TokenRow, expiry_options_html,
+    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, Page, ProfileView, ProfilesForm, ScopeDescription,
+    SpawnPage, SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage, TokenRow, expiry_options_html,
 };
 pub use renderer::{RenderOptions, Renderer};
 pub use static_files::{Asset, StaticFiles};

@@ -92,6 +92,27 @@ pub struct SpawnPage {
 }
 page!(SpawnPage, "spawn.html");
 
+/// One of the profiles that a person may choose from.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProfileView {
+    /// Value of the field `profile`.
+    pub slug: String,
+    /// Name.
+    pub display_name: String,
+    /// A sentence about it; trusted markup of the configuration.
+    pub description: String,
+    /// Whether it is chosen unless the person chooses another.
+    pub selected: bool,
+}
+
+/// `profiles.html`, not a page but the body of the options form where the hub has profiles.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProfilesForm {
+    /// The profiles, by name.
+    pub profiles: Vec<ProfileView>,
+}
+page!(ProfilesForm, "profiles.html");
+
 /// `spawn_pending.html`, shown while a server starts.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct SpawnPendingPage {

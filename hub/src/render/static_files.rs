@@ -52,8 +52,9 @@ static FILES: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
 });
 
 impl StaticFiles {
-    /// Path of the built-in logo, which the hub serves as `/hub/logo` where no other is configured.
-    pub const LOGO: &'static str = "images/logo.svg";
+    /// Path of the built-in logo, which the hub serves as `/hub/logo` where no other is configured: a bitmap under the
+    /// name that stock's has, because servers and services embed it and site templates refer to it.
+    pub const LOGO: &'static str = "images/jupyterhub-80.png";
 
     /// The file at a path without a leading slash, `css/style.min.css` for example. Only exact paths exist, so nothing
     /// can be climbed out of.
@@ -67,10 +68,11 @@ impl StaticFiles {
     }
 }
 
+/// Stock names no character set either; a browser then takes that of the page, UTF-8.
 fn content_type(path: &str) -> &'static str {
     match path.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css",
+        Some("js") => "text/javascript",
         Some("svg") => "image/svg+xml",
         Some("ico") => "image/x-icon",
         Some("png") => "image/png",
@@ -91,7 +93,8 @@ mod tests {
             ("js/hub.js", "text/javascript"),
             ("js/theme.js", "text/javascript"),
             ("images/mark.svg", "image/svg+xml"),
-            (StaticFiles::LOGO, "image/svg+xml"),
+            ("images/logo.svg", "image/svg+xml"),
+            (StaticFiles::LOGO, "image/png"),
             ("favicon.ico", "image/x-icon"),
         ] {
             let asset = StaticFiles.get(path).unwrap_or_else(|| panic!("{path} is missing"));

@@ -10,19 +10,24 @@ use serde_json::{Map, Value};
 /// Stock ignores keys that it does not know.
 const STATE_KEY: &str = "himalia_profile";
 /// Key in `user_options` by which a person chooses a profile.
-const OPTION_KEY: &str = "profile";
+pub const OPTION_KEY: &str = "profile";
 
 /// All spawners of this process.
 #[derive(Debug, Clone)]
 pub struct Spawners {
     default: Arc<dyn Spawner>,
     profiles: BTreeMap<String, Arc<dyn Spawner>>,
+    usual: Option<String>,
 }
 
 impl Spawners {
-    /// The default spawner and those of the profiles.
-    pub fn new(default: Arc<dyn Spawner>, profiles: BTreeMap<String, Arc<dyn Spawner>>) -> Self {
-        Self { default, profiles }
+    /// The default spawner and those of the profiles. `usual` is the profile that holds when none is chosen.
+    pub fn new(
+        default: Arc<dyn Spawner>,
+        profiles: BTreeMap<String, Arc<dyn Spawner>>,
+        usual: Option<String>,
+    ) -> Self {
+        Self { default, profiles, usual }
     }
 
     /// The default one.
@@ -35,10 +40,11 @@ impl Spawners {
         std::iter::once(&self.default).chain(self.profiles.values())
     }
 
-    /// The profile that these options choose, if it has a spawner of its own.
+    /// The profile that these options choose, or the usual one; none where there are no profiles.
     pub fn chosen(&self, options: &Map<String, Value>) -> Option<&str> {
-        let name = options.get(OPTION_KEY)?.as_str()?;
-        self.profiles.get_key_value(name).map(|(name, _)| name.as_str())
+        let name = options.get(OPTION_KEY).and_then(Value::as_str);
+        let known = name.and_then(|name| self.profiles.get_key_value(name));
+        known.map(|(name, _)| name.as_str()).or(self.usual.as_deref())
     }
 
     /// The spawner of a profile.

@@ -129,7 +129,7 @@ impl Servers {
                 self.metrics.spawn(Outcome::Success, "", began.elapsed());
                 info!(user = %key.user, server = %key.server, "User {} took {seconds:.3} seconds to start", key.user);
                 self.count_success();
-                self.events.server(key, "start");
+                self.events.started(key);
             }
             Some(Err(FailedStart { error: mut failure, begun })) => {
                 failure.at = Some(self.clock.now());
@@ -146,10 +146,12 @@ impl Servers {
                 error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
                     "server did not start");
                 self.count_failure(failure.fault);
+                self.events.failed(key, &failure);
                 entry.live.fail(Failure::Failed(Arc::new(failure)));
             }
             None => {
                 info!(user = %key.user, server = %key.server, "start cancelled");
+                self.events.cancelled(key);
                 entry.live.fail(Failure::Cancelled);
             }
         }

@@ -50,7 +50,8 @@ impl Servers {
         }
         if stopped && was_active {
             info!(user = %key.user, server = %key.server, "User {key} server took {:.3} seconds to stop", began.elapsed().as_secs_f64());
-            self.events.server(&key, "stop");
+            let cause = order.exited.as_ref().map(|exit| exit.cause.unwrap_or("exited"));
+            self.events.stopped(&key, cause);
         }
         if stopped && entry.is_to_be_removed() && !key.server.is_default() {
             self.delete(entry, &record).await;
@@ -216,6 +217,7 @@ impl Servers {
             failure.log_tail = self.spawners.of_state(&server.state).recent_log(&server).await;
         }
         failure.at = Some(self.clock.now());
+        self.events.failed(key, &failure);
         self.take_down(entry, record, StopMode::Now).await;
         self.keep_failure(entry, &failure).await;
         entry.live.fail(Failure::Failed(Arc::new(failure)));

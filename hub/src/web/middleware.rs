@@ -72,7 +72,7 @@ pub async fn around(rq: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceRe
         }
         finish_headers(&hub, &mut response, &outgoing, &id);
         let response = tag(response);
-        report(&hub, &response, began.elapsed());
+        report(&hub, &response, &id, began.elapsed());
         Ok(response)
     }
     .instrument(span)
@@ -167,19 +167,21 @@ fn tag(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     ServiceResponse::new(request, response.set_body(BoxBody::new(bytes)))
 }
 
-fn report(hub: &Hub, response: &ServiceResponse<BoxBody>, took: Duration) {
+fn report(hub: &Hub, response: &ServiceResponse<BoxBody>, id: &str, took: Duration) {
     let request = response.request();
     let status = response.status();
     let handler = request.match_name().unwrap_or("jupyterhub.handlers.pages.ProxyErrorHandler");
     hub.metrics.request(request.method().as_str(), handler, status.as_u16(), took);
     let error = response.response().error().and_then(|e| e.as_error::<ApiError>());
+    let facts = super::facts::Facts::of(request, &hub.trusted);
+    hub.audit.call(request, &facts, id, status);
     log::access(&log::Access {
         method: request.method().as_str(),
         uri: &request.uri().to_string(),
         status: status.as_u16(),
         location: response.headers().get(LOCATION).and_then(|value| value.to_str().ok()),
         who: request.extensions().get::<log::Who>().map(|who| who.0.as_str()),
-        remote: super::facts::Facts::of(request, &hub.trusted).remote,
+        remote: facts.remote,
         took,
         quiet: is_quiet(hub, request.uri().path()),
         message: error.and_then(|e| e.message.as_deref()),

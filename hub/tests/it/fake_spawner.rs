@@ -49,8 +49,11 @@ struct FakeSpawner {
     servers: Mutex<HashMap<String, Running>>,
 }
 
+/// A text among the options.
 fn option<'a>(options: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    options.get(name).and_then(Value::as_str)
+    // Fields of a form are lists.
+    let value = options.get(name)?;
+    value.as_str().or_else(|| value.get(0)?.as_str())
 }
 
 async fn wait(options: &Map<String, Value>, name: &str) {

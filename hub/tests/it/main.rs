@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod api_about;
+mod api_explain;
+mod api_extensions;
 mod api_groups;
 mod api_progress;
 mod api_routes;
@@ -12,10 +14,12 @@ mod api_shares;
 mod api_tokens;
 mod api_user_list;
 mod api_users;
+mod audit;
 mod blocked;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;
+mod pages;
 mod pages_safety;
 mod samples;
 mod support;

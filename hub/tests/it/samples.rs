@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use himalia::render::{
-    AcceptSharePage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, LoginPage, LogoutPage,
-    NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer, ScopeDescription,
-    ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError, TokenClientRow,
-    TokenPage, TokenRow, UserView, expiry_options_html,
+    AcceptSharePage, AdminPage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, LoginPage,
+    LogoutPage, NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer,
+    ScopeDescription, ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError,
+    TokenClientRow, TokenPage, TokenRow, UserView, expiry_options_html,
 };
 use serde_json::json;
 
@@ -191,10 +191,18 @@ fn control_panel(renderer: &Renderer, name: &str) -> Samples {
         ..HomePage::default()
     };
     let empty = HomePage { allow_named_servers: true, ..plain.clone() };
+    let administration = AdminPage {
+        current_user: user(name, vec![]),
+        admin_access: true,
+        server_version: "6.1.1".to_owned(),
+        api_page_limit: 50,
+        ..AdminPage::default()
+    };
     vec![
         ("home-plain", renderer.render(&somebody(name), &plain)),
         ("home-named", renderer.render(&somebody(name), &named)),
         ("home-admin", renderer.render(&admin(name), &empty)),
+        ("admin", renderer.render(&admin(name), &administration)),
     ]
 }
 

@@ -157,7 +157,16 @@ fn elements_that_scripts_and_browser_tests_look_for_are_there() {
                 "datetime=\"2026-11-17T09:30:00Z\"",
             ],
         ),
-        ("home-admin", &["href=\"/services/cull/\""]),
+        ("home-admin", &["href=\"/services/cull/\"", "href=\"/hub/admin\""]),
+        (
+            "admin",
+            &[
+                "id=\"react-admin-hook\"",
+                "data-api-page-limit=\"50\"",
+                "class=\"version_footer\"",
+                "js/admin-react.js",
+            ],
+        ),
         ("spawn", &["id=\"spawn_form\"", "enctype=\"multipart/form-data\"", "<option>Minimal</option>"]),
         ("spawn-other", &["Spawning server for ann", "spawn-error-msg"]),
         (

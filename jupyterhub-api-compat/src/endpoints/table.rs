@@ -128,6 +128,20 @@ pub enum EndpointId {
     ConfirmAuthorize,
     /// A code for a token.
     ExchangeToken,
+    /// The description of the REST API.
+    OpenApi,
+    /// The same as a page.
+    Docs,
+    /// What happens to servers, as it happens.
+    Events,
+    /// Start several servers.
+    StartServers,
+    /// Stop several servers.
+    StopServers,
+    /// Why the caller's credential allows what it allows.
+    ExplainOwn,
+    /// Why a token allows what it allows.
+    ExplainToken,
 }
 
 const fn scoped(
@@ -550,4 +564,44 @@ pub const ENDPOINTS: &[Endpoint] = &[
         xsrf: Xsrf::Exempt,
         extension: false,
     },
+    Endpoint {
+        id: EndpointId::OpenApi,
+        method: Method::Get,
+        path: "/openapi.json",
+        auth: Auth::Nobody,
+        scopes: &[],
+        on: Target::None,
+        xsrf: Xsrf::Exempt,
+        extension: true,
+    },
+    Endpoint {
+        id: EndpointId::Docs,
+        method: Method::Get,
+        path: "/docs",
+        auth: Auth::Nobody,
+        scopes: &[],
+        on: Target::None,
+        xsrf: Xsrf::Exempt,
+        extension: true,
+    },
+    extension(EndpointId::Events, Method::Get, "/events", &["read:servers"], Target::List),
+    extension(EndpointId::StartServers, Method::Post, "/servers/start", &["start:servers"], Target::List),
+    extension(EndpointId::StopServers, Method::Post, "/servers/stop", &["delete:servers"], Target::List),
+    Endpoint {
+        id: EndpointId::ExplainOwn,
+        method: Method::Get,
+        path: "/authorizations/scopes",
+        auth: Auth::Anybody,
+        scopes: &[],
+        on: Target::None,
+        xsrf: Xsrf::Api,
+        extension: true,
+    },
+    extension(
+        EndpointId::ExplainToken,
+        Method::Get,
+        "/users/{user}/tokens/{token}/scopes",
+        &["read:tokens"],
+        Target::User,
+    ),
 ];

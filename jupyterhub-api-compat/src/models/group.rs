@@ -1,6 +1,7 @@
 //! Groups.
 
 use hub_core::scopes::{Resource, ScopeSet};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -8,7 +9,7 @@ use super::Kind;
 use crate::Gate;
 
 /// A group of users.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
     /// Always [`Kind::Group`].
     pub kind: Kind,

@@ -1,16 +1,17 @@
 //! About the hub itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The answer of `GET /hub/api/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// The version of JupyterHub whose API this is.
     pub version: String,
 }
 
 /// The answer of `GET /hub/api/info`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Info {
     /// The version of JupyterHub whose API this is.
     pub version: String,
@@ -25,7 +26,7 @@ pub struct Info {
 }
 
 /// A plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassInfo {
     /// Its full name.
     pub class: String,
@@ -34,7 +35,7 @@ pub struct ClassInfo {
 }
 
 /// The answer of `POST /hub/api/shutdown`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShuttingDown {
     /// A sentence.
     pub message: String,

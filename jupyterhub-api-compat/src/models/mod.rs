@@ -2,6 +2,9 @@
 //!
 //! The hub builds them whole and then lets `restrict` take away what the caller's scopes do not show.
 
+mod bulk;
+mod event;
+mod explanation;
 mod group;
 mod info;
 mod server;
@@ -10,8 +13,12 @@ mod share;
 mod token;
 mod user;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bulk::{BulkAnswer, BulkOutcome};
+pub use event::{ServerAction, ServerEvent};
+pub use explanation::{Explanation, Reason, Reasons, ScopeDecision, Source, SourceKind, TokenAsked};
 pub use group::Group;
 pub use info::{ClassInfo, Info, ShuttingDown, Version};
 pub use server::{Pending, Server};
@@ -21,7 +28,7 @@ pub use token::{Token, TokenCreated, TokenList};
 pub use user::{Identified, SelfModel, User};
 
 /// The `kind` of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A user.

@@ -1,13 +1,14 @@
 //! Servers of users.
 
 use hub_core::scopes::{Resource, ScopeSet};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Gate, Timestamp};
 
 /// What a server is busy with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pending {
     /// Starting.
@@ -21,7 +22,7 @@ pub enum Pending {
 }
 
 /// A server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
     /// The name, empty for the default server.
     pub name: String,

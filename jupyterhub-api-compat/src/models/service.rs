@@ -1,6 +1,7 @@
 //! Services.
 
 use hub_core::scopes::{Resource, ScopeSet};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use super::Kind;
 use crate::Gate;
 
 /// A service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     /// Always [`Kind::Service`].
     pub kind: Kind,

@@ -1,12 +1,13 @@
 //! Shared servers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Server;
 use crate::{Gate, Timestamp};
 
 /// A name in an object of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Named {
     /// The name.
     pub name: String,
@@ -19,7 +20,7 @@ impl From<&str> for Named {
 }
 
 /// What is told of a server to those with whom it is shared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShareServer {
     /// The owner.
     pub user: Named,
@@ -47,7 +48,7 @@ impl ShareServer {
 }
 
 /// With whom a server is shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShareKind {
     /// With a user.
@@ -57,7 +58,7 @@ pub enum ShareKind {
 }
 
 /// A server that is shared with somebody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Share {
     /// The server.
     pub server: ShareServer,
@@ -74,7 +75,7 @@ pub struct Share {
 }
 
 /// A code by which whoever has it gets a share.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShareCode {
     /// The server.
     pub server: ShareServer,

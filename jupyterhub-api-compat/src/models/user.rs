@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hub_core::scopes::{Resource, ScopeSet};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use super::{Kind, Pending, Server, Service};
 use crate::{Gate, Timestamp};
 
 /// A user.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
     /// Always [`Kind::User`].
     pub kind: Kind,
@@ -83,7 +84,7 @@ impl User {
 }
 
 /// Who is behind a credential.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Identified {
     /// A user.
@@ -107,7 +108,7 @@ impl<'de> Deserialize<'de> for Identified {
 }
 
 /// The answer of `GET /hub/api/user`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SelfModel {
     /// The owner of the credential.
     #[serde(flatten)]

@@ -5,6 +5,7 @@
 
 mod activity;
 mod body;
+mod bulk;
 mod display_name;
 mod groups;
 mod hub;
@@ -18,6 +19,7 @@ mod users;
 use thiserror::Error;
 
 pub use activity::Activity;
+pub use bulk::{BulkServer, BulkServers};
 pub use display_name::{check_server_name, normalise_display_name};
 pub use groups::{CreateGroup, CreateGroups, GroupMembers, GroupProperties};
 pub use hub::{ProxyLocation, Shutdown};

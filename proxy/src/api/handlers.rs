@@ -1,6 +1,6 @@
 //! The methods of `/api/routes`.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Parts};
@@ -15,9 +15,13 @@ use crate::{
     http_server::answer,
     metrics::Metrics,
     routes::{RouteTable, path},
+    server::{Cut, Scissors},
 };
 
 const ROOT: &str = "/api/routes";
+const CUT: &str = "/api/websockets/cut";
+const STATISTICS: &str = "/api/statistics";
+const DEFAULT_LIMIT: usize = 100;
 const MAX_BODY: usize = 1024 * 1024;
 
 type Answer = Response<Full<Bytes>>;
@@ -25,6 +29,8 @@ type Answer = Response<Full<Bytes>>;
 #[derive(Debug)]
 pub(super) struct Handlers {
     auth: Auth,
+    /// What cuts websockets, where a proxy belongs to the API.
+    scissors: Option<Scissors>,
     routes: Arc<RouteTable>,
     metrics: Arc<Metrics>,
 }
@@ -43,8 +49,13 @@ fn json(value: &Map<String, Value>) -> Answer {
 }
 
 impl Handlers {
-    pub(super) fn new(token: Option<String>, routes: Arc<RouteTable>, metrics: Arc<Metrics>) -> Self {
-        Self { auth: Auth::new(token), routes, metrics }
+    pub(super) fn new(
+        token: Option<String>,
+        scissors: Option<Scissors>,
+        routes: Arc<RouteTable>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { auth: Auth::new(token), scissors, routes, metrics }
     }
 
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Answer {
@@ -66,6 +77,11 @@ impl Handlers {
         let Some(path) = normalised(parts.uri.path()) else {
             return text(StatusCode::BAD_REQUEST, "The path is not a valid URL path");
         };
+        match (&parts.method, path.as_str(), &self.scissors) {
+            (&Method::POST, CUT, Some(scissors)) => return self.cut(parts, body, scissors).await,
+            (&Method::GET, STATISTICS, _) => return self.statistics(parts),
+            _ => {}
+        }
         let key = match path.strip_prefix(ROOT) {
             Some("") => None,
             Some(key) if key.starts_with('/') => Some(key),
@@ -95,6 +111,57 @@ impl Handlers {
             _ if key == "/" => self.list(parts.uri.query().unwrap_or_default()),
             _ => self.get(key),
         }
+    }
+
+    /// Ends the websockets that fit all fields of the body.
+    async fn cut(&self, parts: &Parts, body: Incoming, scissors: &Scissors) -> Answer {
+        if !self.auth.allows(&parts.headers) {
+            return empty(StatusCode::FORBIDDEN);
+        }
+        let posted = match read_json(body).await {
+            Ok(posted) => posted,
+            Err(refusal) => return refusal,
+        };
+        let order = match serde_json::from_value::<Cut>(posted) {
+            Ok(order) if !order.is_empty() => order,
+            Ok(_) => {
+                let message = "Name at least one of session, token, token_id, route";
+                return text(StatusCode::BAD_REQUEST, message);
+            }
+            // The parser's own words could repeat a token.
+            Err(_) => {
+                let message = "The body must be an object with text for session, token, token_id or route";
+                return text(StatusCode::BAD_REQUEST, message);
+            }
+        };
+        let count = scissors.cut(&order);
+        info!(count, "websockets were cut");
+        json(&Map::from_iter([("cut".to_owned(), Value::from(count))]))
+    }
+
+    /// The routes used most since they were added, busiest first; `?limit=` of them, 100 unless told.
+    fn statistics(&self, parts: &Parts) -> Answer {
+        if !self.auth.allows(&parts.headers) {
+            return empty(StatusCode::FORBIDDEN);
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let limit = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "limit");
+        let limit = match limit.map(|(_, value)| value.parse::<usize>()) {
+            None => DEFAULT_LIMIT,
+            Some(Ok(limit)) => limit,
+            Some(Err(_)) => return text(StatusCode::BAD_REQUEST, "limit must be a number"),
+        };
+        let mut all = Vec::with_capacity(self.routes.len());
+        self.routes.for_each(&mut |route| all.push((route.requests.load(Relaxed), Arc::clone(route))));
+        all.sort_by(|(one, first), (two, second)| two.cmp(one).then_with(|| first.key.cmp(&second.key)));
+        all.truncate(limit);
+        let routes = all.into_iter().map(|(requests, route)| {
+            let open = route.target.origin.open.load(Relaxed);
+            serde_json::json!({ "route": &*route.key, "requests": requests, "open_connections": open })
+        });
+        let routes = Value::Array(routes.collect());
+        let count = Value::from(self.routes.len());
+        json(&Map::from_iter([("count".to_owned(), count), ("routes".to_owned(), routes)]))
     }
 
     fn get(&self, key: &str) -> Answer {

@@ -3,6 +3,9 @@
 //! Differences, all where the original leaves a request without an answer or accepts what it cannot serve:
 //! malformed percent-encoding in the path is 400, a target that is no URL is 400 instead of an error at each
 //! request, bodies are bounded at 1 MiB (413), and `DELETE /api/routes` means the route `/`.
+//!
+//! Two paths are our own: `POST /api/websockets/cut` ends the websockets of a session, token or route, and
+//! `GET /api/statistics` tells which routes are used most.
 
 mod auth;
 mod date;
@@ -14,8 +17,31 @@ use tokio_util::sync::CancellationToken;
 
 use self::handlers::Handlers;
 use crate::{
-    error::ProxyError, http_server::HttpServer, metrics::Metrics, options::Listen, routes::RouteTable,
+    error::ProxyError,
+    http_server::HttpServer,
+    metrics::Metrics,
+    options::{Listen, TlsFiles},
+    routes::RouteTable,
+    server::{Scissors, Sockets, tls},
 };
+
+/// How the API is reached.
+#[derive(Clone)]
+pub struct ApiOptions {
+    /// Where it listens.
+    pub listen: Listen,
+    /// What requests must show; without one everybody is let in.
+    pub token: Option<String>,
+    /// HTTPS instead of HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+impl std::fmt::Debug for ApiOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let token = self.token.as_ref().map(|_| "..");
+        f.debug_struct("ApiOptions").field("listen", &self.listen).field("token", &token).finish_non_exhaustive()
+    }
+}
 
 /// The API, bound to its address.
 #[derive(Debug)]
@@ -35,8 +61,30 @@ impl Api {
         routes: Arc<RouteTable>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ProxyError> {
-        let handlers = Arc::new(Handlers::new(token, routes, metrics));
-        Ok(Self { server: HttpServer::bind(listen)?, handlers })
+        let options = ApiOptions { listen: listen.clone(), token, tls: None };
+        Self::bind_inheriting(&options, None, routes, metrics, &mut Sockets::default())
+    }
+
+    /// As [`bind`](Self::bind), with everything that can be set, and using a socket that is open already where its
+    /// address fits. `scissors` cut the websockets of the proxy beside the API.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind); also [`ProxyError::Option`] for a certificate that cannot be used.
+    pub fn bind_inheriting(
+        options: &ApiOptions,
+        scissors: Option<Scissors>,
+        routes: Arc<RouteTable>,
+        metrics: Arc<Metrics>,
+        inherited: &mut Sockets,
+    ) -> Result<Self, ProxyError> {
+        let tls = options.tls.as_ref().map(|files| tls::server_config(files, &["http/1.1"])).transpose()?;
+        let server = HttpServer::bind(&options.listen, tls, inherited)?;
+        let handlers = Arc::new(Handlers::new(options.token.clone(), scissors, routes, metrics));
+        Ok(Self { server, handlers })
+    }
+
+    pub(crate) fn server(&mut self) -> &mut HttpServer {
+        &mut self.server
     }
 
     /// The TCP address with the port that the system chose; none for a socket file.

@@ -23,6 +23,7 @@ use tokio::{
 
 use super::pool::Lease;
 use crate::{
+    access_log::Entry,
     routes::Route,
     server::{client::Turn, worker::Worker},
 };
@@ -204,6 +205,7 @@ pub(crate) struct ProxyBody {
     content: Content,
     /// Dropped with the body: the request is then over.
     _turn: Option<Turn>,
+    entry: Option<Box<Entry>>,
 }
 
 enum Content {
@@ -255,6 +257,29 @@ impl Relay {
         }
     }
 
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.reset_silence();
+                if self.incoming.is_end_stream() {
+                    self.finish();
+                } else if let Some(route) = &self.active {
+                    route.activity.touch();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.worker.stats.broken_responses.inc();
+                Poll::Ready(Some(Err(BodyError::Upstream(error))))
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_silence(cx).map(|()| Some(Err(BodyError::Stalled))),
+        }
+    }
+
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((limit, timer)) = &mut self.silence else { return Poll::Pending };
         timer.get_or_insert_with(|| Box::pin(sleep(*limit))).as_mut().poll(cx)
@@ -277,15 +302,28 @@ impl Drop for Relay {
 
 impl ProxyBody {
     pub(crate) fn empty(turn: Option<Turn>) -> Self {
-        Self { content: Content::Empty, _turn: turn }
+        Self { content: Content::Empty, _turn: turn, entry: None }
     }
 
     pub(crate) fn full(bytes: impl Into<Bytes>, turn: Option<Turn>) -> Self {
-        Self { content: Content::Full(Some(bytes.into())), _turn: turn }
+        Self { content: Content::Full(Some(bytes.into())), _turn: turn, entry: None }
     }
 
     pub(crate) fn relay(relay: Relay, turn: Option<Turn>) -> Self {
-        Self { content: Content::Relay(relay), _turn: turn }
+        Self { content: Content::Relay(relay), _turn: turn, entry: None }
+    }
+}
+
+impl ProxyBody {
+    /// Has the request logged when it is over.
+    pub(crate) fn log(&mut self, entry: Box<Entry>) {
+        self.entry = Some(entry);
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(entry), Some(data)) = (&mut self.entry, frame.data_ref()) {
+            entry.bytes += data.len() as u64;
+        }
     }
 }
 
@@ -297,31 +335,15 @@ impl Body for ProxyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let relay = match &mut self.content {
-            Content::Empty => return Poll::Ready(None),
-            Content::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Relay(relay) => relay,
+        let polled = match &mut self.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Relay(relay) => relay.poll_frame(cx),
         };
-        match Pin::new(&mut relay.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                relay.reset_silence();
-                if relay.incoming.is_end_stream() {
-                    relay.finish();
-                } else if let Some(route) = &relay.active {
-                    route.activity.touch();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                relay.worker.stats.broken_responses.inc();
-                Poll::Ready(Some(Err(BodyError::Upstream(error))))
-            }
-            Poll::Ready(None) => {
-                relay.finish();
-                Poll::Ready(None)
-            }
-            Poll::Pending => relay.poll_silence(cx).map(|()| Some(Err(BodyError::Stalled))),
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.count(frame);
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

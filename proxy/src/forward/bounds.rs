@@ -77,6 +77,7 @@ impl Permit {
         } else if total >= limits.upstream_connections {
             UpstreamError::Busy { scope: "to all targets", limit: limits.upstream_connections }
         } else {
+            shared.metrics.upstreams.inc();
             return Ok(Self { origin: Arc::clone(origin), shared: Arc::clone(shared) });
         };
         // Nobody is told of this: it is no place, and those who wait would keep waking each other.
@@ -90,6 +91,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.origin.open.fetch_sub(1, Relaxed);
         self.shared.bounds.total.fetch_sub(1, Relaxed);
+        self.shared.metrics.upstreams.dec();
         if self.shared.bounds.waiting.load(Relaxed) > 0 {
             self.shared.bounds.released.notify_waiters();
         }

@@ -35,7 +35,7 @@ pub(crate) async fn respond(
         return with_status(status, ProxyBody::empty(Some(turn)), None);
     }
     match &worker.settings().error_pages {
-        ErrorPages::Plain => plain(status, turn),
+        ErrorPages::BuiltIn => built_in(status, turn),
         ErrorPages::Target(target) => {
             let limit = worker.settings().timeouts.error_page;
             match Box::pin(timeout(limit, fetch(worker, target, status, uri))).await {
@@ -55,6 +55,21 @@ pub(crate) async fn respond(
             None => plain(status, turn),
         },
     }
+}
+
+/// A page that says no more than the status does.
+fn built_in(status: StatusCode, turn: Turn) -> Response<ProxyBody> {
+    let (code, reason) = (status.as_u16(), status.canonical_reason().unwrap_or("Error"));
+    let advice = match status {
+        StatusCode::NOT_FOUND => "Nothing is served at this address.",
+        StatusCode::SERVICE_UNAVAILABLE => "The server behind this address does not answer at the moment.",
+        _ => "The request could not be served.",
+    };
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{code} {reason}</title>\n\
+         <h1>{code} {reason}</h1>\n<p>{advice}</p>\n</html>\n"
+    );
+    with_status(status, ProxyBody::full(page, Some(turn)), Some("text/html"))
 }
 
 fn plain(status: StatusCode, turn: Turn) -> Response<ProxyBody> {

@@ -91,8 +91,13 @@ pub(crate) enum Kind {
     Websocket,
 }
 
-/// Appends to `X-Forwarded-For`, `-Port` and `-Proto`; sets `-Host` on web requests that have none.
+/// Appends to `X-Forwarded-For`, `-Port` and `-Proto`, dropping what an untrusted client said in them; sets `-Host` on web requests that have none.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, settings: &Settings, client: &Client, kind: Kind) {
+    if !client.trusted {
+        for name in [FORWARDED_FOR, FORWARDED_PORT, FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
+            headers.remove(name);
+        }
+    }
     if !settings.x_forward {
         return;
     }

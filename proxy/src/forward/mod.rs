@@ -4,13 +4,18 @@ pub(crate) mod body;
 pub(crate) mod bounds;
 mod error_page;
 mod headers;
+mod multiplexed;
 pub(crate) mod pool;
 mod request;
 mod response;
 mod tunnel;
 pub(crate) mod upstream;
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::{Body, Incoming};
@@ -20,11 +25,15 @@ pub(crate) use self::body::drain_bodies;
 use self::{
     body::{ContinueGate, ProxyBody, Relay, RequestBody},
     headers::Kind,
+    multiplexed::Wish,
+    tunnel::Held,
 };
 use crate::{
+    access_log,
     routes::{Route, path},
     server::{
-        client::{Client, Turn},
+        client::{Client, Closing, Turn},
+        websockets::Opener,
         worker::Worker,
     },
 };
@@ -38,19 +47,66 @@ pub(crate) async fn handle(
     client: &Arc<Client>,
     request: Request<Incoming>,
 ) -> Response<ProxyBody> {
+    let arrived = Instant::now();
     let (turn, fault) = client.begin();
-    if let Some(fault) = fault {
-        return refuse(worker, StatusCode::BAD_REQUEST, fault.message(), turn);
+    let logger = worker.shared.access_log.as_ref();
+    let mut entry = logger.map(|logger| access_log::Entry::new(logger, client, &request));
+    let mut response = match fault {
+        Some(fault) => refuse(worker, StatusCode::BAD_REQUEST, fault.message(), turn),
+        None => dispatch(worker, client, request, turn, arrived, &mut entry).await,
+    };
+    worker.stats.latency.observe(arrived.elapsed());
+    if client.secure
+        && let Some(hsts) = &worker.settings().hsts
+        && !response.headers().contains_key(header::STRICT_TRANSPORT_SECURITY)
+    {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
-    if request.method() == Method::CONNECT {
+    if client.closing() == Closing::Retire
+        && !client.multiplexed
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        // The next request is for the process that took over.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(mut entry) = entry {
+        entry.status = response.status();
+        response.body_mut().log(entry);
+    }
+    response
+}
+
+/// Finds out what is asked for, and who is to answer.
+async fn dispatch(
+    worker: &Rc<Worker>,
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+    turn: Turn,
+    arrived: Instant,
+    entry: &mut Option<Box<access_log::Entry>>,
+) -> Response<ProxyBody> {
+    let (mut parts, body) = request.into_parts();
+    let wish = if client.multiplexed {
+        worker.stats.multiplexed_requests.inc();
+        match multiplexed::normalise(&mut parts, body.is_end_stream()) {
+            Ok(wish) => wish,
+            Err(why) => return refuse(worker, StatusCode::BAD_REQUEST, why, turn),
+        }
+    } else {
+        Wish::Web
+    };
+    if parts.method == Method::CONNECT {
         return refuse(worker, StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not supported", turn);
     }
-    let (mut parts, body) = request.into_parts();
+    if let Err(why) = request::adopt_authority(&mut parts) {
+        return refuse(worker, StatusCode::BAD_REQUEST, why, turn);
+    }
     if parts.uri.path() == HEALTH_PATH {
         return healthy(turn);
     }
-    let kind = if parts.method == Method::GET && body.is_end_stream() && headers::is_websocket(&parts.headers)
-    {
+    let upgrade =
+        || parts.method == Method::GET && body.is_end_stream() && headers::is_websocket(&parts.headers);
+    let kind = if wish == Wish::Websocket || upgrade() {
         worker.stats.requests_ws.inc();
         Kind::Websocket
     } else {
@@ -60,28 +116,43 @@ pub(crate) async fn handle(
 
     // The URI shares its bytes, so this copy frees the path from the parts that are rewritten below.
     let uri = parts.uri.clone();
-    let started = Instant::now();
     let Ok(path) = path::resolve(uri.path()) else {
         return error_page::respond(worker, StatusCode::INTERNAL_SERVER_ERROR, kind, &uri, turn).await;
     };
     let host = parts.headers.get(header::HOST).and_then(headers::host_name);
     let route = worker.shared.routes.route(host, &path.decoded);
-    worker.stats.find_target.observe(started.elapsed());
+    worker.stats.find_target.observe(arrived.elapsed());
     let Some(route) = route else {
         return error_page::respond(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
     };
+    route.requests.fetch_add(1, Relaxed);
+    worker.stats.count_kind(route.kind);
+    if let Some(entry) = entry {
+        entry.route = Some(Arc::clone(&route));
+    }
 
     let settings = worker.settings();
+    let opener = (kind == Kind::Websocket)
+        .then(|| worker.shared.websockets.opener(&parts.headers, &uri, &settings.session_cookie));
     let outgoing = request::rewrite(&mut parts, &body, &path, &route, settings, client, kind);
     if let Err(error) = outgoing {
         debug!(%error, "request refused");
         return refuse(worker, StatusCode::BAD_REQUEST, "the request path cannot be forwarded", turn);
     }
-    match kind {
+    match opener {
         // A websocket is opened once and lives long: its future is kept out of the one for every request.
-        Kind::Websocket => Box::pin(websocket(worker, client, parts, &route, &uri, turn)).await,
-        Kind::Web => web(worker, parts, body, &route, &uri, turn).await,
+        Some(opener) => {
+            Box::pin(websocket(worker, client, parts, Ends { route: &route, uri: &uri, opener }, turn)).await
+        }
+        None => web(worker, parts, body, &route, &uri, turn).await,
     }
+}
+
+/// What is known of a websocket before it is opened.
+struct Ends<'a> {
+    route: &'a Arc<Route>,
+    uri: &'a http::Uri,
+    opener: Opener,
 }
 
 /// Forwards a request and relays the answer.
@@ -143,10 +214,10 @@ async fn websocket(
     worker: &Rc<Worker>,
     client: &Arc<Client>,
     mut parts: Parts,
-    route: &Arc<Route>,
-    uri: &http::Uri,
+    ends: Ends<'_>,
     turn: Turn,
 ) -> Response<ProxyBody> {
+    let Ends { route, uri, mut opener } = ends;
     let asked = response::Asked::of(&parts, worker.settings());
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let outgoing = upstream::bodiless(parts);
@@ -166,11 +237,21 @@ async fn websocket(
             let target_upgrade = hyper::upgrade::on(&mut answer);
             let (mut parts, _) = answer.into_parts();
             response::rewrite(&mut parts, &route.target, &asked, worker.settings());
-            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-            parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            opener.learn(&mut parts.headers);
             parts.headers.remove(header::CONTENT_LENGTH);
-            tunnel::start(worker, Arc::clone(client), Arc::clone(route), upgrade, target_upgrade);
-            Response::from_parts(parts, ProxyBody::empty(Some(turn)))
+            // On HTTP/2 the request lasts as long as its websocket; on HTTP/1.1 the connection is no longer HTTP.
+            let (now, later) = if client.multiplexed {
+                parts.status = StatusCode::OK;
+                parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+                (None, Some(turn))
+            } else {
+                parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+                parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                (Some(turn), None)
+            };
+            let held = Held { client: Arc::clone(client), turn: later };
+            tunnel::start(worker, held, Arc::clone(route), opener, (upgrade, target_upgrade));
+            Response::from_parts(parts, ProxyBody::empty(now))
         }
         Err(error) => {
             log_failure(worker, route, &error);

@@ -14,13 +14,30 @@ use crate::{
         Route,
         path::{RequestPath, strip_prefix},
     },
-    server::{client::Client, settings::Settings},
+    server::{client::Client, framing::is_host, settings::Settings},
 };
 
 /// The target's path cannot be written as a URI; the client's path was at fault.
 #[derive(Debug, thiserror::Error)]
 #[error("the request path cannot be forwarded")]
 pub(crate) struct Unforwardable;
+
+/// Takes over the authority of an absolute-form target: it takes precedence over `Host` (RFC 9112, 3.2.2), for
+/// routing, too. The error is what the client is told.
+pub(super) fn adopt_authority(parts: &mut request::Parts) -> Result<(), &'static str> {
+    let Some(authority) = parts.uri.authority() else { return Ok(()) };
+    if parts.uri.path().is_empty() || !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
+        return Err("the request target is neither a path nor an http address");
+    }
+    let host = HeaderValue::from_str(authority.as_str()).ok();
+    match host.filter(|host| is_host(host.as_bytes())) {
+        Some(host) => {
+            parts.headers.insert(header::HOST, host);
+            Ok(())
+        }
+        None => Err("the request target names no valid host"),
+    }
+}
 
 /// Rewrites a request head in place. `body` decides how the forwarded body is framed.
 pub(crate) fn rewrite(
@@ -32,12 +49,6 @@ pub(crate) fn rewrite(
     client: &Client,
     kind: Kind,
 ) -> Result<(), Unforwardable> {
-    // The authority of an absolute-form target takes precedence over Host (RFC 9112, 3.2.2).
-    if let Some(authority) = parts.uri.authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        parts.headers.insert(header::HOST, host);
-    }
     parts.uri = uri(parts, path, route, settings)?;
     parts.version = Version::HTTP_11;
 

@@ -23,56 +23,76 @@ use tracing::debug;
 
 use super::upstream::UpstreamIo;
 use crate::{
-    metrics::OpenGauge,
+    metrics::{Count, OpenGauge},
     routes::Route,
-    server::{ClientIo, client::Client, stream::Stream, worker::Worker},
+    server::{
+        ClientIo,
+        client::{Client, Turn},
+        stream::Stream,
+        websockets::Opener,
+        worker::Worker,
+    },
 };
 
 /// Most bytes moved in one go before other connections get their turn.
 const TURN: usize = 256 * 1024;
 
-/// Joins the two connections as soon as both have been upgraded.
+/// What stays with a websocket for as long as it lives.
+pub(crate) struct Held {
+    pub(crate) client: Arc<Client>,
+    /// The request, where the connection serves others beside it.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub(crate) turn: Option<Turn>,
+}
+
+/// Joins the two connections, client's first, as soon as both have been upgraded.
 pub(crate) fn start(
     worker: &Rc<Worker>,
-    client: Arc<Client>,
+    held: Held,
     route: Arc<Route>,
-    from_client: OnUpgrade,
-    from_target: OnUpgrade,
+    opener: Opener,
+    upgrades: (OnUpgrade, OnUpgrade),
 ) {
-    let tracked = worker.tasks.track_future(run(Rc::clone(worker), client, route, from_client, from_target));
+    let tracked = worker.tasks.track_future(run(Rc::clone(worker), held, route, opener, upgrades));
     spawn_local(tracked);
 }
 
 async fn run(
     worker: Rc<Worker>,
-    client: Arc<Client>,
+    held: Held,
     route: Arc<Route>,
-    from_client: OnUpgrade,
-    from_target: OnUpgrade,
+    opener: Opener,
+    (from_client, from_target): (OnUpgrade, OnUpgrade),
 ) {
     let (from_client, from_target) = match tokio::try_join!(from_client, from_target) {
         Ok(upgraded) => upgraded,
         Err(error) => return debug!(route = %route.key, %error, "websocket was not opened"),
     };
-    let Some((client_stream, client_bytes)) = plain::<ClientIo>(from_client) else { return };
+    let (client_stream, client_bytes) = if held.client.multiplexed {
+        (Stream::Multiplexed(Box::new(TokioIo::new(from_client))), Bytes::new())
+    } else {
+        let Some((stream, bytes)) = plain::<ClientIo>(from_client) else { return };
+        (stream.into_stream(), bytes)
+    };
     let Some((target_stream, target_bytes)) = plain::<UpstreamIo>(from_target) else { return };
     let _open = OpenGauge::new(&worker.stats.open_websockets);
+    let cut = worker.cut.child_token();
+    let _listed = worker.shared.websockets.list(opener, Arc::clone(&route), cut.clone());
     route.activity.touch();
-    let client_stream: Stream = client_stream.into_stream();
     let mut tunnel = Tunnel {
         ends: (client_stream, target_stream),
-        up: Direction::new(client_bytes),
-        down: Direction::new(target_bytes),
+        up: Direction::new(client_bytes, &worker.stats.received_bytes),
+        down: Direction::new(target_bytes, &worker.stats.sent_bytes),
     };
     let joined = poll_fn(|cx| tunnel.poll(cx, &worker, &route));
     let end = tokio::select! {
         end = joined => end,
-        () = worker.cut.cancelled() => Ok(()),
+        () = cut.cancelled() => Ok(()),
     };
     if let Err(error) = end {
         debug!(route = %route.key, %error, "websocket broke");
     }
-    drop(client);
+    drop(held);
 }
 
 /// The socket below an upgraded connection, with the bytes that were read beyond the head.
@@ -85,13 +105,13 @@ where
     Some((parts.io.into_inner(), parts.read_buf))
 }
 
-struct Tunnel {
+struct Tunnel<'a> {
     ends: (Stream, UpstreamIo),
-    up: Direction,
-    down: Direction,
+    up: Direction<'a>,
+    down: Direction<'a>,
 }
 
-impl Tunnel {
+impl Tunnel<'_> {
     /// Ready when both directions have ended, or one has failed.
     fn poll(&mut self, cx: &mut Context<'_>, worker: &Worker, route: &Route) -> Poll<io::Result<()>> {
         let mut scratch = worker.scratch.borrow_mut();
@@ -104,11 +124,12 @@ impl Tunnel {
 
 /// One direction of a tunnel.
 #[derive(Debug)]
-struct Direction {
+struct Direction<'a> {
     /// Read, and not yet taken by the receiver.
     pending: Bytes,
     state: DirectionState,
     unflushed: bool,
+    bytes: &'a Count,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +140,9 @@ enum DirectionState {
     Done,
 }
 
-impl Direction {
-    fn new(pending: Bytes) -> Self {
-        Self { pending, state: DirectionState::Open, unflushed: false }
+impl<'a> Direction<'a> {
+    fn new(pending: Bytes, bytes: &'a Count) -> Self {
+        Self { pending, state: DirectionState::Open, unflushed: false, bytes }
     }
 
     fn poll<R, W>(
@@ -177,6 +198,7 @@ impl Direction {
             }
             route.activity.touch();
             moved += bytes.len();
+            self.bytes.add(bytes.len() as u64);
             match Pin::new(&mut *to).poll_write(cx, bytes) {
                 Poll::Ready(written) => {
                     let written = written?;

@@ -4,14 +4,17 @@ use std::sync::Weak;
 
 use prometheus::{
     core::{Collector as Collect, Desc},
-    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Quantile, Summary as SummaryProto},
+    proto::{
+        Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType, Quantile,
+        Summary as SummaryProto,
+    },
 };
 
 use super::{
     Count, Metrics, WorkerStats,
     summary::{QUANTILES, Snapshot, Summary},
 };
-use crate::forward::upstream::ERROR_CLASSES;
+use crate::{forward::upstream::ERROR_CLASSES, routes::RouteKind};
 
 /// Reads the counts when asked. Holds them weakly, as they hold the registry.
 pub(super) struct Collector {
@@ -53,6 +56,17 @@ impl Collect for Collector {
                 *proxied.entry(status).or_insert(0) += count;
             }
         }
+        let mut nothing = Snapshot::default();
+        Summary::default().add_to(&mut nothing);
+        let mut latency = Snapshot::default();
+        Summary::default().add_to(&mut latency);
+        for worker in &workers {
+            worker.latency.add_to(&mut latency);
+        }
+        let kinds = RouteKind::NAMES.iter().enumerate().map(|(kind, name)| {
+            let count = workers.iter().filter_map(|worker| worker.kinds.get(kind)).map(Count::get).sum();
+            ((*name).to_owned(), count)
+        });
         let errors = ERROR_CLASSES.iter().enumerate().map(|(class, name)| {
             let count =
                 workers.iter().filter_map(|worker| worker.upstream_errors.get(class)).map(Count::get).sum();
@@ -63,6 +77,8 @@ impl Collect for Collector {
             counter("api_route_add", "API requests that added a route", metrics.api.route_add.get()),
             counter("api_route_delete", "API requests to delete a route", metrics.api.route_delete.get()),
             summary("find_target_for_req", "Seconds taken to find the route of a request", &find_target),
+            // The original measures writes to its storage; here noting activity is one store, too short to time.
+            summary("last_activity_updating", "Seconds taken to note activity", &nothing),
             counter("requests_ws", "Websocket requests", total(|worker| &worker.requests_ws)),
             counter("requests_web", "Web requests", total(|worker| &worker.requests_web)),
             labelled(
@@ -93,6 +109,49 @@ impl Collect for Collector {
                 "Responses that their target did not finish",
                 total(|worker| &worker.broken_responses),
             ),
+            gauge(
+                "proxy_open_connections",
+                "Client connections open now",
+                total(|worker| &worker.open_connections),
+            ),
+            counter("proxy_connections", "Client connections accepted", total(|worker| &worker.connections)),
+            gauge(
+                "proxy_open_upstream_connections",
+                "Connections to targets open now, idle ones included",
+                metrics.upstreams.get(),
+            ),
+            gauge(
+                "proxy_descriptor_limit",
+                "File descriptors that the system grants; 0 is no limit",
+                metrics.descriptors.get(),
+            ),
+            counter(
+                "proxy_refused_client_connections",
+                "Client connections refused because the client's address had its share",
+                total(|worker| &worker.refused_clients),
+            ),
+            counter("proxy_http2_requests", "Requests by HTTP/2", total(|worker| &worker.multiplexed_requests)),
+            counter(
+                "proxy_received_bytes",
+                "Bytes received from clients, before TLS",
+                total(|worker| &worker.received_bytes),
+            ),
+            counter(
+                "proxy_sent_bytes",
+                "Bytes sent to clients, before TLS",
+                total(|worker| &worker.sent_bytes),
+            ),
+            counter(
+                "proxy_lost_access_log_lines",
+                "Access log lines dropped because the log could not be written as fast",
+                metrics.lost_log_lines.get(),
+            ),
+            histogram(
+                "proxy_request_duration_seconds",
+                "Seconds from a request to the head of its answer",
+                &latency,
+            ),
+            labelled("proxy_route_requests", "Requests by the kind of their route", "kind", kinds),
             labelled("proxy_upstream_errors", "Requests that got no answer, by cause", "class", errors),
         ]
         .into_iter()
@@ -147,6 +206,25 @@ fn labelled(
         metric
     });
     family(name, help, MetricType::COUNTER, metrics.collect())
+}
+
+/// Upper bounds of the histogram's buckets, in seconds.
+const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+fn histogram(name: &str, help: &str, snapshot: &Snapshot) -> MetricFamily {
+    let buckets = BOUNDS.iter().map(|bound| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(snapshot.count_below(*bound));
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_sample_count(snapshot.count());
+    histogram.set_sample_sum(snapshot.sum());
+    histogram.set_bucket(buckets.collect());
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    family(name, help, MetricType::HISTOGRAM, vec![metric])
 }
 
 fn summary(name: &str, help: &str, snapshot: &Snapshot) -> MetricFamily {

@@ -12,6 +12,7 @@ use std::sync::{
 };
 
 use http::StatusCode;
+use crate::routes::RouteKind;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 pub use serve::MetricsServer;
@@ -27,6 +28,18 @@ pub(crate) struct Count(AtomicU64);
 impl Count {
     pub(crate) fn inc(&self) {
         self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn dec(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -46,7 +59,7 @@ impl<'a> OpenGauge<'a> {
 
 impl Drop for OpenGauge<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
+        self.0.dec();
     }
 }
 
@@ -82,17 +95,32 @@ pub(crate) struct WorkerStats {
     pub(crate) requests_web: Count,
     pub(crate) requests_ws: Count,
     pub(crate) find_target: Summary,
+    /// From the arrival of a request to the head of its answer.
+    pub(crate) latency: Summary,
+    pub(crate) connections: Count,
+    pub(crate) open_connections: Count,
+    pub(crate) multiplexed_requests: Count,
+    pub(crate) received_bytes: Count,
+    pub(crate) sent_bytes: Count,
     pub(crate) open_websockets: Count,
     pub(crate) retries: Count,
     pub(crate) refused_connections: Count,
+    pub(crate) refused_clients: Count,
     pub(crate) broken_responses: Count,
     statuses: Statuses,
     upstream_errors: [Count; crate::forward::upstream::ERROR_CLASSES.len()],
+    kinds: [Count; RouteKind::NAMES.len()],
 }
 
 impl WorkerStats {
     pub(crate) fn count_status(&self, status: StatusCode) {
         self.statuses.count(status);
+    }
+
+    pub(crate) fn count_kind(&self, kind: RouteKind) {
+        if let Some(count) = self.kinds.get(kind as usize) {
+            count.inc();
+        }
     }
 
     pub(crate) fn count_upstream_error(&self, class: usize) {
@@ -116,6 +144,12 @@ pub(crate) struct ApiStats {
 pub struct Metrics {
     workers: Mutex<Vec<Arc<WorkerStats>>>,
     pub(crate) api: ApiStats,
+    /// Connections to targets, open now.
+    pub(crate) upstreams: Count,
+    /// File descriptors that the system grants; 0 when it knows no limit.
+    pub(crate) descriptors: Count,
+    /// Access log lines that found the log's queue full.
+    pub(crate) lost_log_lines: Count,
     registry: Registry,
 }
 
@@ -128,7 +162,7 @@ impl Metrics {
             let _ = registry.register(Box::new(collector::Collector::new(metrics.clone())));
             let own = prometheus::process_collector::ProcessCollector::for_self();
             let _ = registry.register(Box::new(own));
-            Self { workers: Mutex::default(), api: ApiStats::default(), registry }
+            Self { workers: Mutex::default(), api: ApiStats::default(), upstreams: Count::default(), descriptors: Count::default(), lost_log_lines: Count::default(), registry }
         })
     }
 

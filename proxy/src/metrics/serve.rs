@@ -10,6 +10,7 @@ use crate::{
     error::ProxyError,
     http_server::{HttpServer, answer},
     options::Listen,
+    server::Sockets,
 };
 
 /// Serves `/metrics`; every other path is 404, as in configurable-http-proxy.
@@ -25,7 +26,20 @@ impl MetricsServer {
     /// # Errors
     /// [`ProxyError::AddressInUse`] or [`ProxyError::Listen`].
     pub fn bind(listen: &Listen, metrics: Arc<Metrics>) -> Result<Self, ProxyError> {
-        Ok(Self { server: HttpServer::bind(listen)?, metrics })
+        Self::bind_inheriting(listen, metrics, &mut Sockets::default())
+    }
+
+    /// As [`bind`](Self::bind), using a socket that is open already where its address fits.
+    pub fn bind_inheriting(
+        listen: &Listen,
+        metrics: Arc<Metrics>,
+        inherited: &mut Sockets,
+    ) -> Result<Self, ProxyError> {
+        Ok(Self { server: HttpServer::bind(listen, None, inherited)?, metrics })
+    }
+
+    pub(crate) fn server(&mut self) -> &mut HttpServer {
+        &mut self.server
     }
 
     /// The TCP address with the port that the system chose; none for a socket file.

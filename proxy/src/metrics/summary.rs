@@ -77,6 +77,12 @@ impl Snapshot {
         Duration::from_nanos(self.nanos).as_secs_f64()
     }
 
+    /// How many durations were at most `seconds`, to the precision of the buckets.
+    pub(crate) fn count_below(&self, seconds: f64) -> u64 {
+        let inside = |index: usize| Duration::from_nanos(middle(index)).as_secs_f64() <= seconds;
+        self.buckets.iter().enumerate().take_while(|(index, _)| inside(*index)).map(|(_, count)| count).sum()
+    }
+
     /// The duration in seconds below which the given share of all lies; 0 when there is none.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let total = self.count();
@@ -115,6 +121,9 @@ mod tests {
             let (expected, found) = (share * 1e-3, all.quantile(share));
             assert!((found / expected - 1.0).abs() <= 0.13, "{share}: {found} instead of {expected}");
         }
+        let below = all.count_below(500e-6);
+        assert!((870..=1130).contains(&below), "{below} instead of 1000");
+        assert_eq!((all.count_below(1e-9), all.count_below(1.0)), (0, 2000));
     }
 
     #[test]

@@ -1,20 +1,30 @@
 //! configurable-http-proxy's command line.
 //!
-//! A flag that is accepted works. Flags of the original that are not supported yet are known by name and refused,
-//! because a proxy that ignores, say, a client certificate would be worse than one that does not start.
+//! A flag that is accepted works, or says that it has no effect because nothing is left for it to do.
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
+use tracing::{info, level_filters::LevelFilter, warn};
 
-pub use super::chp_run::run_chp;
-use super::{Listen, ProxyOptions, Timeouts, TlsFiles};
-use crate::error::ProxyError;
+use super::{AccessLog, ClientTls, Listen, Network, Passphrase, ProxyOptions, Timeouts, TlsFiles};
+use crate::{
+    api::ApiOptions,
+    error::ProxyError,
+    program::{Ended, Program},
+};
+
+/// The API's token comes from here, so that no process list shows it.
+const TOKEN_VARIABLE: &str = "CONFIGPROXY_AUTH_TOKEN";
+/// Passphrases of encrypted TLS keys, of the public side and of the API.
+const PASSPHRASE_VARIABLE: &str = "CONFIGPROXY_SSL_KEY_PASSPHRASE";
+const API_PASSPHRASE_VARIABLE: &str = "CONFIGPROXY_API_SSL_KEY_PASSPHRASE";
 
 /// Log levels of configurable-http-proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,109 +122,159 @@ pub struct ChpArgs {
     #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true, default_value = "info")]
     pub log_level: LogLevel,
     /// Milliseconds after which a silent client is dropped
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS")]
     pub timeout: Option<u64>,
     /// Milliseconds to wait for a silent target
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS")]
     pub proxy_timeout: Option<u64>,
     /// Milliseconds to keep an idle client connection [default: 5000]
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS")]
     pub keep_alive_timeout: Option<u64>,
+    /// Where routes are kept over a restart, as file:PATH [default: in memory only]
+    #[arg(long, value_name = "file:PATH")]
+    pub storage_backend: Option<String>,
     #[command(flatten)]
-    pub(super) unsupported: Unsupported,
+    pub(super) tls: TlsFlags,
+    #[command(flatten)]
+    pub(super) own: OwnFlags,
 }
 
-/// Flags of the original that are refused.
+/// The flags about TLS beyond key and certificate.
 #[derive(Debug, Clone, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags of configurable-http-proxy")]
-pub(super) struct Unsupported {
-    #[arg(long, hide = true)]
-    storage_backend: Option<String>,
-    #[arg(long, hide = true)]
-    ssl_ca: Option<String>,
-    #[arg(long, hide = true)]
+pub(super) struct TlsFlags {
+    /// Authorities (PEM) that may vouch for clients
+    #[arg(long, value_name = "FILE", requires = "ssl_key")]
+    ssl_ca: Option<PathBuf>,
+    /// Demand certificates of clients
+    #[arg(long)]
     ssl_request_cert: bool,
-    #[arg(long, hide = true)]
+    /// Refuse clients without a valid certificate, which --ssl-request-cert does anyway
+    #[arg(long)]
     ssl_reject_unauthorized: bool,
-    #[arg(long, hide = true)]
+    /// TLS version, as OpenSSL names its methods: TLS or TLSv1_2
+    #[arg(long, value_name = "NAME")]
     ssl_protocol: Option<String>,
-    #[arg(long, hide = true)]
+    /// Cipher suites of TLS 1.2 by their OpenSSL names, separated by colons
+    #[arg(long, value_name = "NAMES")]
     ssl_ciphers: Option<String>,
-    #[arg(long, hide = true)]
+    /// Has no effect: there is no RC4 to allow
+    #[arg(long)]
     ssl_allow_rc4: bool,
-    #[arg(long, hide = true)]
-    ssl_dhparam: Option<String>,
-    #[arg(long, hide = true)]
-    api_ssl_key: Option<String>,
-    #[arg(long, hide = true)]
-    api_ssl_cert: Option<String>,
-    #[arg(long, hide = true)]
-    api_ssl_ca: Option<String>,
-    #[arg(long, hide = true)]
+    /// Has no effect: keys are agreed on elliptic curves, which need no parameters
+    #[arg(long, value_name = "FILE")]
+    ssl_dhparam: Option<PathBuf>,
+    /// TLS private key (PEM) of the REST API
+    #[arg(long, value_name = "FILE", requires = "api_ssl_cert")]
+    api_ssl_key: Option<PathBuf>,
+    /// TLS certificate chain (PEM) of the REST API
+    #[arg(long, value_name = "FILE", requires = "api_ssl_key")]
+    api_ssl_cert: Option<PathBuf>,
+    /// Authorities (PEM) that may vouch for users of the REST API
+    #[arg(long, value_name = "FILE", requires = "api_ssl_key")]
+    api_ssl_ca: Option<PathBuf>,
+    /// Demand certificates of users of the REST API
+    #[arg(long)]
     api_ssl_request_cert: bool,
-    #[arg(long, hide = true)]
+    /// Refuse users of the REST API without a valid certificate, which --api-ssl-request-cert does anyway
+    #[arg(long)]
     api_ssl_reject_unauthorized: bool,
-    #[arg(long, hide = true)]
-    client_ssl_key: Option<String>,
-    #[arg(long, hide = true)]
-    client_ssl_cert: Option<String>,
-    #[arg(long, hide = true)]
-    client_ssl_ca: Option<String>,
-    #[arg(long, hide = true)]
+    /// Private key (PEM) to show to https targets
+    #[arg(long, value_name = "FILE", requires = "client_ssl_cert")]
+    client_ssl_key: Option<PathBuf>,
+    /// Certificate chain (PEM) to show to https targets
+    #[arg(long, value_name = "FILE", requires = "client_ssl_key")]
+    client_ssl_cert: Option<PathBuf>,
+    /// Authorities (PEM) that may vouch for https targets
+    #[arg(long, value_name = "FILE")]
+    client_ssl_ca: Option<PathBuf>,
+    /// Has no effect: the side that connects has nobody to ask
+    #[arg(long)]
     client_ssl_request_cert: bool,
-    #[arg(long, hide = true)]
+    /// Has no effect: certificates of targets are checked unless --insecure is given
+    #[arg(long)]
     client_ssl_reject_unauthorized: bool,
 }
 
-impl Unsupported {
-    /// The first flag that was given, with the reason why it is refused.
-    fn refuse(&self) -> Result<(), ProxyError> {
-        const STORAGE: &str =
-            "routes are kept in memory, a storage back end cannot be loaded: leave the flag out";
-        const CIPHERS: &str = "protocol versions and ciphers are chosen by the TLS library and cannot be set: leave the flag out";
-        const CERTIFICATES: &str = "client certificates and private authorities are not supported yet";
-        let given = [
-            ("--storage-backend", self.storage_backend.is_some(), STORAGE),
-            ("--ssl-protocol", self.ssl_protocol.is_some(), CIPHERS),
-            ("--ssl-ciphers", self.ssl_ciphers.is_some(), CIPHERS),
-            ("--ssl-allow-rc4", self.ssl_allow_rc4, CIPHERS),
-            ("--ssl-dhparam", self.ssl_dhparam.is_some(), CIPHERS),
-            ("--ssl-ca", self.ssl_ca.is_some(), CERTIFICATES),
-            ("--ssl-request-cert", self.ssl_request_cert, CERTIFICATES),
-            ("--ssl-reject-unauthorized", self.ssl_reject_unauthorized, CERTIFICATES),
-            ("--api-ssl-key", self.api_ssl_key.is_some(), "TLS for the API is not supported yet"),
-            ("--api-ssl-cert", self.api_ssl_cert.is_some(), "TLS for the API is not supported yet"),
-            ("--api-ssl-ca", self.api_ssl_ca.is_some(), CERTIFICATES),
-            ("--api-ssl-request-cert", self.api_ssl_request_cert, CERTIFICATES),
-            ("--api-ssl-reject-unauthorized", self.api_ssl_reject_unauthorized, CERTIFICATES),
-            ("--client-ssl-key", self.client_ssl_key.is_some(), CERTIFICATES),
-            ("--client-ssl-cert", self.client_ssl_cert.is_some(), CERTIFICATES),
-            ("--client-ssl-ca", self.client_ssl_ca.is_some(), CERTIFICATES),
-            ("--client-ssl-request-cert", self.client_ssl_request_cert, CERTIFICATES),
-            ("--client-ssl-reject-unauthorized", self.client_ssl_reject_unauthorized, CERTIFICATES),
+/// Flags that configurable-http-proxy does not have.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Beyond configurable-http-proxy")]
+pub(super) struct OwnFlags {
+    /// UNIX socket by which the next process takes over from this one, and this one from the one before
+    #[arg(long, value_name = "PATH")]
+    handover_socket: Option<PathBuf>,
+    /// Log finished requests to standard output
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "off")]
+    access_log: AccessLogFlag,
+    /// Addresses whose X-Forwarded-* headers are believed; may be repeated [default: all]
+    #[arg(long, value_name = "RANGE")]
+    trusted_proxy: Vec<Network>,
+    /// Connections begin with a PROXY protocol header
+    #[arg(long)]
+    proxy_protocol: bool,
+    /// Do not offer HTTP/2
+    #[arg(long)]
+    no_http2: bool,
+    /// Understand HTTP/2 without TLS
+    #[arg(long)]
+    http2_cleartext: bool,
+    /// Seconds for which browsers are to use HTTPS only
+    #[arg(long, value_name = "SECONDS", requires = "ssl_key")]
+    hsts: Option<u64>,
+    /// Seconds that requests and websockets may take to end at shutdown [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    drain: Option<u64>,
+}
+
+/// Formats of the access log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum AccessLogFlag {
+    #[default]
+    Off,
+    Common,
+    Json,
+}
+
+impl TlsFlags {
+    /// The flags that are taken for the original's sake.
+    fn warn_of_idle_flags(&self) {
+        let idle = [
+            ("--ssl-allow-rc4", self.ssl_allow_rc4),
+            ("--ssl-dhparam", self.ssl_dhparam.is_some()),
+            ("--client-ssl-request-cert", self.client_ssl_request_cert),
+            ("--client-ssl-reject-unauthorized", self.client_ssl_reject_unauthorized),
         ];
-        match given.into_iter().find(|(_, given, _)| *given) {
-            Some((flag, _, why)) => Err(ProxyError::option(flag, why)),
-            None => Ok(()),
+        for (flag, _) in idle.into_iter().filter(|(_, given)| *given) {
+            warn!("{flag} has no effect");
         }
+    }
+
+    /// What the listeners have in common.
+    fn listener(&self, key: &Path, certificate: &Path, passphrase: &str) -> Result<TlsFiles, ProxyError> {
+        let only_tls12 = match self.ssl_protocol.as_deref() {
+            None | Some("TLS" | "SSLv23") => None,
+            Some("TLSv1_2") => Some(true),
+            Some("TLSv1_3") => Some(false),
+            Some(other) => {
+                let problem = format!("{other:?} is not supported: use TLS, TLSv1_2 or TLSv1_3");
+                return Err(ProxyError::option("--ssl-protocol", problem));
+            }
+        };
+        let ciphers = self.ssl_ciphers.as_ref().map(|list| list.split(':').map(str::to_owned).collect());
+        let passphrase = std::env::var(passphrase).ok().filter(|text| !text.is_empty()).map(Passphrase::new);
+        Ok(TlsFiles { passphrase, only_tls12, ciphers, ..TlsFiles::new(key, certificate) })
     }
 }
 
-/// Everything that the command line asks for.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) proxy: ProxyOptions,
-    pub(super) api: Listen,
-    pub(super) metrics: Option<Listen>,
-    /// Where to listen for plain HTTP, and the port that it is sent to.
-    pub(super) redirect: Option<(Listen, u16)>,
-}
-
 impl ChpArgs {
-    /// Checks the flags and turns them into options, looking up host names.
-    pub(super) fn plan(&self) -> Result<Plan, ProxyError> {
-        self.unsupported.refuse()?;
-        let port = self.port.unwrap_or(8000);
+    /// Checks the flags and turns them into a program, looking up host names.
+    ///
+    /// # Errors
+    /// [`ProxyError::Option`] names the flag that cannot be used.
+    pub fn program(&self) -> Result<Program, ProxyError> {
+        self.tls.warn_of_idle_flags();
+        // As in the original, 0 is no port, and no time is no limit.
+        let port = self.port.filter(|port| *port != 0).unwrap_or(8000);
         let public = |port| resolve("--ip", self.ip.as_deref().unwrap_or_default(), port);
         let listen = match &self.socket {
             Some(path) => vec![Listen::Unix(path.clone())],
@@ -240,17 +300,41 @@ impl ChpArgs {
             None => None,
         };
         let tls = match (&self.ssl_key, &self.ssl_cert) {
-            (Some(key), Some(certificate)) => {
-                Some(TlsFiles { key: key.clone(), certificate: certificate.clone() })
-            }
+            (Some(key), Some(certificate)) => Some(TlsFiles {
+                authorities: self.tls.ssl_ca.clone(),
+                require_client_certificate: self.tls.ssl_request_cert,
+                ..self.tls.listener(key, certificate, PASSPHRASE_VARIABLE)?
+            }),
             _ => None,
         };
-        let millis = |given: Option<u64>| given.map(Duration::from_millis);
+        let api_tls = match (&self.tls.api_ssl_key, &self.tls.api_ssl_cert) {
+            (Some(key), Some(certificate)) => Some(TlsFiles {
+                authorities: self.tls.api_ssl_ca.clone(),
+                require_client_certificate: self.tls.api_ssl_request_cert,
+                ..self.tls.listener(key, certificate, API_PASSPHRASE_VARIABLE)?
+            }),
+            _ => None,
+        };
+        let client_tls = ClientTls {
+            identity: self.tls.client_ssl_cert.clone().zip(self.tls.client_ssl_key.clone()),
+            authorities: self.tls.client_ssl_ca.clone(),
+        };
+        let state_file = match self.storage_backend.as_deref().map(|backend| backend.strip_prefix("file:")) {
+            None => None,
+            Some(Some(path)) if !path.is_empty() => Some(PathBuf::from(path)),
+            Some(_) => {
+                let problem = "Node.js modules cannot be loaded: write file:PATH to keep routes in a file";
+                return Err(ProxyError::option("--storage-backend", problem));
+            }
+        };
+        let millis = |given: Option<u64>| given.filter(|ms| *ms != 0).map(Duration::from_millis);
+        let defaults = Timeouts::default();
         let timeouts = Timeouts {
             client: millis(self.timeout),
             response: millis(self.proxy_timeout),
             keep_alive: millis(self.keep_alive_timeout).unwrap_or(Duration::from_secs(5)),
-            ..Timeouts::default()
+            drain: self.own.drain.map_or(defaults.drain, Duration::from_secs),
+            ..defaults
         };
         let proxy = ProxyOptions {
             listen,
@@ -259,6 +343,17 @@ impl ChpArgs {
             error_path: self.error_path.clone(),
             timeouts,
             tls,
+            client_tls,
+            http2: !self.own.no_http2,
+            http2_cleartext: self.own.http2_cleartext,
+            proxy_protocol: self.own.proxy_protocol,
+            trusted_proxies: (!self.own.trusted_proxy.is_empty()).then(|| self.own.trusted_proxy.clone()),
+            hsts: self.own.hsts.map(Duration::from_secs),
+            access_log: match self.own.access_log {
+                AccessLogFlag::Off => AccessLog::Off,
+                AccessLogFlag::Common => AccessLog::Common,
+                AccessLogFlag::Json => AccessLog::Json,
+            },
             insecure: self.insecure,
             x_forward: !self.no_x_forward,
             include_prefix: !self.no_include_prefix,
@@ -269,7 +364,20 @@ impl ChpArgs {
             custom_headers: self.custom_headers()?,
             ..ProxyOptions::default()
         };
-        Ok(Plan { proxy, api, metrics, redirect })
+        let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+        if token.is_none() {
+            warn!("REST API is not authenticated: set {TOKEN_VARIABLE}");
+        }
+        Ok(Program {
+            proxy,
+            api: ApiOptions { listen: api, token, tls: api_tls },
+            host_routing: self.host_routing,
+            metrics,
+            redirect,
+            pid_file: self.pid_file.clone(),
+            state_file,
+            handover: self.own.handover_socket.clone(),
+        })
     }
 
     /// `k:v` pairs; the last one of a name wins.
@@ -290,6 +398,29 @@ impl ChpArgs {
         }
         Ok(headers.into_iter().collect())
     }
+}
+
+/// Runs proxy, API and metrics until SIGINT or SIGTERM, then drains. The exit code is then 2, as
+/// configurable-http-proxy's; it is 0 after another process took over. Sets up logging to standard error unless the
+/// process has already done so.
+///
+/// # Errors
+/// Bad flags, an occupied address, an unreadable certificate: see [`ProxyError`].
+pub async fn run_chp(args: ChpArgs) -> Result<ExitCode, ProxyError> {
+    let level = match args.log_level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let logging = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
+    if logging.is_err() {
+        info!("logging was set up before: the log level of the command line does not apply");
+    }
+    Ok(match Box::pin(args.program()?.run()).await? {
+        Ended::Signalled => ExitCode::from(2),
+        Ended::Relieved => ExitCode::SUCCESS,
+    })
 }
 
 /// An address and port; empty and `*` mean all interfaces, both IPv4 and IPv6 where the machine has both.

@@ -1,10 +1,15 @@
 //! What can be set. Every default is what an unconfigured proxy in front of notebooks should do.
 
 pub mod chp;
-mod chp_run;
+mod network;
+mod tls;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+pub use self::{
+    network::Network,
+    tls::{ClientTls, Passphrase, TlsFiles},
+};
 use crate::error::ProxyError;
 
 /// Where to listen.
@@ -46,6 +51,10 @@ pub struct Timeouts {
     pub error_page: Duration,
     /// After the shutdown signal: time for requests and websockets to end. Default 30 s.
     pub drain: Duration,
+    /// After another process took over: time for websockets and long downloads to end. Default 12 h.
+    pub retire: Duration,
+    /// How often certificate files are looked at for changes. Default 10 s.
+    pub certificate_check: Duration,
 }
 
 impl Default for Timeouts {
@@ -60,6 +69,8 @@ impl Default for Timeouts {
             expect_continue: Duration::from_secs(1),
             error_page: Duration::from_secs(5),
             drain: Duration::from_secs(30),
+            retire: Duration::from_hours(12),
+            certificate_check: Duration::from_secs(10),
         }
     }
 }
@@ -69,6 +80,9 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Connections from clients; one more is answered 503 and closed. Default 16,384.
     pub client_connections: usize,
+    /// Connections from one client address; one more is answered 503. `None` is three quarters of
+    /// `client_connections`. Addresses in [`ProxyOptions::trusted_proxies`] are exempt. Default `None`.
+    pub connections_per_client: Option<usize>,
     /// Connections to all targets; a request that needs one more is answered 503. Default 16,384.
     pub upstream_connections: usize,
     /// Connections to one target. Default 4,096.
@@ -79,28 +93,35 @@ pub struct Limits {
     pub request_head: usize,
     /// Header lines in a request. Default 128.
     pub request_headers: usize,
+    /// Requests under way at the same time on one HTTP/2 connection. Default 128.
+    pub http2_streams: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             client_connections: 16_384,
+            connections_per_client: None,
             upstream_connections: 16_384,
             connections_per_target: 4_096,
             idle_per_target: 128,
             request_head: 64 * 1024,
             request_headers: 128,
+            http2_streams: 128,
         }
     }
 }
 
-/// Certificate and key for TLS towards clients.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// Private key in PEM.
-    pub key: PathBuf,
-    /// Certificate chain in PEM, leaf first.
-    pub certificate: PathBuf,
+/// How finished requests are logged, a line each on standard output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Not at all.
+    #[default]
+    Off,
+    /// The common log format, followed by the milliseconds taken.
+    Common,
+    /// A JSON object for each request.
+    Json,
 }
 
 /// Everything that the data path can be told. Host routing is a property of the [`RouteTable`](crate::RouteTable).
@@ -123,6 +144,24 @@ pub struct ProxyOptions {
     pub limits: Limits,
     /// TLS towards clients.
     pub tls: Option<TlsFiles>,
+    /// TLS towards `https` targets.
+    pub client_tls: ClientTls,
+    /// Offer HTTP/2 to clients over TLS. Default true.
+    pub http2: bool,
+    /// Understand HTTP/2 without TLS from clients that begin with it (prior knowledge). Default false.
+    pub http2_cleartext: bool,
+    /// Every TCP connection begins with a PROXY protocol header, version 1 or 2. Default false.
+    pub proxy_protocol: bool,
+    /// Whose `X-Forwarded-*` headers are believed, and continued. `None` believes everybody's, as
+    /// configurable-http-proxy does; from others than the ones listed they are dropped. Default `None`.
+    pub trusted_proxies: Option<Vec<Network>>,
+    /// `Strict-Transport-Security` with this age on answers over TLS that have none. Default: none.
+    pub hsts: Option<Duration>,
+    /// Log of finished requests. Default off.
+    pub access_log: AccessLog,
+    /// Cookie whose value identifies the session that opened a websocket, for cutting it later.
+    /// Default `jupyterhub-session-id`.
+    pub session_cookie: String,
     /// Accept any certificate from `https` targets.
     pub insecure: bool,
     /// Add `X-Forwarded-For`, `-Port`, `-Proto` and `-Host`. Default true.
@@ -152,6 +191,14 @@ impl Default for ProxyOptions {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             tls: None,
+            client_tls: ClientTls::default(),
+            http2: true,
+            http2_cleartext: false,
+            proxy_protocol: false,
+            trusted_proxies: None,
+            hsts: None,
+            access_log: AccessLog::Off,
+            session_cookie: "jupyterhub-session-id".to_owned(),
             insecure: false,
             x_forward: true,
             include_prefix: true,

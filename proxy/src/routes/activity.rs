@@ -22,12 +22,21 @@ impl Activity {
         Self(AtomicI64::new(now_millis()))
     }
 
+    pub(crate) fn at(millis: i64) -> Self {
+        Self(AtomicI64::new(millis.min(now_millis())))
+    }
+
     /// Notes a use. Writes only when the clock moved on, so that busy routes do not bounce a cache line.
     pub(crate) fn touch(&self) {
         let now = now_millis();
         if self.0.load(Ordering::Relaxed) < now {
             self.0.store(now, Ordering::Relaxed);
         }
+    }
+
+    /// Notes a use that somebody else saw at `millis`.
+    pub(crate) fn touch_at(&self, millis: i64) {
+        self.0.fetch_max(millis.min(now_millis()), Ordering::Relaxed);
     }
 
     /// The moment in milliseconds since the epoch.

@@ -1,6 +1,7 @@
 //! The route table: an immutable trie that readers load without waiting and writers replace.
 
 pub(crate) mod activity;
+mod journal;
 pub(crate) mod path;
 mod persistent;
 mod table;
@@ -9,5 +10,5 @@ mod trie;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use table::Route;
+pub(crate) use table::{Route, RouteKind, SavedRoute};
 pub use table::{RouteInfo, RouteTable};

@@ -3,27 +3,55 @@
 use std::{
     collections::BTreeMap,
     hash::RandomState,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tracing::{error, warn};
 
 use super::{
     activity::Activity,
+    journal::Journal,
     trie::{Node, segments},
 };
 use crate::{
-    error::RouteError,
+    error::{ProxyError, RouteError},
     target::{MAX_TEXT, Origins, Target},
 };
 
 /// Most segments in a key: bounds the depth of the trie, and with it recursion.
 const MAX_SEGMENTS: usize = 256;
+
+/// What a route leads to, as far as the hub says; the label of requests in the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RouteKind {
+    Hub,
+    User,
+    Service,
+    Other,
+}
+
+impl RouteKind {
+    /// Labels in the order of the variants.
+    pub(crate) const NAMES: [&str; 4] = ["hub", "user", "service", "other"];
+
+    fn of(key: &str, data: &Map<String, Value>) -> Self {
+        let is = |name: &str| data.get(name).is_some_and(|value| *value != Value::Bool(false));
+        match () {
+            () if is("hub") || key == "/" => Self::Hub,
+            () if is("user") => Self::User,
+            () if is("service") => Self::Service,
+            () => Self::Other,
+        }
+    }
+}
 
 /// A route as the proxy uses it.
 #[derive(Debug)]
@@ -34,6 +62,9 @@ pub(crate) struct Route {
     /// What the API shows: everything that was posted, `target` included, in the order in which it was posted.
     document: Map<String, Value>,
     pub(crate) activity: Activity,
+    pub(crate) kind: RouteKind,
+    /// Requests forwarded, websockets included.
+    pub(crate) requests: AtomicU64,
 }
 
 impl Route {
@@ -80,6 +111,17 @@ pub struct RouteTable {
     hasher: RandomState,
     pub(crate) origins: Origins,
     host_routing: bool,
+    journal: Option<Mutex<Journal>>,
+}
+
+/// A route with everything that another process, or the same one after a restart, needs of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedRoute {
+    pub(crate) key: String,
+    pub(crate) document: Map<String, Value>,
+    /// Milliseconds since the epoch; `None` is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_activity: Option<i64>,
 }
 
 /// Canonical form of a routespec: one leading slash, none at the end.
@@ -90,14 +132,83 @@ fn canonical(routespec: &str) -> String {
 impl RouteTable {
     /// An empty table. With `host_routing` the first segment of every key is a host name.
     pub fn new(host_routing: bool) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::empty(host_routing))
+    }
+
+    /// The routes saved in a file, which follows all further changes: a restarted proxy knows its routes at once,
+    /// however it ended. The file need not exist.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or holds something else.
+    pub fn persistent(host_routing: bool, path: &Path) -> Result<Arc<Self>, ProxyError> {
+        let (mut journal, saved) = Journal::open(path)?;
+        let mut table = Self::empty(host_routing);
+        table.replace_all(&saved);
+        journal.rewrite(&table.saved())?;
+        table.journal = Some(Mutex::new(journal));
+        Ok(Arc::new(table))
+    }
+
+    fn empty(host_routing: bool) -> Self {
+        Self {
             root: ArcSwap::default(),
             writer: Mutex::new(()),
             len: AtomicUsize::new(0),
             hasher: RandomState::new(),
             origins: Origins::default(),
             host_routing,
-        })
+            journal: None,
+        }
+    }
+
+    /// All routes, to be kept or given away.
+    pub(crate) fn saved(&self) -> Vec<SavedRoute> {
+        let mut saved = Vec::with_capacity(self.len());
+        self.for_each(&mut |route| {
+            saved.push(SavedRoute {
+                key: route.key.to_string(),
+                document: route.document.clone(),
+                last_activity: Some(route.activity.millis()),
+            });
+        });
+        saved
+    }
+
+    /// Takes over the routes of another process in place of all that are here.
+    pub(crate) fn restore(&self, saved: &[SavedRoute]) {
+        self.replace_all(saved);
+        self.record(|journal, table| journal.rewrite(&table.saved()));
+    }
+
+    fn replace_all(&self, saved: &[SavedRoute]) {
+        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut root = Node::default();
+        let mut len = 0;
+        for SavedRoute { key, document, last_activity } in saved {
+            let target = document.get("target").and_then(Value::as_str).unwrap_or_default();
+            match self.build(key, target, document.clone()) {
+                Ok(mut route) => {
+                    if let Some(millis) = last_activity {
+                        route.activity = Activity::at(*millis);
+                    }
+                    let key = route.key.clone();
+                    len += usize::from(root.get(&self.hasher, segments(&key)).is_none());
+                    root = root.with(&self.hasher, &mut segments(&key), Arc::new(route));
+                }
+                Err(error) => warn!(route = key, %error, "a saved route cannot be used"),
+            }
+        }
+        self.root.store(Arc::new(root));
+        self.len.store(len, Ordering::Relaxed);
+    }
+
+    /// Writes to the journal, if there is one. A full disk must not stop the proxy.
+    fn record(&self, write: impl FnOnce(&mut Journal, &Self) -> Result<(), ProxyError>) {
+        let Some(journal) = &self.journal else { return };
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = write(&mut journal, self) {
+            error!(%error, "routes cannot be saved: a restarted proxy would not know the latest ones");
+        }
     }
 
     /// Whether the first segment of a key is a host name.
@@ -120,6 +231,19 @@ impl RouteTable {
     /// # Errors
     /// When the target is no URL that the proxy can forward to, or key or target are longer than 8 KiB.
     pub fn add(&self, routespec: &str, target: &str, data: Map<String, Value>) -> Result<(), RouteError> {
+        let route = Arc::new(self.build(routespec, target, data)?);
+        let key = route.key.clone();
+        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let root = self.root.load();
+        if root.get(&self.hasher, segments(&key)).is_none() {
+            self.len.fetch_add(1, Ordering::Relaxed);
+        }
+        self.root.store(Arc::new(root.with(&self.hasher, &mut segments(&key), Arc::clone(&route))));
+        self.record(|journal, table| journal.added(&route.key, &route.document, table.len(), || table.saved()));
+        Ok(())
+    }
+
+    fn build(&self, routespec: &str, target: &str, data: Map<String, Value>) -> Result<Route, RouteError> {
         if routespec.len() > MAX_TEXT {
             return Err(RouteError::TooLong { limit: MAX_TEXT });
         }
@@ -133,15 +257,16 @@ impl RouteTable {
             let host = segments(&key).next().unwrap_or_default().to_owned();
             document.insert("host".to_owned(), Value::String(host));
         }
+        let kind = RouteKind::of(&key, &document);
         let target = self.origins.parse(target)?;
-        let route = Arc::new(Route { key: key.as_str().into(), target, document, activity: Activity::now() });
-        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let root = self.root.load();
-        if root.get(&self.hasher, segments(&key)).is_none() {
-            self.len.fetch_add(1, Ordering::Relaxed);
-        }
-        self.root.store(Arc::new(root.with(&self.hasher, &mut segments(&key), route)));
-        Ok(())
+        Ok(Route {
+            key: key.as_str().into(),
+            target,
+            document,
+            activity: Activity::now(),
+            kind,
+            requests: AtomicU64::new(0),
+        })
     }
 
     /// Removes a route; `false` when there was none. Requests under way are not touched.
@@ -154,6 +279,7 @@ impl RouteTable {
             Some(root) => {
                 self.len.fetch_sub(1, Ordering::Relaxed);
                 self.root.store(Arc::new(root));
+                self.record(|journal, table| journal.removed(&key, table.len(), || table.saved()));
                 true
             }
         }

@@ -15,9 +15,11 @@ use http::HeaderValue;
 use super::framing::Fault;
 
 /// How a connection was told to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Closing {
     No,
+    /// With the next answer: another process takes the connections that follow.
+    Retire,
     /// After the request under way, or at once when there is none.
     Graceful,
     /// Now.
@@ -35,6 +37,19 @@ pub(crate) enum Waiting {
     Serving(u64),
 }
 
+/// Where a connection comes from and what it speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// None for UNIX sockets.
+    pub(crate) remote: Option<SocketAddr>,
+    /// Came over TLS.
+    pub(crate) secure: bool,
+    /// HTTP/2: requests overlap, and need no second look at their framing.
+    pub(crate) multiplexed: bool,
+    /// What it says in `X-Forwarded-*` is believed.
+    pub(crate) trusted: bool,
+}
+
 /// One client connection. Atomics because hyper wants its sockets to be `Send`; only one thread uses them.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -42,6 +57,8 @@ pub(crate) struct Client {
     pub(crate) address: Option<HeaderValue>,
     /// Came over TLS.
     pub(crate) secure: bool,
+    pub(crate) multiplexed: bool,
+    pub(crate) trusted: bool,
     start: Instant,
     last_io: AtomicU64,
     /// When the unfinished head began; 0 when there is none.
@@ -59,13 +76,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(remote: Option<SocketAddr>, secure: bool, start: Instant) -> Self {
-        let address = remote
+    pub(crate) fn new(origin: Origin, start: Instant) -> Self {
+        let address = origin
+            .remote
             .map(|address| address.ip().to_canonical().to_string())
             .and_then(|text| HeaderValue::from_str(&text).ok());
         let client = Self {
             address,
-            secure,
+            secure: origin.secure,
+            multiplexed: origin.multiplexed,
+            trusted: origin.trusted,
             start,
             last_io: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
@@ -112,6 +132,9 @@ impl Client {
         let number = self.served.load(Relaxed) + 1;
         self.served.store(number, Relaxed);
         self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);
+        if self.multiplexed {
+            return (Turn(Arc::clone(self)), None);
+        }
         self.close_after_last();
         let at = self.fault_at.load(Relaxed);
         let fault = if at != 0 && number >= at {
@@ -152,8 +175,9 @@ impl Client {
     pub(crate) fn close(&self, how: Closing) {
         let code = match how {
             Closing::No => 0,
-            Closing::Graceful => 1,
-            Closing::Abort => 2,
+            Closing::Retire => 1,
+            Closing::Graceful => 2,
+            Closing::Abort => 3,
         };
         self.closing.fetch_max(code, Relaxed);
         self.waker.wake();
@@ -162,7 +186,8 @@ impl Client {
     pub(crate) fn closing(&self) -> Closing {
         match self.closing.load(Relaxed) {
             0 => Closing::No,
-            1 => Closing::Graceful,
+            1 => Closing::Retire,
+            2 => Closing::Graceful,
             _ => Closing::Abort,
         }
     }

@@ -10,17 +10,26 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{client::Client, framing::Framing, stream::Stream};
+use crate::metrics::WorkerStats;
 
 #[derive(Debug)]
 pub(crate) struct ClientIo {
     stream: Stream,
     client: Arc<Client>,
-    framing: Framing,
+    /// Only HTTP/1 needs a second look at where requests end.
+    framing: Option<Framing>,
+    stats: Arc<WorkerStats>,
 }
 
 impl ClientIo {
-    pub(crate) fn new(stream: Stream, client: Arc<Client>, head_limit: usize) -> Self {
-        Self { stream, client, framing: Framing::new(head_limit) }
+    pub(crate) fn new(
+        stream: Stream,
+        client: Arc<Client>,
+        head_limit: usize,
+        stats: Arc<WorkerStats>,
+    ) -> Self {
+        let framing = (!client.multiplexed).then(|| Framing::new(head_limit));
+        Self { stream, client, framing, stats }
     }
 
     /// The plain stream, after an upgrade.
@@ -47,15 +56,20 @@ impl AsyncRead for ClientIo {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
+        this.stats.received_bytes.add(read.len() as u64);
+        let Some(framing) = &mut this.framing else {
+            this.client.note_io();
+            return Poll::Ready(Ok(()));
+        };
         if read.is_empty() {
-            if this.framing.may_end() && this.client.awaits_answer() {
+            if framing.may_end() && this.client.awaits_answer() {
                 this.client.half_close();
                 return Poll::Pending;
             }
             return Poll::Ready(Ok(()));
         }
-        let seen = this.framing.feed(read);
-        this.client.note_read(this.framing.heads(), this.framing.within_head(), seen.fault);
+        let seen = framing.feed(read);
+        this.client.note_read(framing.heads(), framing.within_head(), seen.fault);
         Poll::Ready(Ok(()))
     }
 }
@@ -65,6 +79,7 @@ impl AsyncWrite for ClientIo {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
         this.client.note_io();
+        this.stats.sent_bytes.add(written as u64);
         Poll::Ready(Ok(written))
     }
 
@@ -76,6 +91,7 @@ impl AsyncWrite for ClientIo {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))?;
         this.client.note_io();
+        this.stats.sent_bytes.add(written as u64);
         Poll::Ready(Ok(written))
     }
 

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -10,58 +11,128 @@ use std::{
     time::Duration,
 };
 
-use hyper::{body::Incoming, server::conn::http1, service::HttpService};
-use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt, time::timeout};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::HttpService,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{io::AsyncWriteExt, task::spawn_local, time::timeout};
 use tracing::debug;
 
 use super::{
     ClientIo,
-    client::{Client, Closing},
+    client::{Client, Closing, Origin},
+    greeting::{self, Greeted, Version},
     stream::Stream,
-    worker::{Registered, Worker},
+    worker::{Place, Worker},
 };
 use crate::forward::{self, body::ProxyBody};
 
-/// Time for a TLS handshake, and for telling a client that there are too many.
-const GREETING: Duration = Duration::from_secs(10);
+/// Time for telling a client that there are too many.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// A silent HTTP/2 connection is asked after this time whether it still lives, and has this long to say so.
+const PING_AFTER: Duration = Duration::from_secs(45);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+/// What a client may send on HTTP/2 before the target has taken it: for one request, and for all together.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Serves requests until either side ends the connection.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, client: Arc<Client>, _registered: Registered) {
-    let stream = match (&worker.shared.tls_server, stream) {
-        (Some(acceptor), Stream::Tcp(tcp)) => match timeout(GREETING, acceptor.accept(tcp)).await {
-            Ok(Ok(tls)) => Stream::TlsServer(Box::new(tls)),
-            Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
-            Err(_) => return debug!("TLS handshake took too long"),
-        },
-        (_, stream) => stream,
+pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<SocketAddr>, place: Place) {
+    let Some(Greeted { stream, remote, secure, version }) =
+        greeting::greet(&worker.shared, stream, remote).await
+    else {
+        return;
     };
+    let trusted = worker.settings().trusts(remote);
+    let exempt = trusted && worker.settings().trusted_proxies.is_some();
+    let share = match remote {
+        Some(remote) if !exempt => match worker.shared.shares.take(remote.ip()) {
+            Some(share) => Some(share),
+            None => {
+                worker.stats.refused_clients.inc();
+                return match version {
+                    Version::Http1 => tell(stream, CLIENT_IS_FULL).await,
+                    Version::Http2 => {}
+                };
+            }
+        },
+        _ => None,
+    };
+    let multiplexed = version == Version::Http2;
+    let origin = Origin { remote, secure, multiplexed, trusted };
+    let client = Arc::new(Client::new(origin, worker.start()));
+    let _registered = worker.register(&client);
+    let _held = (share, place);
     let limits = &worker.settings().limits;
-    let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), limits.request_head));
+    let stats = Arc::clone(&worker.stats);
+    let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), limits.request_head, stats));
     let service_client = Arc::clone(&client);
     let service_worker = Rc::clone(&worker);
-    let service = hyper::service::service_fn(move |request| {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (worker, client) = (Rc::clone(&service_worker), Arc::clone(&service_client));
-        async move { Ok::<_, Infallible>(forward::handle(&worker, &client, request).await) }
+        async move { Ok::<Response<ProxyBody>, Infallible>(forward::handle(&worker, &client, request).await) }
     });
-    let connection = http1::Builder::new()
-        .max_headers(limits.request_headers)
-        .max_header_size(limits.request_head)
-        .serve_connection(io, service)
-        .with_upgrades();
-    let served = Served { connection, client, told: false };
-    if let Err(error) = served.await {
+    let ended = match version {
+        Version::Http1 => {
+            let connection = http1::Builder::new()
+                .max_headers(limits.request_headers)
+                .max_header_size(limits.request_head)
+                .serve_connection(io, service)
+                .with_upgrades();
+            Served { connection, client, told: false }.await
+        }
+        Version::Http2 => {
+            let connection = http2::Builder::new(Local)
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_AFTER)
+                .keep_alive_timeout(PING_PATIENCE)
+                .max_concurrent_streams(limits.http2_streams)
+                .max_header_list_size(u32::try_from(limits.request_head).unwrap_or(u32::MAX))
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .enable_connect_protocol()
+                .serve_connection(io, service);
+            Served { connection: Box::pin(connection), client, told: false }.await
+        }
+    };
+    if let Err(error) = ended {
         debug!(%error, "client connection ended");
     }
 }
 
+/// Runs the requests of an HTTP/2 connection on the worker's own thread.
+#[derive(Debug, Clone, Copy)]
+struct Local;
+
+impl<F> hyper::rt::Executor<F> for Local
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, request: F) {
+        spawn_local(request);
+    }
+}
+
+const PROXY_IS_FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 40\r\n\
+    retry-after: 1\r\nconnection: close\r\n\r\nThe proxy has too many open connections\n";
+const CLIENT_IS_FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 47\r\n\
+    retry-after: 1\r\nconnection: close\r\n\r\nThis address has too many connections already.\n";
+
 /// Tells a client that there is no room and closes the connection.
-pub(crate) async fn refuse(mut stream: Stream, _registered: Registered) {
-    const ANSWER: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 40\r\n\
-        retry-after: 1\r\nconnection: close\r\n\r\nThe proxy has too many open connections\n";
-    let told = timeout(GREETING, async {
-        stream.write_all(ANSWER).await?;
+pub(crate) async fn refuse(stream: Stream, place: Place) {
+    tell(stream, PROXY_IS_FULL).await;
+    drop(place);
+}
+
+async fn tell(mut stream: Stream, answer: &[u8]) {
+    let told = timeout(FAREWELL, async {
+        stream.write_all(answer).await?;
         stream.shutdown().await
     });
     if let Ok(Err(error)) = told.await {
@@ -69,38 +140,71 @@ pub(crate) async fn refuse(mut stream: Stream, _registered: Registered) {
     }
 }
 
+/// A connection that can be told to end when its requests are answered.
+trait Connection: Future<Output = hyper::Result<()>> + Unpin {
+    /// Whether the client learns of the end before it sends another request. Where it does not, a connection that
+    /// merely moves to another process is closed with an answer.
+    const ANNOUNCES_END: bool;
+
+    fn close_gracefully(&mut self);
+}
+
+impl<S> Connection for http1::UpgradeableConnection<TokioIo<ClientIo>, S>
+where
+    S: HttpService<Incoming, ResBody = ProxyBody> + Unpin,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    Self: Future<Output = hyper::Result<()>> + Unpin,
+{
+    const ANNOUNCES_END: bool = false;
+
+    fn close_gracefully(&mut self) {
+        Pin::new(self).graceful_shutdown();
+    }
+}
+
+impl<S, F> Connection for Pin<Box<http2::Connection<TokioIo<ClientIo>, S, Local>>>
+where
+    S: HttpService<Incoming, ResBody = ProxyBody, Future = F>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    F: Future<Output = Result<Response<ProxyBody>, S::Error>> + 'static,
+    S::Error: 'static,
+{
+    const ANNOUNCES_END: bool = true;
+
+    fn close_gracefully(&mut self) {
+        self.as_mut().graceful_shutdown();
+    }
+}
+
 /// hyper's connection, which ends early when the client is told to.
-struct Served<S: HttpService<Incoming>> {
-    connection: http1::UpgradeableConnection<TokioIo<ClientIo>, S>,
+struct Served<C> {
+    connection: C,
     client: Arc<Client>,
     told: bool,
 }
 
-impl<S> Future for Served<S>
-where
-    S: HttpService<Incoming, ResBody = ProxyBody> + Unpin,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    http1::UpgradeableConnection<TokioIo<ClientIo>, S>: Future<Output = hyper::Result<()>> + Unpin,
-{
+impl<C: Connection> Future for Served<C> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         this.client.waker.register(cx.waker());
         loop {
-            match this.client.closing() {
+            let close = match this.client.closing() {
                 Closing::Abort => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                Closing::Graceful if !this.told => {
-                    this.told = true;
-                    Pin::new(&mut this.connection).graceful_shutdown();
-                }
-                Closing::Graceful | Closing::No => {}
+                Closing::Graceful => true,
+                Closing::Retire => C::ANNOUNCES_END,
+                Closing::No => false,
+            };
+            if close && !this.told {
+                this.told = true;
+                this.connection.close_gracefully();
             }
             if let Poll::Ready(end) = Pin::new(&mut this.connection).poll(cx) {
                 return Poll::Ready(end.map_err(io::Error::other));
             }
             // The poll itself may have found that the client sends no more.
-            if this.told || this.client.closing() == Closing::No {
+            if this.told || this.client.closing() < Closing::Graceful {
                 return Poll::Pending;
             }
         }

@@ -306,7 +306,7 @@ fn digits(value: &[u8]) -> Option<u64> {
 }
 
 /// Bytes of a host, port included, per RFC 3986. An empty one is allowed there, too.
-fn is_host(value: &[u8]) -> bool {
+pub(crate) fn is_host(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(byte))
 }
 

@@ -3,14 +3,21 @@
 use std::{
     io,
     net::SocketAddr,
-    os::unix::{fs::FileTypeExt, net::UnixListener as StdUnixListener},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::FileTypeExt, net::UnixListener as StdUnixListener},
+    },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::sockets::{Sockets, duplicate};
 use crate::{error::ProxyError, options::Listen};
 
 /// Connections that wait for a worker, for each socket.
@@ -23,14 +30,26 @@ pub(crate) enum Bound {
     Unix(StdUnixListener, Arc<SocketFile>),
 }
 
-/// Removes the socket file when the last user of it is gone.
+/// Removes the socket file when the last user of it is gone, unless it is somebody else's by then.
 #[derive(Debug)]
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    foreign: AtomicBool,
+}
+
+impl SocketFile {
+    /// Leaves the file to whoever took over the socket.
+    pub(crate) fn give_away(&self) {
+        self.foreign.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Nothing useful can be done about a failure here: the next start replaces a dead socket anyway.
-        let _ = std::fs::remove_file(&self.0);
+        if !self.foreign.load(Ordering::Relaxed) {
+            // Nothing useful can be done about a failure here: the next start replaces a dead socket anyway.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -50,18 +69,41 @@ impl Bound {
     }
 }
 
-/// Binds `listen` once for each of `workers`. The address is the one actually bound (`None` for a socket file).
-pub(crate) fn bind(listen: &Listen, workers: usize) -> Result<(Vec<Bound>, Option<SocketAddr>), ProxyError> {
+/// Binds `listen`, once for each of `workers` where the system allows it, or takes the sockets that are there
+/// already. There are at least as many as workers. The address is the one bound (`None` for a socket file).
+pub(crate) fn bind(
+    listen: &Listen,
+    workers: usize,
+    inherited: &mut Sockets,
+) -> Result<(Vec<Bound>, Option<SocketAddr>), ProxyError> {
+    let error = |error| ProxyError::listen(listen, error);
     match listen {
         Listen::Tcp(address) => {
-            let (sockets, address) =
-                bind_tcp(*address, workers).map_err(|error| ProxyError::listen(listen, error))?;
+            let found = inherited.take_tcp(*address);
+            let (mut sockets, address) = match found.first() {
+                Some(first) => {
+                    let address = first.local_addr().map_err(error)?;
+                    (found, address)
+                }
+                None => bind_tcp(*address, workers).map_err(error)?,
+            };
+            let distinct = sockets.len();
+            for index in 0..workers.saturating_sub(distinct) {
+                // Where there are fewer sockets than workers, some share a queue.
+                let Some(shared) = sockets.get(index % distinct) else { break };
+                let shared = shared.try_clone().map_err(error)?;
+                sockets.push(shared);
+            }
             Ok((sockets.into_iter().map(Bound::Tcp).collect(), Some(address)))
         }
         Listen::Unix(path) => {
-            let error = |error| ProxyError::listen(listen, error);
-            let first = bind_unix(path).map_err(error)?;
-            let file = Arc::new(SocketFile(path.clone()));
+            let found = inherited.take_unix(path);
+            let foreign = found.is_some() && inherited.files_are_foreign();
+            let first = match found {
+                Some(listener) => listener,
+                None => bind_unix(path).map_err(error)?,
+            };
+            let file = Arc::new(SocketFile { path: path.clone(), foreign: AtomicBool::new(foreign) });
             let mut sockets = Vec::with_capacity(workers);
             for _ in 1..workers {
                 sockets.push(Bound::Unix(first.try_clone().map_err(error)?, Arc::clone(&file)));
@@ -69,6 +111,29 @@ pub(crate) fn bind(listen: &Listen, workers: usize) -> Result<(Vec<Bound>, Optio
             sockets.push(Bound::Unix(first, file));
             Ok((sockets, None))
         }
+    }
+}
+
+/// Second descriptors of sockets, for another process, and the files that go with them.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) files: Vec<Arc<SocketFile>>,
+}
+
+impl Copies {
+    pub(crate) fn add(&mut self, socket: &Bound) -> io::Result<()> {
+        match socket {
+            Bound::Tcp(listener) => self.descriptors.push(duplicate(listener.as_fd())?),
+            Bound::Unix(listener, file) => {
+                // All workers share one queue of a socket file, so one descriptor is enough.
+                if !self.files.iter().any(|known| Arc::ptr_eq(known, file)) {
+                    self.descriptors.push(duplicate(listener.as_fd())?);
+                    self.files.push(Arc::clone(file));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -98,13 +163,7 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<(Vec<std::net::Tc
     for socket in &sockets {
         socket.listen(BACKLOG)?;
     }
-    let mut listeners: Vec<std::net::TcpListener> = sockets.into_iter().map(Into::into).collect();
-    while listeners.len() < workers {
-        let Some(shared) = listeners.first() else { break };
-        let shared = shared.try_clone()?;
-        listeners.push(shared);
-    }
-    Ok((listeners, bound))
+    Ok((sockets.into_iter().map(Into::into).collect(), bound))
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {

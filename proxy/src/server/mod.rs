@@ -3,13 +3,25 @@
 pub(crate) mod client;
 mod client_io;
 mod connection;
-mod framing;
+mod descriptors;
+pub(crate) mod framing;
+mod greeting;
 pub(crate) mod listener;
+mod phase;
 mod proxy;
+mod proxy_protocol;
+mod scissors;
 pub(crate) mod settings;
+mod shares;
+pub(crate) mod sockets;
 pub(crate) mod stream;
 pub(crate) mod tls;
+pub(crate) mod websockets;
 pub(crate) mod worker;
 
 pub(crate) use client_io::ClientIo;
+pub use phase::{Phase, PhaseControl};
 pub use proxy::Proxy;
+pub use scissors::Scissors;
+pub use sockets::Sockets;
+pub use websockets::Cut;

@@ -7,12 +7,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    listener::{self, Bound},
+    descriptors,
+    listener::{self, Bound, Copies},
+    phase::PhaseControl,
+    scissors::Scissors,
     settings::Settings,
+    sockets::Sockets,
     tls,
     worker::{self, Shared},
 };
-use crate::{error::ProxyError, metrics::Metrics, options::ProxyOptions, routes::RouteTable};
+use crate::{
+    access_log::AccessLogger, error::ProxyError, metrics::Metrics, options::ProxyOptions, routes::RouteTable,
+};
 
 /// A proxy whose sockets are bound; clients wait in their queues until [`run`](Proxy::run).
 #[derive(Debug)]
@@ -34,24 +40,41 @@ impl Proxy {
     }
 
     /// As [`bind`](Self::bind), counting in `metrics`, which the API and the metrics listener may share.
-    #[expect(clippy::needless_pass_by_value, reason = "the options belong to the proxy from here on")]
     pub fn bind_with_metrics(
         options: ProxyOptions,
         routes: Arc<RouteTable>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ProxyError> {
+        Self::bind_inheriting(options, routes, metrics, &mut Sockets::default())
+    }
+
+    /// As [`bind_with_metrics`](Self::bind_with_metrics), using sockets that are open already where their
+    /// addresses fit.
+    #[expect(clippy::needless_pass_by_value, reason = "the options belong to the proxy from here on")]
+    pub fn bind_inheriting(
+        mut options: ProxyOptions,
+        routes: Arc<RouteTable>,
+        metrics: Arc<Metrics>,
+        inherited: &mut Sockets,
+    ) -> Result<Self, ProxyError> {
+        descriptors::fit(&mut options.limits, &metrics);
         let settings = Settings::new(&options, &routes)?;
-        let tls_server = options.tls.as_ref().map(tls::server_config).transpose()?;
-        let tls_client = tls::client_config(options.insecure)?;
+        let protocols: &[&str] = if options.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+        let tls_server = options.tls.as_ref().map(|files| tls::server_config(files, protocols)).transpose()?;
+        let tls_client = tls::client_config(&options.client_tls, options.insecure)?;
+        let access_log = AccessLogger::start(options.access_log, &metrics)?;
         let workers =
             options.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
         for listen in &options.listen {
-            let (bound, address) = listener::bind(listen, workers)?;
+            let (bound, address) = listener::bind(listen, workers, inherited)?;
             addresses.extend(address);
-            for (sockets, bound) in sockets.iter_mut().zip(bound) {
-                sockets.push(bound);
+            // A process before may have had more workers, and all its sockets go on.
+            for (index, bound) in bound.into_iter().enumerate() {
+                if let Some(sockets) = sockets.get_mut(index % workers) {
+                    sockets.push(bound);
+                }
             }
         }
         if let Some(target) = &options.default_target {
@@ -59,7 +82,7 @@ impl Proxy {
                 .add("/", target, serde_json::Map::new())
                 .map_err(|error| ProxyError::option("default_target", error.to_string()))?;
         }
-        let shared = Arc::new(Shared::new(settings, routes, metrics, tls_server, tls_client));
+        let shared = Arc::new(Shared::new(settings, routes, metrics, tls_server, tls_client, access_log));
         Ok(Self { shared, sockets, addresses })
     }
 
@@ -73,6 +96,24 @@ impl Proxy {
         Arc::clone(&self.shared.metrics)
     }
 
+    /// What decides whether this process takes connections.
+    pub fn phase(&self) -> PhaseControl {
+        self.shared.phase.clone()
+    }
+
+    /// What cuts websockets by session, token or route.
+    pub fn scissors(&self) -> Scissors {
+        Scissors::new(Arc::clone(&self.shared.websockets))
+    }
+
+    /// Second descriptors of all sockets.
+    pub(crate) fn copy_sockets(&self, copies: &mut Copies) -> Result<(), ProxyError> {
+        for socket in self.sockets.iter().flatten() {
+            copies.add(socket).map_err(|error| ProxyError::listen(&"a copy of a socket", error))?;
+        }
+        Ok(())
+    }
+
     /// Serves until `shutdown`, then drains: no new connections, requests and websockets may end within
     /// [`Timeouts::drain`](crate::options::Timeouts::drain). Dropping the future stops at once.
     ///
@@ -80,6 +121,8 @@ impl Proxy {
     /// When a worker thread cannot be started or is lost; the others are stopped.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ProxyError> {
         let Self { shared, sockets, .. } = self;
+        let refreshing = refresh_certificates(&shared);
+        tokio::pin!(refreshing);
         // Cancelled when this future ends for whatever reason, so that no thread outlives it for long.
         let abort = CancellationToken::new();
         let _abort_on_drop = abort.clone().drop_guard();
@@ -105,12 +148,30 @@ impl Proxy {
         info!(workers = ends.len(), "proxy is serving");
         let mut lost = false;
         let mut waiting: futures_util::stream::FuturesUnordered<_> = ends.into_iter().collect();
-        while let Some(end) = futures_util::StreamExt::next(&mut waiting).await {
+        loop {
+            let end = tokio::select! {
+                end = futures_util::StreamExt::next(&mut waiting) => end,
+                () = &mut refreshing => continue,
+            };
+            let Some(end) = end else { break };
             if end.is_err() {
                 lost = true;
                 stop.cancel();
             }
         }
         if lost { Err(ProxyError::WorkerLost) } else { Ok(()) }
+    }
+}
+
+/// Looks for changed certificates from time to time, for ever.
+async fn refresh_certificates(shared: &Shared) {
+    let Some(tls) = &shared.tls_server else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(shared.settings.timeouts.certificate_check);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let certificate = Arc::clone(&tls.certificate);
+        // Reading files blocks; a panic in there would only mean that the old certificate stays.
+        let _ = tokio::task::spawn_blocking(move || certificate.refresh()).await;
     }
 }

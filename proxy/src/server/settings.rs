@@ -1,12 +1,12 @@
 //! Options, checked and turned into what the data path uses as it is.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, header};
 
 use crate::{
     error::ProxyError,
-    options::{Limits, ProxyOptions, Timeouts},
+    options::{Limits, Network, ProxyOptions, Timeouts},
     routes::RouteTable,
     target::Target,
 };
@@ -14,8 +14,8 @@ use crate::{
 /// Where error bodies come from.
 #[derive(Debug)]
 pub(crate) enum ErrorPages {
-    /// The reason phrase as plain text.
-    Plain,
+    /// A page of our own.
+    BuiltIn,
     /// A server that renders them.
     Target(Target),
     /// Files `{code}.html` and `error.html`.
@@ -36,6 +36,11 @@ pub(crate) struct Settings {
     pub(crate) auto_rewrite: bool,
     pub(crate) protocol_rewrite: Option<String>,
     pub(crate) custom_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) http2_cleartext: bool,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) trusted_proxies: Option<Vec<Network>>,
+    pub(crate) hsts: Option<HeaderValue>,
+    pub(crate) session_cookie: String,
 }
 
 impl Settings {
@@ -49,7 +54,7 @@ impl Settings {
                     .map_err(|error| ProxyError::option("error_target", error.to_string()))?,
             ),
             (None, Some(folder)) => ErrorPages::Folder(folder.clone()),
-            (None, None) => ErrorPages::Plain,
+            (None, None) => ErrorPages::BuiltIn,
         };
         let custom_headers = options
             .custom_headers
@@ -67,8 +72,26 @@ impl Settings {
             auto_rewrite: options.auto_rewrite,
             protocol_rewrite: options.protocol_rewrite.clone(),
             custom_headers,
+            http2_cleartext: options.http2_cleartext,
+            proxy_protocol: options.proxy_protocol,
+            trusted_proxies: options.trusted_proxies.clone(),
+            hsts: options.hsts.map(strict_transport),
+            session_cookie: options.session_cookie.clone(),
         })
     }
+
+    /// Whether what a client says in `X-Forwarded-*` is believed. A UNIX socket is as good as its permissions.
+    pub(crate) fn trusts(&self, remote: Option<SocketAddr>) -> bool {
+        match (&self.trusted_proxies, remote) {
+            (Some(networks), Some(remote)) => networks.iter().any(|network| network.contains(remote.ip())),
+            _ => true,
+        }
+    }
+}
+
+fn strict_transport(age: Duration) -> HeaderValue {
+    let text = format!("max-age={}", age.as_secs());
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
 }
 
 fn custom_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ProxyError> {

@@ -6,6 +6,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -18,6 +20,8 @@ pub(crate) enum Stream {
     Unix(UnixStream),
     TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// One request of an HTTP/2 connection that became a websocket.
+    Multiplexed(Box<TokioIo<Upgraded>>),
 }
 
 impl Stream {
@@ -28,6 +32,7 @@ impl Stream {
             Self::Unix(stream) => stream.take_error(),
             Self::TlsServer(stream) => stream.get_ref().0.take_error(),
             Self::TlsClient(stream) => stream.get_ref().0.take_error(),
+            Self::Multiplexed(_) => return None,
         }
         .unwrap_or_else(Some)
     }
@@ -40,6 +45,7 @@ macro_rules! each {
             Stream::Unix($stream) => $call,
             Stream::TlsServer($stream) => $call,
             Stream::TlsClient($stream) => $call,
+            Stream::Multiplexed($stream) => $call,
         }
     };
 }

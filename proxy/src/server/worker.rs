@@ -28,10 +28,15 @@ use super::{
     client::{Client, Closing, Waiting},
     connection,
     listener::{Bound, Listener},
+    phase::{Phase, PhaseControl, PhaseWatch},
     settings::Settings,
+    shares::Shares,
     stream::Stream,
+    tls::ServerTls,
+    websockets::Websockets,
 };
 use crate::{
+    access_log::AccessLogger,
     error::ProxyError,
     forward::{
         bounds::{self, Bounds},
@@ -52,10 +57,14 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) tls_server: Option<tokio_rustls::TlsAcceptor>,
+    pub(crate) tls_server: Option<ServerTls>,
     pub(crate) tls_client: tokio_rustls::TlsConnector,
     pub(crate) client_connections: AtomicUsize,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) bounds: Bounds,
+    pub(crate) websockets: Arc<Websockets>,
+    pub(crate) access_log: Option<AccessLogger>,
+    pub(crate) phase: PhaseControl,
 }
 
 impl std::fmt::Debug for Shared {
@@ -69,10 +78,17 @@ impl Shared {
         settings: Settings,
         routes: Arc<RouteTable>,
         metrics: Arc<Metrics>,
-        tls_server: Option<tokio_rustls::TlsAcceptor>,
+        tls_server: Option<ServerTls>,
         tls_client: tokio_rustls::TlsConnector,
+        access_log: Option<AccessLogger>,
     ) -> Self {
+        let all = settings.limits.client_connections;
+        let one = settings.limits.connections_per_client.unwrap_or(all - all / 4);
         Self {
+            shares: Shares::new(one),
+            websockets: Arc::default(),
+            access_log,
+            phase: PhaseControl::default(),
             settings,
             routes,
             metrics,
@@ -104,10 +120,11 @@ pub(crate) struct Worker {
 struct Clients {
     next: u64,
     open: HashMap<u64, Arc<Client>>,
-    draining: bool,
+    /// How connections are to end, once they are.
+    draining: Option<Closing>,
 }
 
-/// Keeps a connection in the worker's list, and counted, for as long as it lives.
+/// Keeps a connection in the worker's list for as long as it lives.
 pub(crate) struct Registered {
     worker: Rc<Worker>,
     id: u64,
@@ -116,7 +133,16 @@ pub(crate) struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.clients.borrow_mut().open.remove(&self.id);
-        self.worker.shared.client_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a connection for as long as it lives.
+pub(crate) struct Place(Rc<Worker>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.shared.client_connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.open_connections.dec();
     }
 }
 
@@ -130,20 +156,24 @@ impl Worker {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn register(self: &Rc<Self>, client: &Arc<Client>) -> Registered {
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
+    pub(crate) fn register(self: &Rc<Self>, client: &Arc<Client>) -> Registered {
         let mut clients = self.clients.borrow_mut();
         clients.next += 1;
         let id = clients.next;
         clients.open.insert(id, Arc::clone(client));
-        if clients.draining {
-            client.close(Closing::Graceful);
+        if let Some(how) = clients.draining {
+            client.close(how);
         }
         Registered { worker: Rc::clone(self), id }
     }
 
     fn close_all(&self, how: Closing) {
         let mut clients = self.clients.borrow_mut();
-        clients.draining = true;
+        clients.draining = Some(how);
         for client in clients.open.values() {
             client.close(how);
         }
@@ -228,7 +258,7 @@ pub(crate) fn run(
             }
         });
         for listener in listeners {
-            let accepting = accept_all(Rc::clone(&worker), listener, stop.clone());
+            let accepting = accept_all(Rc::clone(&worker), listener, stop.clone(), shared.phase.watch());
             spawn_local(worker.tasks.track_future(accepting));
         }
         tokio::select! {
@@ -239,9 +269,25 @@ pub(crate) fn run(
     })
 }
 
-/// Waits for `stop`, then for the end of all connections, helping along when it takes too long.
+/// Waits for `stop`, then for the end of all connections, helping along when it takes too long. A retired worker
+/// waits far longer, as nobody waits for it.
 async fn drained(worker: &Rc<Worker>, stop: &CancellationToken) {
-    stop.cancelled().await;
+    let mut phase = worker.shared.phase.watch();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = phase.retired() => {
+            worker.close_all(Closing::Retire);
+            worker.tasks.close();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                ended = timeout(worker.settings().timeouts.retire, worker.tasks.wait()) => {
+                    if ended.is_ok() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
     worker.close_all(Closing::Graceful);
     worker.tasks.close();
     if timeout(worker.settings().timeouts.drain, worker.tasks.wait()).await.is_err() {
@@ -253,11 +299,28 @@ async fn drained(worker: &Rc<Worker>, stop: &CancellationToken) {
     }
 }
 
-async fn accept_all(worker: Rc<Worker>, listener: Listener, stop: CancellationToken) {
+async fn accept_all(
+    worker: Rc<Worker>,
+    listener: Listener,
+    stop: CancellationToken,
+    mut phase: PhaseWatch,
+) {
     loop {
+        match phase.current() {
+            Phase::Serving => {}
+            // The queue belongs to the next process as well.
+            Phase::Retired => return,
+            Phase::Paused => {
+                tokio::select! {
+                    () = phase.changed() => continue,
+                    () = stop.cancelled() => return,
+                }
+            }
+        }
         let accepted = tokio::select! {
             biased;
             accepted = accept(&listener) => accepted,
+            () = phase.changed() => continue,
             () = stop.cancelled() => break,
         };
         take(&worker, accepted).await;
@@ -311,15 +374,15 @@ async fn take(worker: &Rc<Worker>, accepted: io::Result<(Stream, Option<SocketAd
         }
     };
     let open = worker.shared.client_connections.fetch_add(1, Ordering::Relaxed);
-    let secure = worker.shared.tls_server.is_some() && remote.is_some();
-    let client = Arc::new(Client::new(remote, secure, worker.start));
-    let registered = worker.register(&client);
+    worker.stats.open_connections.inc();
+    worker.stats.connections.inc();
+    let place = Place(Rc::clone(worker));
     let serving: std::pin::Pin<Box<dyn Future<Output = ()>>> =
         if open >= worker.settings().limits.client_connections {
             worker.stats.refused_connections.inc();
-            Box::pin(connection::refuse(stream, registered))
+            Box::pin(connection::refuse(stream, place))
         } else {
-            Box::pin(connection::serve(Rc::clone(worker), stream, client, registered))
+            Box::pin(connection::serve(Rc::clone(worker), stream, remote, place))
         };
     spawn_local(worker.tasks.track_future(serving));
 }

@@ -7,14 +7,16 @@ use hub_proxy::{ProxyOptions, options::Timeouts};
 use super::support::{Raw, Target, TestProxy, dead_address, options};
 
 #[tokio::test]
-async fn no_route_is_404_and_a_dead_target_503_as_plain_text() {
+async fn no_route_is_404_and_a_dead_target_503_with_a_page() {
     let proxy = TestProxy::start(options());
     let answer = proxy.get("/x").await;
-    assert_eq!((answer.status(), answer.text().as_str()), (404, "Not Found"));
-    assert_eq!(answer.header("content-type"), Some("text/plain"));
+    assert_eq!(answer.status(), 404);
+    assert!(answer.text().contains("404 Not Found"));
+    assert_eq!(answer.header("content-type"), Some("text/html"));
     proxy.route("/", dead_address().await);
     let answer = proxy.get("/x").await;
-    assert_eq!((answer.status(), answer.text().as_str()), (503, "Service Unavailable"));
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().contains("503 Service Unavailable"));
     assert_eq!(proxy.metric(r#"requests_proxy{status="404"}"#).as_deref(), Some("1"));
     assert_eq!(proxy.metric(r#"requests_proxy{status="503"}"#).as_deref(), Some("1"));
     assert_eq!(proxy.metric(r#"proxy_upstream_errors{class="connect"}"#).as_deref(), Some("1"));

@@ -20,14 +20,15 @@ async fn refused(flags: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn flags_that_are_not_supported_are_refused_by_name() {
+async fn what_cannot_be_done_is_refused_by_flag() {
+    let tls = |more: &[&'static str]| -> Vec<&'static str> {
+        [&["--ssl-key", "k.pem", "--ssl-cert", "c.pem"], more].concat()
+    };
     for (flags, name) in [
-        (vec!["--storage-backend", "x"], "--storage-backend"),
-        (vec!["--ssl-ca", "x"], "--ssl-ca"),
-        (vec!["--ssl-ciphers", "x"], "--ssl-ciphers"),
-        (vec!["--ssl-request-cert"], "--ssl-request-cert"),
-        (vec!["--api-ssl-key", "x"], "--api-ssl-key"),
-        (vec!["--client-ssl-ca", "x"], "--client-ssl-ca"),
+        (vec!["--storage-backend", "configurable-http-proxy-redis-backend"], "--storage-backend"),
+        (vec!["--storage-backend", "file:"], "--storage-backend"),
+        (tls(&["--ssl-protocol", "SSLv3"]), "--ssl-protocol"),
+        (tls(&["--ssl-protocol", "TLSv1_method"]), "--ssl-protocol"),
     ] {
         assert!(refused(&flags).await.starts_with(name), "{name}");
     }
@@ -44,7 +45,10 @@ async fn values_that_cannot_be_used_are_refused_by_flag() {
         vec!["--port", "x"],
         vec!["--port", "99999"],
         vec!["--socket", "/x", "--port", "1"],
-        vec!["--timeout", "0"],
+        vec!["--timeout", "x"],
+        vec!["--trusted-proxy", "10.0.0.0/33"],
+        vec!["--access-log", "apache"],
+        vec!["--hsts", "1"],
         vec!["--log-level", "loud"],
         vec!["--error-target", "http://h", "--error-path", "/x"],
         vec!["--redirect-port", "80"],

@@ -12,7 +12,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn tls() -> ProxyOptions {
-    let files = TlsFiles { key: fixture("key.pem"), certificate: fixture("cert.pem") };
+    let files = TlsFiles::new(fixture("key.pem"), fixture("cert.pem"));
     ProxyOptions { tls: Some(files), ..options() }
 }
 
@@ -73,7 +73,7 @@ async fn unusable_certificates_are_errors_that_name_the_file() {
         ("key.pem", "key.pem", "key.pem"),
         ("none.pem", "cert.pem", "none.pem"),
     ] {
-        let files = TlsFiles { key: fixture(key), certificate: fixture(certificate) };
+        let files = TlsFiles::new(fixture(key), fixture(certificate));
         let bad = ProxyOptions { tls: Some(files), ..options() };
         let error = Proxy::bind(bad, RouteTable::new(false)).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");

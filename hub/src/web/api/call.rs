@@ -191,6 +191,11 @@ impl Call {
         self.rq.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// A header as it was sent.
+    pub(super) fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.rq.headers().get(name).map(actix_web::http::header::HeaderValue::as_bytes)
+    }
+
     /// Whether models of users shall hold stopped servers, too.
     pub(super) fn include_stopped_servers(&self) -> bool {
         let argument = self.query("include_stopped_servers");

@@ -7,8 +7,13 @@
 mod about;
 mod activity;
 mod answer;
+mod bulk;
 mod call;
+mod description;
+mod events;
+mod explain;
 mod groups;
+mod idempotency;
 mod identity;
 mod lists;
 mod progress;
@@ -21,6 +26,7 @@ mod shares;
 mod tokens;
 mod user_list;
 mod users;
+mod wait;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +37,8 @@ use futures_util::future::LocalBoxFuture;
 use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, EndpointId, Method};
 
 use self::call::Call;
+pub use self::description::Description;
+pub use self::idempotency::Idempotency;
 use super::error::{ApiError, ApiResult};
 use crate::app::Hub;
 
@@ -125,15 +133,23 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::TokenOwner => (Full(|c| Box::pin(identity::token_owner(c))), "auth.TokenAPIHandler"),
         Id::TokenEndpointGone => (Plain(identity::token_endpoint_gone), "auth.TokenAPIHandler"),
         Id::CookieOwner => (Full(|c| Box::pin(identity::cookie_owner(c))), "auth.CookieAPIHandler"),
+        Id::OpenApi => (Plain(description::json), "himalia.OpenApi"),
+        Id::Docs => (Plain(description::html), "himalia.Docs"),
+        Id::Events => (Full(|c| Box::pin(events::stream_all(c))), "himalia.Events"),
+        Id::StartServers => (Full(|c| Box::pin(bulk::start(c))), "himalia.StartServers"),
+        Id::StopServers => (Full(|c| Box::pin(bulk::stop(c))), "himalia.StopServers"),
+        Id::ExplainOwn => (Full(|c| Box::pin(explain::own(c))), "himalia.ExplainOwn"),
+        Id::ExplainToken => (Full(|c| Box::pin(explain::of_token(c))), "himalia.ExplainToken"),
         Id::Authorize | Id::ConfirmAuthorize | Id::ExchangeToken => (Elsewhere, ""),
     }
 }
 
-/// The full path of stock's class.
+/// The full path of stock's class, or our own name.
 fn class_of(name: &str) -> String {
     match name {
         "HealthCheckHandler" => "jupyterhub.handlers.pages.HealthCheckHandler".to_owned(),
         "MetricsHandler" => "jupyterhub.handlers.metrics.MetricsHandler".to_owned(),
+        own if own.starts_with("himalia.") => own.to_owned(),
         name => format!("jupyterhub.apihandlers.{name}"),
     }
 }
@@ -175,7 +191,9 @@ fn method_of(method: Method) -> HttpMethod {
 async fn serve(endpoint: &'static Endpoint, rq: HttpRequest, body: web::Payload) -> ApiResult<HttpResponse> {
     match handler(endpoint.id).0 {
         Handler::Plain(answer) => answer(&*call::check(endpoint, &rq).await?),
-        Handler::Full(answer) => answer(Call::open(endpoint, rq, body).await?).await,
+        Handler::Full(answer) => {
+            idempotency::answer(endpoint, Call::open(endpoint, rq, body).await?, answer).await
+        }
         Handler::Elsewhere => Err(ApiError::internal("an endpoint without a handler was routed")),
     }
 }

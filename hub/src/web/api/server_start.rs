@@ -16,8 +16,8 @@ use tracing::info;
 
 use super::call::Call;
 use super::users::short;
-use super::{answer, servers};
-use crate::servers::live::{Failure, Pending, Snapshot};
+use super::{answer, servers, wait};
+use crate::servers::live::{Pending, Snapshot};
 use crate::servers::store::may_have_display_name;
 use crate::servers::supervisor::{Entry, StartOrder};
 use crate::web::error::{ApiError, ApiResult};
@@ -30,7 +30,7 @@ fn order(call: &Call, options: ServerOptions) -> StartOrder {
 }
 
 /// Waits until nothing is being done any more, for some time or until the hub ends.
-async fn settled(call: &Call, entry: &Arc<Entry>, limit: Duration) -> Snapshot {
+pub(super) async fn settled(call: &Call, entry: &Arc<Entry>, limit: Duration) -> Snapshot {
     tokio::select! {
         seen = entry.live.wait(limit, Snapshot::is_settled) => seen,
         () = call.hub.tasks.stopping().cancelled_owned() => entry.live.snapshot(),
@@ -39,22 +39,28 @@ async fn settled(call: &Call, entry: &Arc<Entry>, limit: Duration) -> Snapshot {
 
 /// Waits for a start and tells how it went.
 async fn follow(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
-    let limit = call.hub.config.hub.slow_spawn_timeout;
+    let limit = wait::asked(call)?.unwrap_or(call.hub.config.hub.slow_spawn_timeout);
     let seen = settled(call, entry, limit).await;
     match (seen.is_settled(), seen.failure) {
         (false, _) => Ok(answer::empty_text(StatusCode::ACCEPTED)),
         (true, None) => Ok(answer::empty_text(StatusCode::CREATED)),
-        (true, Some(Failure::Failed(error))) => Err(ApiError::from(error.as_ref())),
-        (true, Some(Failure::Cancelled)) => {
-            Err(ApiError::conflict(format!("The start of {} was cancelled", entry.live.key)))
-        }
+        (true, Some(failure)) => Err(wait::failed(&failure, &entry.live.key)),
     }
+}
+
+/// The answer to a start while something is under way already: at once, unless the caller wants to wait.
+async fn under_way(call: &Call, entry: &Arc<Entry>) -> ApiResult<HttpResponse> {
+    if wait::asked(call)?.is_some() {
+        return follow(call, entry).await;
+    }
+    Ok(answer::empty_text(StatusCode::ACCEPTED))
 }
 
 /// `POST` on a server: starts it, and makes a named one if need be.
 pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
+    wait::asked(&call)?;
     let state = if let Some(state) = known(&call, &user).await? {
         state
     } else {
@@ -65,13 +71,13 @@ pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     match state.pending() {
         Some(Pending::Spawn) => {
             // Nothing new, unless the start under way has been cancelled.
-            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
-            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+            let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return under_way(&call, &entry).await;
         }
         Some(Pending::Stop | Pending::Check) => {
             call.hub.check_may_start().await?;
-            call.hub.servers.start(state.record.id, state.key(), order(&call, options));
-            return Ok(answer::empty_text(StatusCode::ACCEPTED));
+            let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
+            return under_way(&call, &entry).await;
         }
         None => {}
     }
@@ -121,6 +127,7 @@ async fn update_display_name(call: &Call, state: &ServerState, options: &ServerO
 pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
+    wait::asked(&call)?;
     let state = existing(&call, &user).await?;
     call.hub.check_old_name(&state.key().server)?;
     if !state.is_active() {

@@ -11,8 +11,8 @@ use jupyterhub_api_compat::requests::{EditServer, ServerOptions, normalise_displ
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::answer;
 use super::call::Call;
+use super::{answer, wait};
 use crate::servers::store::may_have_display_name;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
@@ -52,8 +52,15 @@ async fn model(call: &Call, user: &users::Model, state: &ServerState) -> ApiResu
 /// `GET` on a server.
 pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
-    let state = find(&call, &user).await?.ok_or_else(ApiError::not_found)?;
-    answer::ok(&model(&call, &user, &state).await?)
+    let mut state = find(&call, &user).await?.ok_or_else(ApiError::not_found)?;
+    let mut status = StatusCode::OK;
+    if let Some(limit) = wait::asked(&call)? {
+        state = wait::until_settled(&call, &user, state, limit).await?;
+        if state.pending().is_some() {
+            status = StatusCode::ACCEPTED;
+        }
+    }
+    answer::json(status, &model(&call, &user, &state).await?)
 }
 
 /// `PUT` on a named server: a record, nothing starts.

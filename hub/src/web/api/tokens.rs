@@ -76,7 +76,7 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
 }
 
 /// The token of the path, if it is the user's.
-async fn find(call: &Call, user: &users::Model) -> ApiResult<TokenDetails> {
+pub(super) async fn find(call: &Call, user: &users::Model) -> ApiResult<TokenDetails> {
     let id = call.argument("token");
     let none = || {
         let text = format!("No such token {} for user {}", short(id), user.name);

@@ -6,6 +6,7 @@ use hub_db::repo;
 
 use super::{Caller, Via, Who};
 use crate::app::Hub;
+use crate::audit::Actor;
 use crate::auth::refresh::still_valid;
 use crate::rbac::{Held, Holder};
 use crate::sessions::Sessions;
@@ -110,6 +111,9 @@ pub(super) fn hub_of(rq: &HttpRequest) -> ApiResult<web::Data<Hub>> {
 pub(super) fn note(rq: &HttpRequest, caller: &Caller) {
     if let Some(who) = &caller.who {
         rq.extensions_mut().insert(log::Who(who.name().to_owned()));
+    }
+    if let Some(actor) = Actor::of(caller) {
+        rq.extensions_mut().insert(actor);
     }
 }
 

@@ -6,6 +6,7 @@
 mod api;
 mod identify;
 mod page;
+mod renew;
 
 use hub_core::scopes::{Decision, Resource, ScopeSet};
 use hub_core::{ServerName, UserName};

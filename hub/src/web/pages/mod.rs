@@ -7,6 +7,7 @@ pub mod home;
 pub mod login;
 pub mod misc;
 pub mod oauth;
+mod options;
 pub mod share;
 pub mod spawn;
 pub mod user;

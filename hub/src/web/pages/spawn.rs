@@ -8,7 +8,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
 use futures_util::TryStreamExt as _;
-use hub_core::spawner::{FormContext, Owner};
 use hub_core::{ServerKey, SpawnError};
 use hub_db::entities::users;
 use hub_db::repo;
@@ -19,6 +18,7 @@ use super::context::{
     ServerState, carry, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query,
 };
 use super::login::login_request;
+use super::options::{form_html, form_options, query_options};
 use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
 use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Pending, Snapshot};
@@ -34,10 +34,10 @@ const MAX_FIELDS: usize = 1_000;
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// The server that a page is about: owner's row and key.
-struct Subject {
-    owner: users::Model,
-    key: ServerKey,
-    state: Option<ServerState>,
+pub(super) struct Subject {
+    pub(super) owner: users::Model,
+    pub(super) key: ServerKey,
+    pub(super) state: Option<ServerState>,
 }
 
 /// Path arguments, percent-decoded.
@@ -65,29 +65,6 @@ async fn subject(page: &Page, rq: &HttpRequest, user: &users::Model) -> ApiResul
     Ok(Subject { key: super::context::key(&owner.name, &server), owner, state })
 }
 
-/// Options in the query: those with `opt-`, or, where there are none, all that is not reserved.
-fn query_options(page: &Page) -> ApiResult<Option<BTreeMap<String, Vec<String>>>> {
-    let mut marked: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut plain: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (key, value) in page.facts.query_pairs() {
-        if matches!(key.as_str(), "next" | "display_name" | "_xsrf") {
-            continue;
-        }
-        match key.strip_prefix("opt-") {
-            Some("") => {
-                return Err(ApiError::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "An option in the address has no name: write opt-NAME=VALUE.",
-                ));
-            }
-            Some(name) => marked.entry(name.to_owned()).or_default().push(value),
-            None => plain.entry(key).or_default().push(value),
-        }
-    }
-    let options = if marked.is_empty() { plain } else { marked };
-    Ok((!options.is_empty()).then_some(options))
-}
-
 /// `GET /hub/spawn[/{user}[/{server}]]`.
 pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
     let user = match logged_in(&page) {
@@ -110,7 +87,7 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         return start(&page, &rq, subject, Some(form)).await;
     }
     if hub.has_options_form() {
-        return form_page(&page, &subject, StatusCode::OK, "").await;
+        return form_page(&page, &subject, None).await;
     }
     start(&page, &rq, subject, None).await
 }
@@ -132,7 +109,7 @@ pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResul
     form.remove("display_name");
     match form_options(&page, &subject, form).await {
         Ok(options) => start(&page, &rq, subject, Some(options)).await,
-        Err(error) => form_page(&page, &subject, error.status, &error.page_message()).await,
+        Err(error) => form_page(&page, &subject, Some(error)).await,
     }
 }
 
@@ -144,43 +121,10 @@ async fn check_named(page: &Page, subject: &Subject) -> ApiResult<()> {
     page.hub.check_named_server(&subject.owner, &subject.key.server, subject.state.is_some()).await
 }
 
-async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> {
-    let mut groups = repo::groups::names_of_users(page.hub.db.conn(), &[subject.owner.id]).await?;
-    let previous = subject.state.as_ref().and_then(|state| state.row.row.user_options.clone());
-    Ok(FormContext {
-        key: subject.key.clone(),
-        owner: Owner {
-            admin: subject.owner.is_admin(),
-            groups: groups.remove(&subject.owner.id).unwrap_or_default(),
-            auth_state: page.hub.auth_state(&subject.owner),
-        },
-        previous: previous.and_then(|options| options.0.as_object().cloned()).unwrap_or_default(),
-        languages: Vec::new(),
-    })
-}
-
-async fn form_options(
-    page: &Page,
-    subject: &Subject,
-    form: BTreeMap<String, Vec<String>>,
-) -> ApiResult<Map<String, Value>> {
-    let context = form_context(page, subject).await?;
-    let spawner = page.hub.servers.spawners.default_spawner();
-    Ok(spawner.options_from_form(&context, form).await?)
-}
-
-async fn form_page(
-    page: &Page,
-    subject: &Subject,
-    status: StatusCode,
-    error: &str,
-) -> ApiResult<HttpResponse> {
+/// The form, with the reason why the last attempt failed.
+async fn form_page(page: &Page, subject: &Subject, failure: Option<ApiError>) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
-    let context = form_context(page, subject).await?;
-    let form = match hub.servers.spawners.default_spawner().options_form(&context).await? {
-        Some(form) => form.0,
-        None => hub.config.spawner.options_form.clone(),
-    };
+    let form = form_html(page, subject).await?;
     let mut arguments = vec![("_xsrf".to_owned(), page.xsrf_token.clone())];
     if let Some(next) = next_of(page, None) {
         arguments.push(("next".to_owned(), next));
@@ -188,16 +132,16 @@ async fn form_page(
     let content = SpawnPage {
         for_user: user_view(hub, &subject.owner).await?,
         spawner_options_form: form,
-        error_message: error.to_owned(),
-        html_error_message: String::new(),
+        error_message: failure.as_ref().map(ApiError::page_message).unwrap_or_default(),
+        html_error_message: failure.as_ref().and_then(|error| error.message_html.clone()).unwrap_or_default(),
         url: with_query(&page.facts.path, arguments),
         spawner: subject
             .state
             .as_ref()
             .map_or_else(|| empty_view(hub, &subject.key), |state| state.view(hub)),
-        auth_state: context.owner.auth_state,
+        auth_state: hub.auth_state(&subject.owner),
     };
-    html(page, status, &content).await
+    html(page, failure.map_or(StatusCode::OK, |error| error.status), &content).await
 }
 
 /// A record for a server that has none yet.
@@ -229,8 +173,7 @@ async fn start(
     let seen = entry.live.wait(FIRST_LOOK, Snapshot::is_settled).await;
     if let (true, Some(Failure::Failed(error))) = (seen.is_settled(), &seen.failure) {
         if hub.has_options_form() {
-            let status = ApiError::from(error.as_ref()).status;
-            return form_page(page, &subject, status, &error.user).await;
+            return form_page(page, &subject, Some(error.as_ref().into())).await;
         }
         return failed_page(page, &subject.owner, &subject.key, error).await;
     }

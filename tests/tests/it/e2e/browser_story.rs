@@ -138,7 +138,7 @@ impl Day<'_> {
                 browser.clicks("#restart").await?;
                 browser.clicks("dialog.question .btn-danger").await?;
             }
-            Kind::Stock => {
+            Kind::Stock | Kind::Stock5 => {
                 browser.clicks("#stop").await?;
                 browser.reads("#start", "Start").await?;
                 browser.clicks("#start").await?;

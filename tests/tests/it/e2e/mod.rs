@@ -9,6 +9,7 @@ mod crash;
 mod hundred;
 mod interchange;
 mod singleuser_versions;
+mod takeover;
 
 /// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
 /// peer's behaviour too. The functions take the hub under test.

@@ -1,0 +1,114 @@
+//! What a person may choose before a server starts: the form on the spawn page, and its fields read back.
+//!
+//! The form comes from the spawner, else from `spawner.options_form`, else it is a choice of the configured profiles.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::StatusCode;
+use hub_core::spawner::{FormContext, Owner};
+use hub_db::repo;
+use serde_json::{Map, Value};
+
+use super::spawn::Subject;
+use crate::app::Hub;
+use crate::render::{ProfileView, ProfilesForm};
+use crate::servers::spawners::OPTION_KEY;
+use crate::web::caller::Page;
+use crate::web::error::{ApiError, ApiResult};
+
+/// Options in the query: those with `opt-`, or, where there are none, all that is not reserved.
+pub(super) fn query_options(page: &Page) -> ApiResult<Option<BTreeMap<String, Vec<String>>>> {
+    let mut marked: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut plain: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, value) in page.facts.query_pairs() {
+        if matches!(key.as_str(), "next" | "display_name" | "_xsrf") {
+            continue;
+        }
+        match key.strip_prefix("opt-") {
+            Some("") => {
+                return Err(ApiError::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "An option in the address has no name: write opt-NAME=VALUE.",
+                ));
+            }
+            Some(name) => marked.entry(name.to_owned()).or_default().push(value),
+            None => plain.entry(key).or_default().push(value),
+        }
+    }
+    let options = if marked.is_empty() { plain } else { marked };
+    Ok((!options.is_empty()).then_some(options))
+}
+
+async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> {
+    let mut groups = repo::groups::names_of_users(page.hub.db.conn(), &[subject.owner.id]).await?;
+    Ok(FormContext {
+        key: subject.key.clone(),
+        owner: Owner {
+            admin: subject.owner.is_admin(),
+            groups: groups.remove(&subject.owner.id).unwrap_or_default(),
+            auth_state: page.hub.auth_state(&subject.owner),
+        },
+        previous: previous(subject),
+        languages: Vec::new(),
+    })
+}
+
+/// What was chosen at the last start.
+fn previous(subject: &Subject) -> Map<String, Value> {
+    let options = subject.state.as_ref().and_then(|state| state.row.row.user_options.clone());
+    options.and_then(|options| options.0.as_object().cloned()).unwrap_or_default()
+}
+
+/// The body of the form as HTML.
+pub(super) async fn form_html(page: &Page, subject: &Subject) -> ApiResult<String> {
+    let hub = &page.hub;
+    let context = form_context(page, subject).await?;
+    if let Some(form) = hub.servers.spawners.default_spawner().options_form(&context).await? {
+        return Ok(form.0);
+    }
+    if !hub.config.spawner.options_form.is_empty() || hub.config.spawner.profiles.is_empty() {
+        return Ok(hub.config.spawner.options_form.clone());
+    }
+    profiles_html(page, &context.previous)
+}
+
+fn profiles_html(page: &Page, previous: &Map<String, Value>) -> ApiResult<String> {
+    let hub = &page.hub;
+    let selected = hub.servers.spawners.chosen(previous);
+    let profiles = hub.config.spawner.profiles.iter().map(|(name, profile)| ProfileView {
+        slug: name.clone(),
+        display_name: profile.display_name.clone().unwrap_or_else(|| name.clone()),
+        description: profile.description.clone(),
+        selected: selected == Some(name.as_str()),
+    });
+    let form = ProfilesForm { profiles: profiles.collect() };
+    hub.renderer.render(&super::context::known(page), &form).map_err(ApiError::internal)
+}
+
+/// The fields of a form as options of the server.
+pub(super) async fn form_options(
+    page: &Page,
+    subject: &Subject,
+    form: BTreeMap<String, Vec<String>>,
+) -> ApiResult<Map<String, Value>> {
+    let profile = form.get(OPTION_KEY).and_then(|values| values.first()).cloned();
+    let context = form_context(page, subject).await?;
+    let spawner = page.hub.servers.spawners.default_spawner();
+    let mut options = spawner.options_from_form(&context, form).await?;
+    choose(&page.hub, profile, &mut options)?;
+    Ok(options)
+}
+
+/// Notes the profile as plain text, as programs give it; what a spawner made of the field itself does not count where
+/// the hub has profiles.
+fn choose(hub: &Hub, profile: Option<String>, options: &mut Map<String, Value>) -> ApiResult<()> {
+    let profiles = &hub.config.spawner.profiles;
+    let Some(profile) = profile.filter(|_| !profiles.is_empty()) else { return Ok(()) };
+    if !profiles.contains_key(&profile) {
+        let known: Vec<_> = profiles.keys().map(String::as_str).collect();
+        let text = format!("There is no profile {profile:?}. Choose one of: {}.", known.join(", "));
+        return Err(ApiError::bad_request(text));
+    }
+    options.insert(OPTION_KEY.to_owned(), profile.into());
+    Ok(())
+}

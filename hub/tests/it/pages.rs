@@ -1,0 +1,132 @@
+//! Pages as browsers get them: who may see the admin page, what an error page shows, choices before a start.
+
+use actix_web::http::Method;
+use actix_web::http::header::CONTENT_TYPE;
+use hub_config::SpawnerProfile;
+use serde_json::json;
+
+use crate::support::{Answer, Client, TestHub};
+
+const ADMIN_LINK: &str = "href=\"/hub/admin\"";
+
+async fn page(client: &Client, path: &str) -> Answer {
+    client.send(Method::GET, path, None).await
+}
+
+async fn submit(client: &Client, path: &str, form: &str) -> Answer {
+    let client = client.clone().header(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded");
+    let xsrf = page(&client, "/hub/token").await.text.split("xsrf_token: \"").nth(1).unwrap().to_owned();
+    let xsrf = xsrf.split('"').next().unwrap();
+    client.send(Method::POST, path, Some(format!("{form}&_xsrf={xsrf}").as_bytes())).await
+}
+
+#[actix_web::test]
+async fn the_admin_page_needs_its_scope_and_nothing_else() {
+    let test = TestHub::start().await;
+    let stranger = page(&test.anonymous(), "/hub/admin?sort=name").await;
+    assert_eq!(stranger.code(), 302);
+    assert_eq!(stranger.header("location"), Some("/hub/login?next=%2Fhub%2Fadmin%3Fsort%3Dname"));
+
+    let admin = test.browser("grace", true).await;
+    let shown = page(&admin, "/hub/admin?sort=last_activity").await;
+    assert_eq!(shown.code(), 200, "{}", shown.text);
+    for part in [
+        "id=\"react-admin-hook\"",
+        "data-api-page-limit=\"50\"",
+        "js/admin-react.js?v=",
+        "version_footer",
+        "JupyterHub 6.1.1",
+        "window.jhdata",
+        ADMIN_LINK,
+    ] {
+        assert!(shown.text.contains(part), "{part} is missing");
+    }
+
+    test.user_with("ada", &["admin:users", "admin:servers"]).await;
+    let ada = test.browser("ada", false).await;
+    let refused = page(&ada, "/hub/admin").await;
+    assert_eq!(refused.code(), 403);
+    assert!(refused.text.contains("requires any of [admin-ui]"), "{}", refused.text);
+    assert!(!refused.text.contains(ADMIN_LINK));
+
+    test.user_with("eve", &["admin-ui"]).await;
+    let eve = test.browser("eve", false).await;
+    assert_eq!(page(&eve, "/hub/admin").await.code(), 200);
+    assert!(page(&eve, "/hub/home").await.text.contains(ADMIN_LINK));
+}
+
+#[actix_web::test]
+async fn an_error_page_has_the_menu_of_whoever_is_logged_in() {
+    let test = TestHub::start().await;
+    let ada = test.browser("ada", false).await;
+    let lost = page(&ada, "/hub/nowhere").await;
+    assert_eq!(lost.code(), 404);
+    assert!(lost.text.contains("href=\"/hub/home\"") && lost.text.contains("href=\"/hub/token\""));
+    assert!(lost.text.contains("user: \"ada\"") && !lost.text.contains("id=\"logout\""));
+    let stranger = page(&test.anonymous(), "/hub/nowhere").await;
+    assert!(!stranger.text.contains("href=\"/hub/token\"") && !stranger.text.contains("user: \""));
+}
+
+fn with_profiles(config: &mut hub_config::Config) {
+    let profile = |name: &str, description: &str, default: bool| SpawnerProfile {
+        display_name: Some(name.to_owned()),
+        description: description.to_owned(),
+        default,
+        spawner: Box::new(config.spawner.clone()),
+    };
+    let small = profile("Small", "Two cores", true);
+    let large = profile("Large <one>", "With <b>memory</b>", false);
+    config.spawner.profiles = [("large".to_owned(), large), ("small".to_owned(), small)].into();
+}
+
+/// The tag of a field's radio button.
+fn radio<'a>(text: &'a str, value: &str) -> &'a str {
+    let at = text.find(&format!("value=\"{value}\"")).unwrap_or_else(|| panic!("no {value}: {text}"));
+    text[at..].split('>').next().unwrap()
+}
+
+#[actix_web::test]
+async fn profiles_are_offered_before_a_start_and_the_choice_is_kept() {
+    let test = TestHub::with(with_profiles).await;
+    let ada = test.browser("ada", false).await;
+    let form = page(&ada, "/hub/spawn").await;
+    assert_eq!(form.code(), 200);
+    assert!(form.text.contains("Large &lt;one&gt;") && form.text.contains("With <b>memory</b>"));
+    assert!(radio(&form.text, "small").contains("checked"), "the default one is chosen");
+    assert!(!radio(&form.text, "large").contains("checked"));
+
+    let wrong = submit(&ada, "/hub/spawn", "profile=huge").await;
+    assert_eq!(wrong.code(), 400);
+    assert!(wrong.text.contains("spawn-error-msg") && wrong.text.contains("Choose one of: large, small."));
+    assert!(wrong.text.contains("id=\"spawn_form\""), "the form is there to try again");
+
+    let started = submit(&ada, "/hub/spawn", "profile=large").await;
+    assert_eq!(started.code(), 302, "{}", started.text);
+    assert_eq!(started.header("location"), Some("/hub/spawn-pending/ada"));
+    let api = test.user("ada").await;
+    api.post("/users/ada/server", None).await;
+    let options = api.get("/users/ada/server").await.json()["user_options"].clone();
+    assert_eq!(options, json!({"profile": "large"}));
+
+    api.delete("/users/ada/server", None).await;
+    let again = page(&ada, "/hub/spawn").await;
+    assert!(radio(&again.text, "large").contains("checked"), "the last choice is offered first");
+}
+
+#[actix_web::test]
+async fn a_start_that_fails_at_once_leads_back_to_the_form_with_the_reason() {
+    let test = TestHub::with(|config| {
+        config.spawner.options_form = "<input name=\"fail\">".to_owned();
+    })
+    .await;
+    let ada = test.browser("ada", false).await;
+    let form = page(&ada, "/hub/spawn?next=%2Fhub%2Fhome").await;
+    assert!(form.text.contains("<input name=\"fail\">") && form.text.contains("next=%2Fhub%2Fhome"));
+    let failed = submit(&ada, "/hub/spawn", "fail=Too+<many>+cores").await;
+    assert_eq!(failed.code(), 500, "{}", failed.text);
+    assert!(failed.text.contains("spawn-error-msg") && failed.text.contains("Too &lt;many&gt; cores"));
+    assert!(failed.text.contains("<input name=\"fail\">"), "the form is there to try again");
+    let refused = submit(&ada, "/hub/spawn", "refuse=Not+so").await;
+    assert_eq!(refused.code(), 400);
+    assert!(refused.text.contains("Not so") && !refused.text.contains("Too &lt;many&gt;"));
+}

@@ -1,0 +1,197 @@
+//! The old process's side.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::unix::{fs::PermissionsExt, net::UnixStream as StdUnixStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::net::sockopt::socket_peercred;
+use tokio::{net::UnixListener, task::spawn_blocking, time::Instant};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::wire::{self, FromNew, FromOld, VERSION};
+use crate::{
+    error::ProxyError,
+    routes::RouteTable,
+    server::{Phase, PhaseControl, Scissors, listener::Copies},
+};
+
+/// For the new process to bind everything.
+const PREPARING: Duration = Duration::from_secs(30);
+/// For the new process to serve, while nobody does.
+const TAKING: Duration = Duration::from_secs(10);
+/// For API requests under way.
+const FINISHING: Duration = Duration::from_secs(5);
+/// How often the use of routes is reported afterwards.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// The socket on which a process offers its place.
+#[derive(Debug)]
+pub(crate) struct HandOverSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    given: bool,
+}
+
+impl Drop for HandOverSocket {
+    fn drop(&mut self) {
+        if !self.given {
+            // A file that stays is replaced by the next process.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Everything that is handed over.
+#[derive(Debug)]
+pub(crate) struct Estate {
+    pub(crate) sockets: Copies,
+    pub(crate) phase: PhaseControl,
+    pub(crate) routes: Arc<RouteTable>,
+    pub(crate) scissors: Scissors,
+    /// Open connections of the API.
+    pub(crate) api: TaskTracker,
+}
+
+impl HandOverSocket {
+    /// Binds the socket, in place of the one of a process before. Only the own user may connect.
+    pub(crate) fn bind(path: &Path) -> Result<Self, ProxyError> {
+        let problem = |source| ProxyError::File { path: path.display().to_string(), source };
+        // Bound beside and moved over, so that at every moment somebody answers.
+        let fresh = path.with_added_extension(std::process::id().to_string());
+        let bind = || {
+            let _ = std::fs::remove_file(&fresh);
+            let listener = UnixListener::bind(&fresh)?;
+            std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+            std::fs::rename(&fresh, path)?;
+            Ok(listener)
+        };
+        let listener = bind().map_err(problem)?;
+        Ok(Self { listener, path: path.to_owned(), given: false })
+    }
+
+    /// Waits until another process has taken over.
+    pub(crate) async fn given(mut self, estate: Estate) {
+        let estate = Arc::new(estate);
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream.into_std(),
+                Err(error) => {
+                    warn!(%error, "cannot accept a hand-over for the moment");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            match hand_over(stream, &estate).await {
+                Ok(stream) => {
+                    self.given = true;
+                    for file in &estate.sockets.files {
+                        file.give_away();
+                    }
+                    estate.phase.set(Phase::Retired);
+                    info!("another process has taken over; open connections go on here");
+                    stay_in_touch(stream, &estate);
+                    return;
+                }
+                Err(error) => {
+                    estate.phase.set(Phase::Serving);
+                    warn!(%error, "hand-over failed, this process goes on");
+                }
+            }
+        }
+    }
+}
+
+async fn hand_over(stream: io::Result<StdUnixStream>, estate: &Arc<Estate>) -> io::Result<StdUnixStream> {
+    let stream = stream?;
+    let prepared = Arc::clone(estate);
+    let stream = blocking(move || {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(PREPARING))?;
+        stream.set_write_timeout(Some(PREPARING))?;
+        let (peer, own) = (socket_peercred(&stream)?.uid, rustix::process::geteuid());
+        if peer != own && !peer.is_root() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the other process is another user's"));
+        }
+        match wire::receive(&stream)? {
+            FromNew::Hello { version: VERSION, pid } => info!(pid, "a process wants to take over"),
+            other => return Err(unexpected(&other)),
+        }
+        wire::send_sockets(&stream, &prepared.sockets.descriptors)?;
+        match wire::receive(&stream)? {
+            FromNew::Ready => Ok(stream),
+            other => Err(unexpected(&other)),
+        }
+    })
+    .await?;
+    estate.phase.set(Phase::Paused);
+    let deadline = Instant::now() + FINISHING;
+    while !estate.api.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let routes = Arc::clone(&estate.routes);
+    blocking(move || {
+        stream.set_read_timeout(Some(TAKING))?;
+        wire::send(&stream, &FromOld::Routes(routes.saved()))?;
+        match wire::receive(&stream)? {
+            FromNew::Serving => Ok(stream),
+            other => Err(unexpected(&other)),
+        }
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn unexpected(message: &FromNew) -> io::Error {
+    let what = match message {
+        FromNew::Hello { version, .. } => format!("it speaks version {version}, this process {VERSION}"),
+        _ => "an unexpected message".to_owned(),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Obeys the new process and reports to it, on threads that end with this process.
+fn stay_in_touch(stream: StdUnixStream, estate: &Arc<Estate>) {
+    let reading = match stream.set_read_timeout(None).and_then(|()| stream.try_clone()) {
+        Ok(reading) => reading,
+        Err(error) => return warn!(%error, "websockets that stay here cannot be cut from now on"),
+    };
+    let scissors = estate.scissors.clone();
+    spawn_blocking(move || {
+        while let Ok(FromNew::Cut(order)) = wire::receive(&reading) {
+            let count = scissors.cut(&order);
+            info!(count, "websockets were cut by the process that took over");
+        }
+    });
+    let routes = Arc::clone(&estate.routes);
+    let mut told: HashMap<String, i64> =
+        routes.saved().into_iter().filter_map(|route| Some((route.key, route.last_activity?))).collect();
+    tokio::spawn(async move {
+        let mut stream = Some(stream);
+        while let Some(connected) = stream.take() {
+            tokio::time::sleep(REPORT).await;
+            let mut seen = Vec::new();
+            routes.for_each(&mut |route| {
+                let millis = route.activity.millis();
+                if told.get(&*route.key) != Some(&millis) {
+                    told.insert(route.key.to_string(), millis);
+                    seen.push((route.key.to_string(), millis));
+                }
+            });
+            let sent = blocking(move || {
+                wire::send(&connected, &FromOld::Activity(seen))?;
+                Ok(connected)
+            });
+            // Whoever took over has ended itself, and nobody wants to know any more.
+            stream = sent.await.ok();
+        }
+    });
+}

@@ -1,0 +1,80 @@
+//! The new process's side.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tracing::{debug, info};
+
+use super::wire::{self, FromNew, FromOld, VERSION};
+use crate::{
+    error::ProxyError,
+    routes::{RouteTable, SavedRoute},
+    server::{Scissors, Sockets},
+};
+
+/// For each answer of the old process.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The process that serves until we do.
+#[derive(Debug)]
+pub(crate) struct Predecessor(UnixStream);
+
+/// Asks the process behind `path` for its sockets; `None` when there is none. Blocks.
+pub(crate) fn connect(path: &Path) -> Result<Option<(Predecessor, Sockets)>, ProxyError> {
+    let problem = |source| ProxyError::File { path: path.display().to_string(), source };
+    let stream = match UnixStream::connect(path) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(problem(error)),
+    };
+    let receive = || -> io::Result<Sockets> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        wire::send(&stream, &FromNew::Hello { version: VERSION, pid: std::process::id() })?;
+        Ok(Sockets::from_descriptors(wire::receive_sockets(&stream)?))
+    };
+    let sockets = receive().map_err(problem)?;
+    info!(path = %path.display(), "taking over from a running proxy");
+    Ok(Some((Predecessor(stream), sockets)))
+}
+
+impl Predecessor {
+    /// Has the old process pause, and returns its routes. Blocks.
+    pub(crate) fn routes(&self) -> io::Result<Vec<SavedRoute>> {
+        wire::send(&self.0, &FromNew::Ready)?;
+        match wire::receive(&self.0)? {
+            FromOld::Routes(routes) => Ok(routes),
+            FromOld::Activity(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "routes were expected")),
+        }
+    }
+
+    /// Tells the old process that it is relieved, and stays in touch with it until it ends.
+    pub(crate) fn relieve(self, routes: Arc<RouteTable>, scissors: &Scissors) -> io::Result<()> {
+        let Self(stream) = self;
+        wire::send(&stream, &FromNew::Serving)?;
+        stream.set_read_timeout(None)?;
+        let sending = Mutex::new(stream.try_clone()?);
+        scissors.follow(Box::new(move |order| {
+            let stream = sending.lock().unwrap_or_else(PoisonError::into_inner);
+            wire::send(&stream, &FromNew::Cut(order.clone())).is_ok()
+        }));
+        std::thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
+            while let Ok(FromOld::Activity(seen)) = wire::receive(&stream) {
+                for (key, millis) in seen {
+                    if let Some(route) = routes.exact(&key) {
+                        route.activity.touch_at(millis);
+                    }
+                }
+            }
+            debug!("the proxy before has ended");
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! The proxy as a program: public side, API, metrics, redirect, pid file, hand-over, signals.
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    Proxy, RouteTable,
+    api::{Api, ApiOptions},
+    error::ProxyError,
+    handover::{self, Estate, HandOverSocket},
+    http_server::HttpServer,
+    metrics::{Metrics, MetricsServer},
+    options::{Listen, ProxyOptions},
+    redirect,
+    server::{Sockets, listener::Copies},
+};
+
+/// Everything that a proxy process consists of.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The public side.
+    pub proxy: ProxyOptions,
+    /// The REST API.
+    pub api: ApiOptions,
+    /// The first segment of a route is a host name.
+    pub host_routing: bool,
+    /// Where to serve metrics.
+    pub metrics: Option<Listen>,
+    /// Where to listen for plain HTTP, and the port of HTTPS that it is sent to.
+    pub redirect: Option<(Listen, u16)>,
+    /// Holds the process id while the program runs.
+    pub pid_file: Option<PathBuf>,
+    /// Routes are kept here over a restart.
+    pub state_file: Option<PathBuf>,
+    /// UNIX socket by which the next process takes over from this one, and this one from the one before.
+    pub handover: Option<PathBuf>,
+}
+
+/// Why a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By SIGINT or SIGTERM.
+    Signalled,
+    /// Another process took over, and the last connection that stayed here has ended.
+    Relieved,
+}
+
+type Task = Pin<Box<dyn Future<Output = Result<(), ProxyError>> + Send>>;
+
+impl Program {
+    /// Runs until a signal, or until another process has taken over; then drains.
+    ///
+    /// # Errors
+    /// Options that cannot be used, an occupied address, an unreadable file: see [`ProxyError`].
+    pub async fn run(self) -> Result<Ended, ProxyError> {
+        let mut interrupt = on(SignalKind::interrupt())?;
+        let mut terminate = on(SignalKind::terminate())?;
+        let (predecessor, mut inherited) = self.inherit().await?;
+
+        let shutdown = CancellationToken::new();
+        let metrics = Metrics::new();
+        let routes = match &self.state_file {
+            Some(path) => RouteTable::persistent(self.host_routing, path)?,
+            None => RouteTable::new(self.host_routing),
+        };
+        let default_target = self.proxy.default_target.clone();
+        let public = describe(&self.proxy);
+        let proxy = Proxy::bind_inheriting(self.proxy.clone(), routes.clone(), metrics.clone(), &mut inherited)?;
+        let (phase, scissors) = (proxy.phase(), proxy.scissors());
+        let mut api = Api::bind_inheriting(
+            &self.api,
+            Some(scissors.clone()),
+            routes.clone(),
+            metrics.clone(),
+            &mut inherited,
+        )?;
+        let mut sockets = Copies::default();
+        proxy.copy_sockets(&mut sockets)?;
+        api.server().follow(phase.clone());
+        api.server().copy_sockets(&mut sockets)?;
+        let api_connections = api.server().connections();
+        let api_scheme = if self.api.tls.is_some() { "https" } else { "http" };
+        info!("Proxying {public} to {}", default_target.as_deref().unwrap_or("(no default)"));
+        info!("Proxy API at {api_scheme}://{}/api/routes", self.api.listen);
+        let mut tasks: Vec<Task> =
+            vec![Box::pin(proxy.run(shutdown.clone())), Box::pin(api.run(shutdown.clone()))];
+        if let Some(listen) = &self.metrics {
+            let mut server = MetricsServer::bind_inheriting(listen, metrics, &mut inherited)?;
+            server.server().follow(phase.clone());
+            server.server().copy_sockets(&mut sockets)?;
+            info!("Serve metrics at http://{listen}/metrics");
+            tasks.push(Box::pin(server.run(shutdown.clone())));
+        }
+        if let Some((listen, port)) = &self.redirect {
+            let mut server = HttpServer::bind(listen, None, &mut inherited)?;
+            server.follow(phase.clone());
+            server.copy_sockets(&mut sockets)?;
+            info!("Redirecting http://{listen} to port {port}");
+            tasks.push(Box::pin(redirect::serve(server, *port, shutdown.clone())));
+        }
+        inherited.finish();
+
+        if let Some(predecessor) = predecessor {
+            let (given, predecessor) = blocking(move || (predecessor.routes(), predecessor)).await?;
+            let given = given.map_err(|source| self.handover_problem(source))?;
+            routes.restore(&given);
+            if let Some(target) = &default_target {
+                // The new process's own setting counts.
+                let added = routes.add("/", target, serde_json::Map::new());
+                added.map_err(|error| ProxyError::option("default_target", error.to_string()))?;
+            }
+            let (routes, scissors) = (routes.clone(), scissors.clone());
+            let relieved = blocking(move || predecessor.relieve(routes, &scissors)).await?;
+            relieved.map_err(|source| self.handover_problem(source))?;
+        }
+        let _pid_file = self.pid_file.clone().map(PidFile::write).transpose()?;
+        let giving: Pin<Box<dyn Future<Output = ()> + Send>> = match &self.handover {
+            None => {
+                drop(sockets);
+                Box::pin(std::future::pending())
+            }
+            Some(path) => {
+                let estate = Estate { sockets, phase, routes, scissors, api: api_connections };
+                Box::pin(HandOverSocket::bind(path)?.given(estate))
+            }
+        };
+
+        let mut running = futures_util::future::try_join_all(tasks);
+        let relieved = tokio::select! {
+            // Nothing ends by itself unless it failed.
+            ended = &mut running => return Err(ended.err().unwrap_or(ProxyError::WorkerLost)),
+            () = giving => true,
+            _ = interrupt.recv() => { warn!("Interrupted"); false }
+            _ = terminate.recv() => { warn!("Terminated"); false }
+        };
+        if relieved {
+            tokio::select! {
+                ended = &mut running => return ended.map(|_| Ended::Relieved),
+                _ = interrupt.recv() => warn!("Interrupted"),
+                _ = terminate.recv() => warn!("Terminated"),
+            }
+        }
+        shutdown.cancel();
+        tokio::select! {
+            ended = running => { ended?; }
+            _ = interrupt.recv() => warn!("Interrupted again, not waiting any longer"),
+            _ = terminate.recv() => warn!("Terminated again, not waiting any longer"),
+        }
+        Ok(Ended::Signalled)
+    }
+
+    /// Sockets of the process before, or of the service manager.
+    async fn inherit(&self) -> Result<(Option<handover::Predecessor>, Sockets), ProxyError> {
+        if let Some(path) = self.handover.clone() {
+            let found = blocking(move || handover::connect(&path)).await??;
+            if let Some((predecessor, sockets)) = found {
+                return Ok((Some(predecessor), sockets));
+            }
+        }
+        Ok((None, Sockets::from_environment()))
+    }
+
+    fn handover_problem(&self, source: std::io::Error) -> ProxyError {
+        let path = self.handover.as_deref().unwrap_or(Path::new("hand-over")).display().to_string();
+        ProxyError::File { path, source }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ProxyError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ProxyError::WorkerLost)
+}
+
+fn on(kind: SignalKind) -> Result<Signal, ProxyError> {
+    signal(kind).map_err(|source| ProxyError::File { path: "signal handler".to_owned(), source })
+}
+
+fn describe(options: &ProxyOptions) -> String {
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let all: Vec<String> = options.listen.iter().map(|listen| format!("{scheme}://{listen}")).collect();
+    all.join(", ")
+}
+
+/// The process id in a file, for as long as the process runs.
+#[derive(Debug)]
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: PathBuf) -> Result<Self, ProxyError> {
+        match std::fs::write(&path, std::process::id().to_string()) {
+            Ok(()) => Ok(Self(path)),
+            Err(source) => Err(ProxyError::File { path: path.display().to_string(), source }),
+        }
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // The file may be that of the process that took over.
+        let own = std::fs::read_to_string(&self.0).is_ok_and(|id| id.trim() == std::process::id().to_string());
+        if own && let Err(error) = std::fs::remove_file(&self.0) {
+            warn!(path = %self.0.display(), %error, "pid file cannot be removed");
+        }
+    }
+}

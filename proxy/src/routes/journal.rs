@@ -1,0 +1,200 @@
+//! Routes in a file: a line for each change, written before the change is acknowledged.
+//!
+//! A line is a JSON object with `key` and `document`; without a document the route was removed. When most lines are
+//! out of date the file is written anew. Nothing is forced to the disk: the file is there for the next process, and
+//! a machine that lost power has lost the servers behind the routes as well.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tracing::warn;
+
+use super::table::SavedRoute;
+use crate::error::ProxyError;
+
+/// Longest line that is read: more than any request to the API can hold.
+const MAX_LINE: u64 = 4 * 1024 * 1024;
+/// The file is written anew when it has this many lines more than four times the routes.
+const SLACK: usize = 1024;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Line<'a> {
+    key: std::borrow::Cow<'a, str>,
+    document: Option<std::borrow::Cow<'a, Map<String, Value>>>,
+}
+
+/// The file, open for more lines.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    lines: usize,
+}
+
+impl Journal {
+    /// Opens the file and reads the routes in it.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<SavedRoute>), ProxyError> {
+        let problem = |source| ProxyError::File { path: path.display().to_string(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let file = options.open(path).map_err(problem)?;
+        let routes = read(&file, path).map_err(problem)?;
+        let saved = routes.into_iter().map(|(key, document)| SavedRoute { key, document, last_activity: None });
+        Ok((Self { path: path.to_owned(), file, lines: 0 }, saved.collect()))
+    }
+
+    /// Replaces the file by one with exactly these routes, in one step.
+    pub(crate) fn rewrite(&mut self, routes: &[SavedRoute]) -> Result<(), ProxyError> {
+        let fresh = self.path.with_added_extension("new");
+        let write = || -> io::Result<File> {
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+            let mut out = BufWriter::new(file);
+            for route in routes {
+                let line = Line {
+                    key: (&*route.key).into(),
+                    document: Some(std::borrow::Cow::Borrowed(&route.document)),
+                };
+                serde_json::to_writer(&mut out, &line)?;
+                out.write_all(b"\n")?;
+            }
+            out.flush()?;
+            std::fs::rename(&fresh, &self.path)?;
+            OpenOptions::new().append(true).open(&self.path)
+        };
+        self.file = write().map_err(|source| self.problem(source))?;
+        self.lines = routes.len();
+        Ok(())
+    }
+
+    /// Notes a route that was added or replaced. There are `count` routes now, and `all` gives them.
+    pub(crate) fn added(
+        &mut self,
+        key: &str,
+        document: &Map<String, Value>,
+        count: usize,
+        all: impl FnOnce() -> Vec<SavedRoute>,
+    ) -> Result<(), ProxyError> {
+        self.append(&Line { key: key.into(), document: Some(std::borrow::Cow::Borrowed(document)) }, count, all)
+    }
+
+    /// Notes a route that was removed.
+    pub(crate) fn removed(
+        &mut self,
+        key: &str,
+        count: usize,
+        all: impl FnOnce() -> Vec<SavedRoute>,
+    ) -> Result<(), ProxyError> {
+        self.append(&Line { key: key.into(), document: None }, count, all)
+    }
+
+    fn append(
+        &mut self,
+        line: &Line<'_>,
+        count: usize,
+        all: impl FnOnce() -> Vec<SavedRoute>,
+    ) -> Result<(), ProxyError> {
+        if self.lines >= SLACK + 4 * count {
+            return self.rewrite(&all());
+        }
+        let mut bytes = serde_json::to_vec(line).map_err(|error| self.problem(error.into()))?;
+        bytes.push(b'\n');
+        self.file.write_all(&bytes).map_err(|source| self.problem(source))?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    fn problem(&self, source: io::Error) -> ProxyError {
+        ProxyError::File { path: self.path.display().to_string(), source }
+    }
+}
+
+fn read(file: &File, path: &Path) -> io::Result<BTreeMap<String, Map<String, Value>>> {
+    let mut routes = BTreeMap::new();
+    let mut reader = BufReader::new(file);
+    let mut bytes = Vec::new();
+    let mut number = 0;
+    loop {
+        bytes.clear();
+        number += 1;
+        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(routes);
+        }
+        match serde_json::from_slice::<Line<'_>>(&bytes) {
+            Ok(Line { key, document: Some(document) }) => {
+                routes.insert(key.into_owned(), document.into_owned());
+            }
+            Ok(Line { key, document: None }) => {
+                routes.remove(&*key);
+            }
+            // The last line of a process that was killed while it wrote.
+            Err(_) if bytes.last() != Some(&b'\n') => {
+                warn!(path = %path.display(), "the last saved change of routes is incomplete and left out");
+            }
+            Err(error) => {
+                let problem = format!("line {number} is no saved route: {error}; remove the file to begin anew");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RouteTable;
+
+    fn data() -> Map<String, Value> {
+        Map::from_iter([("user".to_owned(), "x".into())])
+    }
+
+    #[test]
+    fn routes_survive_whatever_ends_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let table = RouteTable::persistent(false, &path).unwrap();
+        table.add("/user/a b", "http://127.0.0.1:1", data()).unwrap();
+        table.add("/gone", "http://127.0.0.1:1", Map::new()).unwrap();
+        table.add("/user/a b", "http://127.0.0.1:2", data()).unwrap();
+        assert!(table.remove("/gone"));
+        // A change of which only the beginning was written.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"key\":\"/torn\",\"docu").unwrap();
+        let again = RouteTable::persistent(false, &path).unwrap();
+        assert_eq!(again.len(), 1);
+        let route = again.get("/user/a b").unwrap();
+        assert_eq!((route.target.as_str(), route.data), ("http://127.0.0.1:2", data()));
+        again.add("/next", "http://127.0.0.1:3", Map::new()).unwrap();
+        assert_eq!(RouteTable::persistent(false, &path).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_file_stays_in_proportion_to_the_routes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let table = RouteTable::persistent(false, &path).unwrap();
+        for number in 0..4 * SLACK {
+            table.add("/x", &format!("http://127.0.0.1:{}", 1 + number % 9), Map::new()).unwrap();
+        }
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= SLACK + 8, "{lines}");
+        let again = RouteTable::persistent(false, &path).unwrap();
+        assert_eq!((again.len(), again.get("/x").unwrap().target), (1, table.get("/x").unwrap().target));
+    }
+
+    #[test]
+    fn a_file_with_something_else_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        std::fs::write(&path, "hello\n").unwrap();
+        let error = RouteTable::persistent(false, &path).unwrap_err().to_string();
+        assert!(error.contains("routes") && error.contains("line 1"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello\n", "and left alone");
+    }
+}

@@ -1,0 +1,99 @@
+//! All that a hub tells an administrator, to be compared with what another tells.
+
+use anyhow::Result;
+use hub_tests::hub::Hub;
+use serde_json::{Map, Value, json};
+
+/// What changes by itself, or belongs to one hub's process.
+const FLEETING: [&str; 2] = ["last_activity", "pid"];
+/// What models of JupyterHub 6 have beyond those of 5.4.
+const NEW_IN_6: [&str; 1] = ["display_name"];
+
+/// The answers, by what was asked.
+#[derive(Debug)]
+pub(super) struct Inventory(Map<String, Value>);
+
+impl Inventory {
+    /// Asks the hub.
+    pub(super) async fn of(hub: &Hub) -> Result<Self> {
+        let administrator = hub.administrator()?;
+        let mut all = Map::new();
+        let users = administrator.fetch("users?include_stopped_servers=1&limit=200").await?;
+        let names: Vec<String> = users
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|user| user.get("name").and_then(Value::as_str).map(str::to_owned))
+            .collect();
+        all.insert("users".to_owned(), by_name(users));
+        for path in ["groups", "services"] {
+            all.insert(path.to_owned(), by_name(administrator.fetch(path).await?));
+        }
+        for name in names {
+            for what in ["tokens", "shared"] {
+                let path = format!("users/{name}/{what}");
+                all.insert(path.clone(), administrator.fetch(&path).await?);
+            }
+            for what in ["shares", "share-codes"] {
+                let path = format!("{what}/{name}");
+                all.insert(path.clone(), administrator.fetch(&path).await?);
+            }
+        }
+        let routes = administrator.fetch("proxy").await?;
+        let targets = routes.as_object().into_iter().flatten();
+        let targets = targets.map(|(path, route)| (path.clone(), json!(route.get("target")))).collect();
+        all.insert("proxy".to_owned(), Value::Object(targets));
+        let mut all = Value::Object(all);
+        strip(&mut all, &FLEETING);
+        let Value::Object(all) = all else { unreachable!("it was made as one") };
+        Ok(Self(all))
+    }
+
+    /// Where another answer differs, one line for each place.
+    pub(super) fn differences(&self, other: &Self, versions_differ: bool) -> Vec<String> {
+        let whole = |inventory: &Self| {
+            let mut value = Value::Object(inventory.0.clone());
+            if versions_differ {
+                strip(&mut value, &NEW_IN_6);
+            }
+            value
+        };
+        let mut found = Vec::new();
+        compare("", &whole(self), &whole(other), &mut found);
+        found
+    }
+}
+
+/// A list of models as a map, for readable differences.
+fn by_name(list: Value) -> Value {
+    let Value::Array(models) = list else { return list };
+    let named =
+        |model: Value| (model.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(), model);
+    Value::Object(models.into_iter().map(named).collect())
+}
+
+fn strip(value: &mut Value, keys: &[&str]) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| !keys.contains(&key.as_str()));
+            map.values_mut().for_each(|value| strip(value, keys));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| strip(value, keys)),
+        _ => {}
+    }
+}
+
+fn compare(place: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
+    if let (Value::Object(one), Value::Object(other)) = (one, other) {
+        let mut keys: Vec<&String> = one.keys().chain(other.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let missing = json!("(missing)");
+            let side = |map: &Map<String, Value>| map.get(key).unwrap_or(&missing).clone();
+            compare(&format!("{place}/{key}"), &side(one), &side(other), found);
+        }
+    } else if one != other {
+        found.push(format!("{place}: {one} became {other}"));
+    }
+}
