@@ -1,6 +1,6 @@
 //! The authenticators that need nothing outside of the hub: `dummy`, `shared-password` and `null`, which answer to
-//! stock's of the same names, and `first-admin`, which lets the first administrator into a hub that has no
-//! configuration yet.
+//! stock's of the same names, `remote-user` for proxies that log people in, and `first-admin`, which lets the first
+//! administrator into a hub that has no configuration yet.
 //!
 //! How names are normalised and who is allowed in belongs to the hub; slowing down those who guess does too.
 
@@ -8,6 +8,7 @@ mod compare;
 mod dummy;
 mod first_admin;
 mod null;
+mod remote_user;
 mod shared_password;
 #[cfg(test)]
 mod testing;
@@ -17,6 +18,7 @@ use hub_core::{AuthError, AuthenticatorPlugin, LoginRequest};
 pub use dummy::{DummyAuthenticator, DummyOptions};
 pub use first_admin::{FirstAdminAuthenticator, FirstAdminOptions};
 pub use null::NullAuthenticator;
+pub use remote_user::{RemoteUserAuthenticator, RemoteUserOptions};
 pub use shared_password::{PasswordGroups, SharedPasswordAuthenticator, SharedPasswordOptions};
 
 /// All authenticators of this crate.
@@ -25,6 +27,7 @@ pub fn plugins() -> Vec<AuthenticatorPlugin> {
         AuthenticatorPlugin { name: dummy::NAME, build: dummy::build },
         AuthenticatorPlugin { name: first_admin::NAME, build: first_admin::build },
         AuthenticatorPlugin { name: null::NAME, build: null::build },
+        AuthenticatorPlugin { name: remote_user::NAME, build: remote_user::build },
         AuthenticatorPlugin { name: shared_password::NAME, build: shared_password::build },
     ]
 }

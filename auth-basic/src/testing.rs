@@ -27,6 +27,11 @@ pub(crate) fn context() -> AuthenticatorContext {
         clock: Arc::new(TestClock::default()),
         admin_users: BTreeSet::new(),
         manage_groups: false,
+        manage_roles: false,
+        auth_state: false,
+        login_service: String::new(),
+        hub_path: "/hub/".to_owned(),
+        public_origin: None,
         normalise: Arc::new(str::to_lowercase),
     }
 }

@@ -15,8 +15,9 @@ use crate::secrets::PluginTables;
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct AuthenticatorSection {
-    /// Which authenticator: `first-admin` (one-time link for the first administrator), `shared-password`, `dummy`,
-    /// `null` or the name of another plugin. Its own settings are in `[authenticator.KIND]`.
+    /// Which authenticator: `first-admin` (one-time link for the first administrator), `oidc`, `keycloak`,
+    /// `shared-password`, `remote-user`, `dummy`, `null`, `chain` (several of them), or the name of another plugin. Its
+    /// own settings are in `[authenticator.KIND]`.
     pub kind: String,
     /// Lets in everybody whom the authenticator knows. When left out, the authenticator decides (dummy does, unless
     /// `allowed_users` is set).
@@ -62,6 +63,13 @@ pub struct AuthenticatorSection {
     pub request_otp: bool,
     /// Label of that field.
     pub otp_prompt: String,
+    /// How often a name may fail to log in from one network within `login_failures_window`; 0 never slows down.
+    pub login_failures_per_account: u32,
+    /// How often all names together may fail from one network (a /24 or /64) in that time.
+    pub login_failures_per_network: u32,
+    /// The time in which failures are forgotten.
+    #[serde(with = "DurationText")]
+    pub login_failures_window: Duration,
     /// Tables of the plugins.
     #[schemars(skip)]
     pub plugins: PluginTables,
@@ -92,6 +100,9 @@ impl Default for AuthenticatorSection {
             reset_managed_roles_on_startup: false,
             request_otp: false,
             otp_prompt: "OTP:".to_owned(),
+            login_failures_per_account: 10,
+            login_failures_per_network: 300,
+            login_failures_window: Duration::from_mins(10),
             plugins: PluginTables::default(),
         }
     }

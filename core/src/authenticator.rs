@@ -4,12 +4,15 @@
 //! into an [`Identity`]. Requests reach it as plain data, so a form, a redirect to an identity provider and cookies
 //! of another application (OpenHEXA) are the same thing to the hub.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+mod identity;
+mod request;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use chrono::{DateTime, Utc};
 use thiserror::Error;
+
+pub use identity::{Account, Identity, Revocation};
+pub use request::LoginRequest;
 
 /// Turns requests into identities. Answers to `jupyterhub.auth.Authenticator`.
 #[async_trait]
@@ -43,8 +46,38 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     }
 
     /// Looks whether a person's login still holds. `rq` is the request that made the hub ask, where there is one.
-    async fn refresh(&self, _who: &Identity, _rq: Option<&LoginRequest>) -> Result<Refresh, AuthError> {
+    ///
+    /// With `alone`, the hub sees to it that no other request and no other hub on the same database asks about this
+    /// person meanwhile. Without, the answer may be [`Refresh::Alone`].
+    async fn refresh(
+        &self,
+        _who: &Identity,
+        _rq: Option<&LoginRequest>,
+        _alone: bool,
+    ) -> Result<Refresh, AuthError> {
         Ok(Refresh::Valid)
+    }
+
+    /// Until when a login can be taken to hold without [`Authenticator::refresh`], if that is sooner than
+    /// `authenticator.auth_refresh_age` says: before tokens run out that servers get.
+    fn fresh_until(&self, _who: &Identity) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    /// The account that a login came from, read from what was kept about the person.
+    fn account(&self, _who: &Identity) -> Option<Account> {
+        None
+    }
+
+    /// Whether one name may pass from one account to another: whoever logs in under a name that another account had
+    /// is refused if not.
+    fn names_may_change_hands(&self) -> bool {
+        true
+    }
+
+    /// What people are told who are known but not allowed in; none for the same text as after a wrong password.
+    fn denied_text(&self) -> Option<String> {
+        None
     }
 
     /// The person logged out of the hub; an answer is where the browser goes next (single logout).
@@ -78,27 +111,6 @@ pub struct AuthRoute {
     pub xsrf: bool,
 }
 
-/// A request as plain data.
-#[derive(Debug, Clone, Default)]
-pub struct LoginRequest {
-    /// `GET` or `POST`.
-    pub method: String,
-    /// Full URL as the browser sees it.
-    pub url: String,
-    /// Query arguments, last value wins.
-    pub query: BTreeMap<String, String>,
-    /// Form fields, last value wins. The `_xsrf` field is taken out.
-    pub form: BTreeMap<String, String>,
-    /// Headers, names in lower case.
-    pub headers: BTreeMap<String, String>,
-    /// Cookies, values unquoted.
-    pub cookies: BTreeMap<String, String>,
-    /// The browser's address, as far as trusted proxies tell.
-    pub remote: Option<IpAddr>,
-    /// Where the person wants to go after login, validated by the hub: a path on this host.
-    pub next: Option<String>,
-}
-
 /// What comes out of one step of a login.
 #[derive(Debug, Clone)]
 pub enum LoginStep {
@@ -113,11 +125,17 @@ pub enum LoginStep {
     },
     /// The person is known.
     Identity(Box<Identity>),
-    /// Logins end: of these names, and of the sessions with these ids (back-channel logout).
-    Revoke {
-        /// Users whose sessions end.
-        users: Vec<String>,
+    /// The person is known and comes back from elsewhere.
+    Returned {
+        /// Who it is.
+        identity: Box<Identity>,
+        /// Where the person wanted to go when the login began, as [`LoginRequest::next`] said then.
+        next: Option<String>,
+        /// Cookies that are of no more use.
+        cookies: Vec<StepCookie>,
     },
+    /// An identity service ends logins (back-channel logout).
+    Revoke(Box<Revocation>),
 }
 
 /// What the form shows beyond user name and password.
@@ -129,10 +147,11 @@ pub struct LoginForm {
     pub otp_prompt: Option<String>,
 }
 
-/// A cookie that a login step needs between two requests (state of a redirect).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A cookie that a login step needs between two requests (state of a redirect). The next request has it in
+/// [`LoginRequest::kept`].
+#[derive(Clone, PartialEq, Eq)]
 pub struct StepCookie {
-    /// Name.
+    /// Name, letters, digits and hyphens; the hub puts a prefix in front.
     pub name: String,
     /// Value; the hub signs it.
     pub value: String,
@@ -140,24 +159,13 @@ pub struct StepCookie {
     pub max_age: u32,
 }
 
-/// Who somebody is. The hub normalises and validates the name, applies block and allow rules, and stores the rest.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Identity {
-    /// The name, as the source gave it.
-    pub name: String,
-    /// Administrator: yes, no, or leave as it is.
-    pub admin: Option<bool>,
-    /// Groups, when the authenticator manages them; none leaves them.
-    pub groups: Option<Vec<String>>,
-    /// Roles, when the authenticator manages them.
-    pub roles: Option<Vec<Value>>,
-    /// State to keep, encrypted; none keeps nothing.
-    pub auth_state: Option<Value>,
-    /// Facts shown to servers (`display_name`, `avatar_url`, `color`).
-    pub user_info: Option<Value>,
-    /// Set when the authenticator itself vouches that the person may use this hub: allow rules are skipped, block
-    /// rules are not.
-    pub allowed: bool,
+impl std::fmt::Debug for StepCookie {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StepCookie")
+            .field("name", &self.name)
+            .field("max_age", &self.max_age)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether a login still holds.
@@ -169,6 +177,9 @@ pub enum Refresh {
     Updated(Box<Identity>),
     /// It does not: the person must log in again.
     Stale,
+    /// Cannot be told without something that works only once (a refresh token that is replaced by each use): ask
+    /// again, alone.
+    Alone,
 }
 
 /// Why nobody was let in.
@@ -180,6 +191,9 @@ pub enum AuthError {
     /// Known, but not allowed; the text is for the person.
     #[error("not allowed: {0}")]
     Denied(String),
+    /// The login was begun too long ago, in another browser, or twice; the text is for the person.
+    #[error("to be begun again: {0}")]
+    Again(String),
     /// Too many tries; seconds until the next one counts.
     #[error("too many attempts, next in {0} s")]
     Throttled(u32),

@@ -9,13 +9,15 @@ pub mod clock;
 pub mod hook;
 pub mod names;
 pub mod plugin;
+pub mod python;
 pub mod scopes;
 pub mod secret;
 pub mod spawner;
 pub mod token;
 
 pub use authenticator::{
-    AuthError, AuthRoute, Authenticator, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, Refresh,
+    Account, AuthError, AuthRoute, Authenticator, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep,
+    Refresh, Revocation, StepCookie,
 };
 pub use clock::{Clock, SystemClock};
 pub use hook::{HookContext, HookError, SpawnHook};

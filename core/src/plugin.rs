@@ -77,6 +77,17 @@ pub struct AuthenticatorContext {
     pub admin_users: BTreeSet<String>,
     /// Whether the authenticator may assign groups (`authenticator.manage_groups`).
     pub manage_groups: bool,
+    /// Whether the authenticator may assign roles (`authenticator.manage_roles`).
+    pub manage_roles: bool,
+    /// Whether the hub keeps what the authenticator learned (`authenticator.enable_auth_state`).
+    pub auth_state: bool,
+    /// Text for the login button (`authenticator.login_service`); empty leaves it to the authenticator.
+    pub login_service: String,
+    /// Path of the hub, slashes at both ends: `/hub/`, `/notebooks/hub/`.
+    pub hub_path: String,
+    /// Where browsers find the hub (`hub.public_url`): scheme, host and port, without slash. None: as each request
+    /// says.
+    pub public_origin: Option<String>,
     /// How the hub normalises names, for an authenticator that must compare one before the hub sees it.
     pub normalise: NameNormaliser,
 }
@@ -89,6 +100,7 @@ impl fmt::Debug for AuthenticatorContext {
         f.debug_struct("AuthenticatorContext")
             .field("admin_users", &self.admin_users)
             .field("manage_groups", &self.manage_groups)
+            .field("hub_path", &self.hub_path)
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ pub struct Registry {
 impl Registry {
     /// All that this binary holds.
     pub fn built_in() -> Self {
-        Self { spawners: vec![hub_spawner_local::plugin()], authenticators: hub_auth_basic::plugins() }
+        Self { spawners: vec![hub_spawner_local::plugin()], authenticators: authenticators() }
     }
 
     /// The spawner of a kind, or an error that names those there are.
@@ -30,6 +30,16 @@ impl Registry {
         let found = self.authenticators.iter().find(|plugin| plugin.name == kind).copied();
         found.ok_or_else(|| PluginError::one("authenticator.kind", unknown(kind, &names)))
     }
+}
+
+fn authenticators() -> Vec<AuthenticatorPlugin> {
+    #[cfg_attr(not(any(feature = "oidc", feature = "keycloak")), expect(unused_mut))]
+    let mut plugins = hub_auth_basic::plugins();
+    #[cfg(feature = "oidc")]
+    plugins.push(hub_auth_oidc::plugin());
+    #[cfg(feature = "keycloak")]
+    plugins.push(hub_auth_keycloak::plugin());
+    plugins
 }
 
 fn unknown(kind: &str, names: &[&str]) -> String {

@@ -72,7 +72,8 @@ impl Program {
         };
         let default_target = self.proxy.default_target.clone();
         let public = describe(&self.proxy);
-        let proxy = Proxy::bind_inheriting(self.proxy.clone(), routes.clone(), metrics.clone(), &mut inherited)?;
+        let proxy =
+            Proxy::bind_inheriting(self.proxy.clone(), routes.clone(), metrics.clone(), &mut inherited)?;
         let (phase, scissors) = (proxy.phase(), proxy.scissors());
         let mut api = Api::bind_inheriting(
             &self.api,
@@ -107,6 +108,7 @@ impl Program {
         }
         inherited.finish();
 
+        let mut predecessor_ended = None;
         if let Some(predecessor) = predecessor {
             let (given, predecessor) = blocking(move || (predecessor.routes(), predecessor)).await?;
             let given = given.map_err(|source| self.handover_problem(source))?;
@@ -118,7 +120,7 @@ impl Program {
             }
             let (routes, scissors) = (routes.clone(), scissors.clone());
             let relieved = blocking(move || predecessor.relieve(routes, &scissors)).await?;
-            relieved.map_err(|source| self.handover_problem(source))?;
+            predecessor_ended = Some(relieved.map_err(|source| self.handover_problem(source))?);
         }
         let _pid_file = self.pid_file.clone().map(PidFile::write).transpose()?;
         let giving: Pin<Box<dyn Future<Output = ()> + Send>> = match &self.handover {
@@ -141,8 +143,16 @@ impl Program {
             _ = terminate.recv() => { warn!("Terminated"); false }
         };
         if relieved {
+            // What the process before still serves is reached through this one.
+            let all = async {
+                (&mut running).await?;
+                if let Some(ended) = predecessor_ended {
+                    let _ = ended.await;
+                }
+                Ok(Ended::Relieved)
+            };
             tokio::select! {
-                ended = &mut running => return ended.map(|_| Ended::Relieved),
+                ended = all => return ended,
                 _ = interrupt.recv() => warn!("Interrupted"),
                 _ = terminate.recv() => warn!("Terminated"),
             }
@@ -203,7 +213,8 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // The file may be that of the process that took over.
-        let own = std::fs::read_to_string(&self.0).is_ok_and(|id| id.trim() == std::process::id().to_string());
+        let own =
+            std::fs::read_to_string(&self.0).is_ok_and(|id| id.trim() == std::process::id().to_string());
         if own && let Err(error) = std::fs::remove_file(&self.0) {
             warn!(path = %self.0.display(), %error, "pid file cannot be removed");
         }

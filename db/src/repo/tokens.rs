@@ -257,3 +257,22 @@ pub async fn delete_of_server(db: &impl ConnectionTrait, user_id: i32, note: &st
         .await?;
     Ok(done.rows_affected)
 }
+
+/// Ends what the browsers of a user were given, in whatever session; with `all`, also the tokens that people made for
+/// themselves. Tokens of running servers stay (their notes begin with `kept`). How many.
+pub async fn delete_of_user(
+    db: &impl ConnectionTrait,
+    user_id: i32,
+    all: bool,
+    kept: &str,
+) -> Result<u64, DbError> {
+    let of_browsers = Condition::any()
+        .add(api_tokens::Column::SessionId.is_not_null())
+        .add(api_tokens::Column::ClientId.ne(oauth::HUB_CLIENT));
+    let not_of_servers = Condition::any()
+        .add(api_tokens::Column::Note.is_null())
+        .add(api_tokens::Column::Note.not_like(format!("{kept}%")));
+    let mut doomed = api_tokens::Entity::delete_many().filter(api_tokens::Column::UserId.eq(user_id));
+    doomed = if all { doomed.filter(not_of_servers) } else { doomed.filter(of_browsers) };
+    Ok(doomed.exec(db).await?.rows_affected)
+}

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use hub_config::Config;
+use hub_config::{Config, SpawnerSection};
 use hub_core::scopes::{CustomScope, ScopeTable};
 use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
@@ -21,8 +20,11 @@ use super::tasks::Tasks;
 use super::{Hub, first_admin, shutdown};
 use crate::activity::Activity;
 use crate::audit::Audit;
+use crate::auth::chain::{self, Chain};
 use crate::auth::crypt::Crypt;
+use crate::auth::looks::Looks;
 use crate::auth::names::NameRules;
+use crate::auth::throttle::{Limits, Throttle};
 use crate::auth::{AllowRules, Auth, AuthSettings};
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -87,7 +89,7 @@ pub(super) async fn build(
         let (filled, login) = first_admin::fill(auth_options, secret.secret.expose_secret());
         (auth_options, first_login) = (filled, Some(login));
     }
-    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), registry)?;
+    let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), &urls, registry)?;
     if auth.authenticator.lets_everybody_in()
         && !config.proxy.bind_url.is_loopback()
         && !config.hub.allow_public_without_authentication
@@ -134,7 +136,13 @@ pub(super) async fn build(
     let servers = Servers::new(Parts {
         store,
         spawners: build_spawners(&config, &db, registry)?,
-        settings: server_settings(&config),
+        settings: server_settings(&config, &config.spawner),
+        profiles: config
+            .spawner
+            .profiles
+            .iter()
+            .map(|(name, profile)| (name.clone(), server_settings(&config, &profile.spawner)))
+            .collect(),
         hooks: Vec::new(),
         routing: Arc::clone(&routing),
         urls: Arc::clone(&urls),
@@ -211,6 +219,7 @@ fn build_auth(
     options: serde_json::Value,
     clock: &Arc<dyn Clock>,
     crypt: Arc<Crypt>,
+    urls: &Urls,
     registry: &Registry,
 ) -> anyhow::Result<Auth> {
     let section = &config.authenticator;
@@ -227,10 +236,18 @@ fn build_auth(
         clock: Arc::clone(clock),
         admin_users: admins.clone(),
         manage_groups: section.manage_groups,
+        manage_roles: section.manage_roles,
+        auth_state: section.enable_auth_state,
+        login_service: section.login_service.clone(),
+        hub_path: urls.hub().to_owned(),
+        public_origin: urls.public().map(|url| url.origin().ascii_serialization()),
         normalise: Arc::new(move |name| normalise.normalize(name)),
     };
-    let plugin = registry.authenticator(&section.kind)?;
-    let authenticator: Arc<dyn Authenticator> = (plugin.build)(options, &context)?;
+    let authenticator: Arc<dyn Authenticator> = if section.kind == chain::KIND {
+        Arc::new(Chain::build(section, registry, &context)?)
+    } else {
+        (registry.authenticator(&section.kind)?.build)(options, &context)?
+    };
     let open_by_nature = matches!(section.kind.as_str(), "dummy");
     Ok(Auth {
         authenticator,
@@ -253,17 +270,19 @@ fn build_auth(
             auto_login_oauth: section.auto_login_oauth2_authorize,
             shutdown_on_logout: config.hub.shutdown_on_logout,
         },
-        refreshed: moka::sync::Cache::builder()
-            .max_capacity(100_000)
-            .time_to_live(section.auth_refresh_age.max(Duration::from_secs(1)))
-            .build(),
+        looks: Looks::new(section.auth_refresh_age),
+        throttle: Throttle::new(Limits {
+            account: section.login_failures_per_account,
+            network: section.login_failures_per_network,
+            window: section.login_failures_window,
+        }),
     })
 }
 
 fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Result<Spawners> {
     let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
-    let build = |section: &hub_config::SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
+    let build = |section: &SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
         let plugin = registry.spawner(&section.kind)?;
         let context = SpawnerContext {
             section: path.to_owned(),
@@ -286,8 +305,7 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
     Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, usual))
 }
 
-fn server_settings(config: &Config) -> ServerSettings {
-    let section = &config.spawner;
+fn server_settings(config: &Config, section: &SpawnerSection) -> ServerSettings {
     ServerSettings {
         start_timeout: section.start_timeout,
         http_timeout: section.http_timeout,

@@ -23,7 +23,13 @@ use crate::registry::Registry;
 pub fn plugins() -> KnownPlugins {
     let registry = Registry::built_in();
     KnownPlugins {
-        authenticators: registry.authenticators.iter().map(|plugin| plugin.name.to_owned()).collect(),
+        authenticators: registry
+            .authenticators
+            .iter()
+            .map(|plugin| plugin.name)
+            .chain([crate::auth::chain::KIND])
+            .map(str::to_owned)
+            .collect(),
         spawners: registry.spawners.iter().map(|plugin| plugin.name.to_owned()).collect(),
     }
 }

@@ -31,40 +31,112 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
             AuthError::Invalid(format!("bad user name: {error}"))
         }
     })?;
-    let exists = repo::users::by_name(hub.db.conn(), name.as_str()).await?.is_some();
+    let known = repo::users::by_name(hub.db.conn(), name.as_str()).await?;
     let blocked = hub.auth.allow.blocked.contains(name.as_str());
-    if blocked || !(identity.allowed || hub.auth.allow.allows(name.as_str(), exists)) {
-        return Err(AuthError::Invalid(format!("user {name} is not allowed")).into());
+    if blocked || !(identity.allowed || hub.auth.allow.allows(name.as_str(), known.is_some())) {
+        let why = format!("user {name} is not allowed");
+        return Err(match hub.auth.authenticator.denied_text() {
+            Some(text) => {
+                warn!(user = %name, "{why}");
+                AuthError::Denied(text).into()
+            }
+            None => AuthError::Invalid(why).into(),
+        });
     }
-    let admin = if hub.auth.allow.admins.contains(name.as_str()) { Some(true) } else { identity.admin };
-    let identity = Identity { admin, ..identity };
+    if let Some(known) = &known {
+        same_account(hub, known, &identity)?;
+    }
+    let identity = with_configured_admins(hub, name.as_str(), identity);
     let mut entered = enter(hub, name.as_str(), &identity).await;
     if entered.as_ref().is_err_and(DbError::is_conflict) {
         // The same person, or another one of the same new group, came at this very moment.
         entered = enter(hub, name.as_str(), &identity).await;
     }
     let id = entered?;
-    hub.auth.refreshed.insert(id, ());
+    hub.auth.looks.holds(id, hub.clock.now(), hub.auth.authenticator.fresh_until(&identity));
     reload(hub, id).await
 }
 
+/// The database after a login, in one transaction. Returns the user's id.
 async fn enter(hub: &Hub, name: &str, identity: &Identity) -> Result<i32, DbError> {
     let tx = hub.db.begin().await?;
     let user = ensure_user(hub, &tx, name).await?;
     write(hub, &tx, &user, identity).await?;
+    let state = if hub.auth.settings.auth_state { identity.auth_state.as_ref() } else { None };
+    let stored = state.and_then(|state| hub.auth.crypt.encrypt(state));
+    if stored.is_some() || user.encrypted_auth_state.is_some() {
+        repo::users::set_auth_state(&tx, user.id, stored).await?;
+    }
     tx.commit().await?;
     Ok(user.id)
 }
 
-/// Takes over what a refresh told of a user who is in already.
-pub(super) async fn update(hub: &Hub, user: &users::Model, identity: &Identity) -> ApiResult<users::Model> {
+/// A name stays with the account that had it, where the authenticator wants that and something was kept to tell.
+fn same_account(hub: &Hub, known: &users::Model, identity: &Identity) -> ApiResult<()> {
+    let authenticator = &hub.auth.authenticator;
+    if authenticator.names_may_change_hands() {
+        return Ok(());
+    }
+    let before =
+        Identity { name: known.name.clone(), auth_state: hub.auth_state(known), ..Identity::default() };
+    let (Some(before), Some(now)) = (authenticator.account(&before), authenticator.account(identity)) else {
+        return Ok(());
+    };
+    if (&before.issuer, &before.subject) == (&now.issuer, &now.subject) {
+        return Ok(());
+    }
+    warn!(
+        user = %known.name,
+        "another account of the identity service has this name now; if that is right, clear the user's auth_state \
+         (PATCH /hub/api/users/NAME) or set pin_subject = false"
+    );
+    Err(AuthError::Denied(
+        "Your name belongs to another account here. Ask those who run this hub.".to_owned(),
+    )
+    .into())
+}
+
+/// Whoever the configuration names an administrator is one, whatever the identity service says.
+fn with_configured_admins(hub: &Hub, name: &str, identity: Identity) -> Identity {
+    let admin = if hub.auth.allow.admins.contains(name) { Some(true) } else { identity.admin };
+    Identity { admin, ..identity }
+}
+
+/// Whether the rules that let somebody in still do after a refresh.
+pub(super) fn may_stay(hub: &Hub, name: &str, identity: &Identity) -> bool {
+    let rules = &hub.auth.allow;
+    !rules.blocked.contains(name) && (identity.allowed || rules.allows(name, true))
+}
+
+/// Takes over what a refresh told of a user who is in already. `stored` is the encrypted state that it was told about:
+/// where that has changed meanwhile, by a new login or another hub, the state is left as it is.
+pub(super) async fn update(
+    hub: &Hub,
+    user: &users::Model,
+    stored: Option<&[u8]>,
+    before: &Identity,
+    newer: &Identity,
+) -> ApiResult<users::Model> {
+    let newer = with_configured_admins(hub, &user.name, newer.clone());
+    let is_marked = stored != user.encrypted_auth_state.as_deref();
     let tx = hub.db.begin().await?;
-    write(hub, &tx, user, identity).await?;
+    if hub.auth.settings.auth_state
+        && let Some(stored) = stored
+        && (is_marked || newer.auth_state != before.auth_state)
+    {
+        let state = newer.auth_state.as_ref().and_then(|state| hub.auth.crypt.encrypt(state));
+        if !repo::auth_state::swap(&tx, user.id, stored, state.as_deref()).await? {
+            info!(user = %user.name, "the login changed while it was refreshed; the change stays");
+            tx.rollback().await?;
+            return reload(hub, user.id).await;
+        }
+    }
+    write(hub, &tx, user, &newer).await?;
     tx.commit().await?;
     reload(hub, user.id).await
 }
 
-/// Admin flag, groups, encrypted state and facts of an identity.
+/// Admin flag, groups and facts of an identity.
 async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> Result<(), DbError> {
     if let Some(admin) = identity.admin
         && admin != user.is_admin()
@@ -80,11 +152,6 @@ async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> 
             }
         }
         repo::groups::set_for_user(tx, user.id, groups).await?;
-    }
-    let state = if hub.auth.settings.auth_state { identity.auth_state.as_ref() } else { None };
-    let stored = state.and_then(|state| hub.auth.crypt.encrypt(state));
-    if stored.is_some() || user.encrypted_auth_state.is_some() {
-        repo::users::set_auth_state(tx, user.id, stored).await?;
     }
     if let Some(info) = &identity.user_info {
         repo::users::set_user_info(tx, user.id, Some(info.clone())).await?;

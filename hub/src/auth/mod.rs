@@ -2,10 +2,15 @@
 //! `Authenticator.get_authenticated_user` and `BaseHandler.auth_to_user`.
 
 pub mod blocked;
+pub mod chain;
 pub mod crypt;
+pub(crate) mod lease;
 pub mod login;
+pub mod looks;
 pub mod names;
 pub mod refresh;
+pub mod revoke;
+pub mod throttle;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +19,9 @@ use std::time::Duration;
 use hub_core::Authenticator;
 
 use self::crypt::Crypt;
+use self::looks::Looks;
 use self::names::NameRules;
+use self::throttle::Throttle;
 
 /// The allow rules, as configured.
 #[derive(Debug, Clone, Default)]
@@ -65,8 +72,10 @@ pub struct Auth {
     pub crypt: Arc<Crypt>,
     /// Settings.
     pub settings: AuthSettings,
-    /// When identities were last looked at, per user id; bounded and forgotten with time.
-    pub refreshed: moka::sync::Cache<i32, ()>,
+    /// What was found when identities were last looked at.
+    pub looks: Looks,
+    /// Counts of failed logins.
+    pub throttle: Throttle,
 }
 
 impl AllowRules {

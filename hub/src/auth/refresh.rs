@@ -1,59 +1,150 @@
-//! Whether a login still holds, asked of the authenticator when it was not asked for a while. Answers to
-//! `refresh_auth`.
+//! Whether a login still holds, asked of the authenticator when it was not asked for a while or when tokens are about
+//! to run out. Answers to `refresh_auth`.
+//!
+//! One request of a user asks, the others wait for its answer. Asking goes on when the request that began it is gone:
+//! a new refresh token must be kept, for the old one works no more.
 
-use hub_core::{Identity, LoginRequest, Refresh};
+use std::sync::Arc;
+
+use actix_web::web;
+use hub_core::{AuthError, Identity, LoginRequest, Refresh};
 use hub_db::entities::users;
 use hub_db::repo;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::lease::{self, Asked, Lease};
+use super::login;
+use super::looks::Found;
 use crate::app::Hub;
-use crate::web::error::ApiResult;
+use crate::web::error::{ApiError, ApiResult};
+
+/// How often others may have been quicker before this request goes on with what there is.
+const ROUNDS: usize = 3;
 
 /// The user, brought up to date; none when the person must log in again.
 ///
-/// At most one question per user and `auth_refresh_age`. While the identity service is away, people who are in stay
-/// in.
+/// At most one question per user and `auth_refresh_age`, sooner when tokens run out. While the identity service is
+/// away, people who are in stay in for as long as the authenticator says.
 pub async fn still_valid(
-    hub: &Hub,
+    hub: &web::Data<Hub>,
     user: users::Model,
     request: impl FnOnce() -> LoginRequest,
 ) -> ApiResult<Option<users::Model>> {
-    if hub.auth.settings.refresh_age.is_zero() || hub.auth.refreshed.contains_key(&user.id) {
+    if hub.auth.settings.refresh_age.is_zero() {
         return Ok(Some(user));
     }
-    let identity = Identity {
-        name: user.name.clone(),
-        admin: user.admin,
-        auth_state: hub.auth_state(&user),
-        ..Identity::default()
-    };
-    match hub.auth.authenticator.refresh(&identity, Some(&request())).await {
-        Ok(Refresh::Valid) => {}
-        Ok(Refresh::Updated(newer)) => {
-            let updated = super::login::update(hub, &user, &newer).await?;
-            hub.auth.refreshed.insert(user.id, ());
-            return Ok(Some(updated));
-        }
-        Ok(Refresh::Stale) => {
-            info!(user = %user.name, "the login does not hold any more");
-            return Ok(None);
-        }
-        Err(error) => {
-            warn!(user = %user.name, %error, "cannot ask whether the login still holds; it does for now");
+    match hub.auth.looks.known(&user, hub.clock.now()) {
+        Some(Found::Holds) => return Ok(Some(user)),
+        Some(Found::Stale(_)) => return Ok(None),
+        None => {}
+    }
+    let (answer, answered) = oneshot::channel();
+    let (shared, request) = (Arc::clone(hub), request());
+    hub.tasks.spawn_to_end(async move {
+        // Nobody may be left to hear it; what was learned is in the database.
+        let _ = answer.send(look(&shared, user.id, &request).await);
+    });
+    answered.await.map_err(|_| ApiError::internal("a look at a login ended without an answer"))?
+}
+
+async fn look(hub: &Hub, id: i32, rq: &LoginRequest) -> ApiResult<Option<users::Model>> {
+    let turn = hub.auth.looks.turn(id);
+    let _turn = turn.lock().await;
+    let mut user = reload(hub, id).await?;
+    // Somebody else may have looked while this one waited.
+    match hub.auth.looks.known(&user, hub.clock.now()) {
+        Some(Found::Holds) => return Ok(Some(user)),
+        Some(Found::Stale(_)) => return Ok(None),
+        None => {}
+    }
+    let authenticator = &hub.auth.authenticator;
+    for _ in 0..ROUNDS {
+        let who = identity(&user, hub.auth_state(&user));
+        match authenticator.refresh(&who, Some(rq), false).await {
+            Ok(Refresh::Alone) => match lease::ask(hub, &user).await? {
+                Asked::Given(lease) => {
+                    let who = identity(&lease.user, Some(lease.state.clone()));
+                    let answer = authenticator.refresh(&who, Some(rq), true).await;
+                    return settle(hub, user, &who, answer, Some(&lease)).await;
+                }
+                Asked::Changed(newer) => user = *newer,
+                Asked::Gone => user = reload(hub, id).await?,
+            },
+            answer => return settle(hub, user, &who, answer, None).await,
         }
     }
-    hub.auth.refreshed.insert(user.id, ());
+    warn!(user = %user.name, "other hubs keep changing what is known about the login; it holds for now");
+    hub.auth.looks.unknown(id, hub.clock.now());
     Ok(Some(user))
+}
+
+fn identity(user: &users::Model, auth_state: Option<serde_json::Value>) -> Identity {
+    Identity { name: user.name.clone(), admin: user.admin, auth_state, ..Identity::default() }
+}
+
+/// Writes down what came of a look.
+async fn settle(
+    hub: &Hub,
+    user: users::Model,
+    who: &Identity,
+    answer: Result<Refresh, AuthError>,
+    lease: Option<&Lease>,
+) -> ApiResult<Option<users::Model>> {
+    let looks = &hub.auth.looks;
+    let updated = match answer {
+        Ok(Refresh::Updated(newer)) if login::may_stay(hub, &user.name, &newer) => Some(newer),
+        Ok(Refresh::Updated(_)) => {
+            info!(user = %user.name, "the rules of this hub do not allow the user any more");
+            None
+        }
+        Ok(Refresh::Valid) => {
+            release(hub, lease).await;
+            looks.holds(user.id, hub.clock.now(), hub.auth.authenticator.fresh_until(who));
+            return reload(hub, user.id).await.map(Some);
+        }
+        Ok(Refresh::Stale) => None,
+        Ok(Refresh::Alone) | Err(_) => {
+            let error = answer.err().map(|error| error.to_string()).unwrap_or_default();
+            warn!(user = %user.name, error, "cannot ask whether the login still holds; it does for now");
+            release(hub, lease).await;
+            looks.unknown(user.id, hub.clock.now());
+            return reload(hub, user.id).await.map(Some);
+        }
+    };
+    let Some(newer) = updated else {
+        release(hub, lease).await;
+        let row = reload(hub, user.id).await?;
+        looks.stale(&row, hub.clock.now());
+        info!(user = %user.name, "the login does not hold any more");
+        return Ok(None);
+    };
+    let (row, stored) = match lease {
+        Some(lease) => (&lease.user, Some(lease.marked())),
+        None => (&user, user.encrypted_auth_state.as_deref()),
+    };
+    let user = login::update(hub, row, stored, who, &newer).await?;
+    looks.holds(user.id, hub.clock.now(), hub.auth.authenticator.fresh_until(&newer));
+    Ok(Some(user))
+}
+
+async fn release(hub: &Hub, lease: Option<&Lease>) {
+    if let Some(lease) = lease
+        && let Err(error) = lease.release(hub).await
+    {
+        // It ends by itself.
+        warn!(user = %lease.user.name, %error, "the right to refresh a login cannot be given back");
+    }
 }
 
 /// Forgets when a user was asked about, so that the next request asks again.
 pub fn forget(hub: &Hub, user: i32) {
-    hub.auth.refreshed.invalidate(&user);
+    hub.auth.looks.forget(user);
 }
 
 /// The row of a user as it is now.
 pub(super) async fn reload(hub: &Hub, id: i32) -> ApiResult<users::Model> {
     repo::users::by_id(hub.db.conn(), id)
         .await?
-        .ok_or_else(|| crate::web::error::ApiError::internal("the user vanished while being updated"))
+        .ok_or_else(|| ApiError::internal("the user vanished while being updated"))
 }

@@ -108,6 +108,6 @@ impl Hub {
         if state.is_none() {
             tracing::warn!(user = %user.name, "the stored auth_state cannot be decrypted with the configured keys");
         }
-        state.map(|decrypted| decrypted.state)
+        state.map(|decrypted| crate::auth::lease::without_mark(decrypted.state))
     }
 }

@@ -5,12 +5,13 @@ pub mod next;
 pub mod signed;
 pub mod xsrf;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use hub_core::Clock;
 use hub_core::secret::{ExposeSecret as _, SecretSlice, random_hex32};
+use hub_core::{Clock, StepCookie};
 use serde_json::{Map, Value};
 
 use self::cookies::{Life, SetCookie};
@@ -25,6 +26,12 @@ const SESSION_ID: &str = "jupyterhub-session-id";
 const SERVICES: &str = "jupyterhub-services";
 /// How long browsers keep the login cookie; how long it is accepted is another setting.
 const LOGIN_EXPIRY: TimeDelta = TimeDelta::days(30);
+/// Cookies that authenticators leave between two steps of a login begin with this.
+const STEP: &str = "himalia-step-";
+/// How long such a cookie is read, whatever the authenticator says, in seconds.
+const LONGEST_STEP: i64 = 3_600;
+/// Most of them that are read from one request.
+const MOST_STEPS: usize = 32;
 
 /// Settings of sessions.
 #[derive(Debug, Clone)]
@@ -159,6 +166,41 @@ impl Sessions {
         cookie.options.clone_from(&self.settings.options);
         cookie.options.retain(|key, _| !key.eq_ignore_ascii_case("path"));
         cookie
+    }
+
+    /// The cookie that an authenticator leaves for its next step. It survives the way back from another site
+    /// (`SameSite=Lax` at the most), whatever the configuration says about the hub's own cookies.
+    pub fn step(&self, cookie: &StepCookie, facts: &Facts) -> SetCookie {
+        let name = format!("{STEP}{}", cookie.name);
+        if cookie.max_age == 0 {
+            return self.cleared(&name, &self.hub_path());
+        }
+        let value = self.sign(&name, &cookie.value);
+        let mut made = self.cookie(name, value, self.hub_path(), facts);
+        made.life = Life::MaxAge(i64::from(cookie.max_age));
+        let strict = |key: &String, value: &Value| {
+            key.eq_ignore_ascii_case("samesite")
+                && value.as_str().is_some_and(|v| v.eq_ignore_ascii_case("strict"))
+        };
+        made.options.retain(|key, value| !strict(key, value));
+        if !made.options.keys().any(|key| key.eq_ignore_ascii_case("samesite")) {
+            made.options.insert("SameSite".to_owned(), Value::String("Lax".to_owned()));
+        }
+        made
+    }
+
+    /// What authenticators left, by the names that they gave; cookies without our signature are left out.
+    pub fn kept_steps(&self, facts: &Facts) -> BTreeMap<String, String> {
+        facts
+            .cookies
+            .iter()
+            .filter(|(name, _)| name.starts_with(STEP))
+            .take(MOST_STEPS)
+            .filter_map(|(name, text)| {
+                let value = self.read_signed(name, text, LONGEST_STEP)?;
+                Some((name.strip_prefix(STEP)?.to_owned(), value))
+            })
+            .collect()
     }
 
     /// To whom XSRF tokens of this request belong. `user` is the logged-in user's cookie id.

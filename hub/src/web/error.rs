@@ -190,6 +190,7 @@ impl From<AuthError> for ApiError {
                 Self { cause: Some(why), ..Self::forbidden("Invalid username or password") }
             }
             AuthError::Denied(text) => Self::forbidden(text),
+            AuthError::Again(text) => Self::bad_request(text),
             AuthError::Throttled(seconds) => Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many attempts.")
                 .with_header(RETRY_AFTER, &seconds.to_string()),
             AuthError::Unavailable(why) => {

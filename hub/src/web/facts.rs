@@ -1,12 +1,15 @@
 //! The parts of a request that sessions, redirects and logs look at, read once.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{COOKIE, HOST, HeaderMap};
+use actix_web::http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, HeaderMap};
 
 use hub_core::LoginRequest;
 
+use crate::render::accepted_languages;
+use crate::sessions::Sessions;
 use crate::sessions::cookies::RequestCookies;
 use crate::sessions::next::Here;
 use crate::sessions::xsrf::{Fetch, Network};
@@ -34,6 +37,13 @@ pub struct Facts {
     pub fetch_mode: Option<String>,
     /// `Sec-Fetch-Site`.
     pub fetch_site: Option<String>,
+    /// Languages of `Accept-Language`, the most wanted first.
+    pub languages: Vec<String>,
+}
+
+/// Languages that the person wants, the most wanted first.
+pub fn languages(headers: &HeaderMap) -> Vec<String> {
+    header(headers, ACCEPT_LANGUAGE.as_str()).map(accepted_languages).unwrap_or_default()
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -80,22 +90,21 @@ impl Facts {
             cookies: RequestCookies::parse(headers.get_all(COOKIE).filter_map(|value| value.to_str().ok())),
             fetch_mode: header(headers, "sec-fetch-mode").map(str::to_owned),
             fetch_site: header(headers, "sec-fetch-site").map(str::to_owned),
+            languages: languages(headers),
         }
     }
 
     /// The request as authenticators see it, without a form.
-    pub fn login_request(&self, rq: &HttpRequest) -> LoginRequest {
+    pub fn login_request(&self, rq: &HttpRequest, sessions: &Sessions) -> LoginRequest {
         LoginRequest {
             method: self.method.clone(),
             url: format!("{}://{}{}", self.browser_scheme, self.host, self.uri()),
             query: self.query_pairs().into_iter().collect(),
-            headers: rq
-                .headers()
-                .iter()
-                .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-                .collect(),
+            headers: joined_headers(rq),
             cookies: self.cookies.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            kept: sessions.kept_steps(self),
             remote: self.remote,
+            peer: peer(rq),
             ..LoginRequest::default()
         }
     }
@@ -124,6 +133,29 @@ impl Facts {
     pub fn argument(&self, name: &str) -> Option<String> {
         self.query_pairs().into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
+}
+
+/// All headers; those of one name are joined as HTTP has it, so that a second one cannot hide.
+pub fn joined_headers(rq: &HttpRequest) -> BTreeMap<String, String> {
+    let mut headers = BTreeMap::new();
+    for (name, value) in rq.headers() {
+        let Ok(value) = value.to_str() else { continue };
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|all: &mut String| {
+                all.push_str(", ");
+                all.push_str(value);
+            })
+            .or_insert_with(|| value.to_owned());
+    }
+    headers
+}
+
+/// Whoever is connected to our proxy, which notes the address last; without a proxy, whoever is connected to the hub.
+pub fn peer(rq: &HttpRequest) -> Option<IpAddr> {
+    let noted = rq.headers().get_all("x-forwarded-for").last().and_then(|value| value.to_str().ok());
+    let noted = noted.and_then(|text| text.rsplit(',').next()?.trim().parse().ok());
+    noted.or_else(|| rq.peer_addr().map(|address| address.ip()))
 }
 
 /// The nearest address in `X-Forwarded-For` that is no trusted proxy, `X-Real-Ip`, or the peer itself.

@@ -39,7 +39,10 @@ pub struct ApiOptions {
 impl std::fmt::Debug for ApiOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let token = self.token.as_ref().map(|_| "..");
-        f.debug_struct("ApiOptions").field("listen", &self.listen).field("token", &token).finish_non_exhaustive()
+        f.debug_struct("ApiOptions")
+            .field("listen", &self.listen)
+            .field("token", &token)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,4 +108,11 @@ impl Api {
             })
             .await
     }
+}
+
+/// Reads text as each header and parameter of the API is read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_texts(text: &str) {
+    let _ = auth::shown_token(text);
+    let _ = date::parse(text);
 }

@@ -236,7 +236,9 @@ impl Call {
                 .iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            kept: BTreeMap::new(),
             remote: self.facts.remote,
+            peer: crate::web::facts::peer(&self.rq),
             next: None,
         }
     }

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use chrono::TimeDelta;
-use hub_core::LoginStep;
 use hub_core::scopes::{
     Client, ExpandContext, GrantError, Owner, Resource, ScopeError, ScopeSet, check_token_grant,
 };
 use hub_core::secret::random_hex32;
 use hub_core::token::GENERATED_ROUNDS;
+use hub_core::{AuthError, LoginStep};
 use hub_db::entities::users;
 use hub_db::repo;
 use hub_db::repo::tokens::{NewToken, TokenDetails};
@@ -27,6 +27,7 @@ use crate::rbac::{ClientKind, HUB_CLIENT, Held, Holder, roles};
 use crate::web::caller::Who;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
+use crate::web::pages::login::by_form;
 
 /// Longest life of a token in seconds that is taken at its word; longer ones would leave the calendar.
 const LONGEST: i64 = 1_000 * 366 * 86_400;
@@ -128,11 +129,10 @@ async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
     let form: BTreeMap<String, String> =
         fields.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
     let request = call.as_login_request(form);
-    let identity = match call.hub.auth.authenticator.finish(&request).await {
+    let identity = match by_form(&call.hub, &request).await {
         Ok(LoginStep::Identity(identity)) => identity,
-        Ok(LoginStep::Form(_) | LoginStep::Redirect { .. } | LoginStep::Revoke { .. }) => {
-            return Err(forbidden());
-        }
+        Ok(_) => return Err(forbidden()),
+        Err(error @ AuthError::Throttled(_)) => return Err(error.into()),
         Err(error) => {
             warn!(%error, "nobody was proven by the body of a request for a token");
             return Err(forbidden());

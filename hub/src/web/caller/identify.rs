@@ -25,7 +25,12 @@ fn bearer(rq: &HttpRequest) -> Option<&str> {
 }
 
 /// Finds out who asks. Tokens count only where `tokens` says so.
-pub(super) async fn identify(hub: &Hub, rq: &HttpRequest, facts: &Facts, tokens: bool) -> ApiResult<Caller> {
+pub(super) async fn identify(
+    hub: &web::Data<Hub>,
+    rq: &HttpRequest,
+    facts: &Facts,
+    tokens: bool,
+) -> ApiResult<Caller> {
     if tokens
         && let Some(token) = bearer(rq)
         && let Some(caller) = by_token(hub, rq, facts, token).await?
@@ -40,9 +45,11 @@ pub(super) async fn identify(hub: &Hub, rq: &HttpRequest, facts: &Facts, tokens:
         None => None,
     };
     let user = match user {
-        Some(user) => still_valid(hub, user, || facts.login_request(rq)).await?,
+        Some(user) => still_valid(hub, user, || facts.login_request(rq, &hub.sessions)).await?,
         None => None,
     };
+    // The look may have taken a while, in which the login was ended.
+    let user = user.filter(|user| cookie_id.as_deref() == Some(user.cookie_id.as_str()));
     if bad || (cookie_id.is_some() && user.is_none()) {
         outgoing.set(hub.sessions.clear_login());
     }
@@ -70,7 +77,12 @@ pub(super) async fn identify(hub: &Hub, rq: &HttpRequest, facts: &Facts, tokens:
     })
 }
 
-async fn by_token(hub: &Hub, rq: &HttpRequest, facts: &Facts, text: &str) -> ApiResult<Option<Caller>> {
+async fn by_token(
+    hub: &web::Data<Hub>,
+    rq: &HttpRequest,
+    facts: &Facts,
+    text: &str,
+) -> ApiResult<Option<Caller>> {
     let db = hub.db.conn();
     let Some(token) = repo::tokens::find(db, text, hub.clock.now()).await? else { return Ok(None) };
     let who = match (token.user_id, token.service_id) {
@@ -80,7 +92,16 @@ async fn by_token(hub: &Hub, rq: &HttpRequest, facts: &Facts, text: &str) -> Api
         }
         (None, None) => None,
     };
-    let Some(who) = who else { return Ok(None) };
+    let Some(mut who) = who else { return Ok(None) };
+    if let Who::User(user) = who {
+        let kept = user.clone();
+        who = match still_valid(hub, *user, || facts.login_request(rq, &hub.sessions)).await? {
+            Some(user) => Who::User(Box::new(user)),
+            None if hub.auth.settings.refresh_strict => return Ok(None),
+            // A token outlives the login that it was made in, unless the operator is strict.
+            None => Who::User(kept),
+        };
+    }
     let scopes = hub.rbac.token_scopes(db, &token, &who.holder()).await?;
     hub.activity.token(hub, &token, &who, rq.uri().path()).await?;
     let session_id = token.session_id.clone().or_else(|| Sessions::session_id(facts));

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
-use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep};
+use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, StepCookie};
 use hub_db::repo;
 use tracing::{info, warn};
 
 use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
+use crate::app::Hub;
 use crate::auth::login::admit;
+use crate::auth::revoke::revoke;
 use crate::render::{AuthenticatorView, LoginPage, LogoutPage};
-use crate::sessions::cookies::{Life, SetCookie};
 use crate::web::caller::{Caller, Page, Via, Who};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::middleware::Outgoing;
@@ -25,7 +27,7 @@ pub fn login_request(page: &Page, rq: &HttpRequest, form: &[(String, String)]) -
     if let Some(name) = fields.get_mut("username") {
         *name = name.trim().to_owned();
     }
-    LoginRequest { form: fields, next, ..page.facts.login_request(rq) }
+    LoginRequest { form: fields, next, ..page.facts.login_request(rq, &page.hub.sessions) }
 }
 
 /// Where somebody goes who is logged in now.
@@ -62,8 +64,24 @@ pub async fn submit(
         let text = "Login form invalid or expired. Try again.";
         return form_page(&page, &LoginForm::default(), &request, StatusCode::FORBIDDEN, text).await;
     }
-    let step = page.hub.auth.authenticator.finish(&request).await;
+    let step = by_form(&page.hub, &request).await;
     follow(&page, &rq, step, &request).await
+}
+
+/// What the authenticator says of a name and password, unless too many were wrong of late.
+pub async fn by_form(hub: &Hub, request: &LoginRequest) -> Result<LoginStep, AuthError> {
+    let given = request.form.get("username").map(String::as_str).unwrap_or_default();
+    let name = hub.auth.names.normalize(given.trim());
+    let attempt =
+        hub.auth.throttle.admit(&name, request.remote, hub.clock.now()).map_err(AuthError::Throttled)?;
+    let step = hub.auth.authenticator.finish(request).await;
+    match &step {
+        Ok(_) => attempt.succeeded(),
+        Err(AuthError::Unavailable(_)) => attempt.undecided(),
+        // Dropped, it counts as a failure.
+        Err(_) => drop(attempt),
+    }
+    step
 }
 
 /// A path that the authenticator answers itself.
@@ -101,29 +119,30 @@ async fn follow(
     match step {
         Ok(LoginStep::Form(form)) => form_page(page, &form, request, StatusCode::OK, "").await,
         Ok(LoginStep::Redirect { location, cookies }) => {
-            for cookie in cookies {
-                let value = page.hub.sessions.sign(&cookie.name, &cookie.value);
-                let cookie = SetCookie {
-                    http_only: true,
-                    secure: page.facts.scheme == "https",
-                    life: Life::MaxAge(i64::from(cookie.max_age)),
-                    ..SetCookie::new(cookie.name, value, page.hub.urls.hub())
-                };
-                Outgoing::of(rq).set(cookie);
-            }
+            keep(page, rq, &cookies);
             Ok(redirect(&location))
         }
         Ok(LoginStep::Identity(identity)) => log_in(page, rq, *identity, request).await,
-        Ok(LoginStep::Revoke { users }) => {
-            for name in users {
-                if let Some(user) = repo::users::by_name(page.hub.db.conn(), &name).await? {
-                    repo::users::reset_cookie_id(page.hub.db.conn(), user.id).await?;
-                    info!(user = %name, "login ended by the identity provider");
-                }
-            }
-            Ok(HttpResponse::Ok().finish())
+        Ok(LoginStep::Returned { identity, next, cookies }) => {
+            keep(page, rq, &cookies);
+            log_in(page, rq, *identity, &LoginRequest { next, ..request.clone() }).await
+        }
+        Ok(LoginStep::Revoke(revocation)) => {
+            revoke(&page.hub, &revocation).await?;
+            Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).finish())
+        }
+        // Whoever is in already loses nothing when an old tab comes back.
+        Err(AuthError::Again(_)) if page.caller.user().is_some() && page.facts.method == "GET" => {
+            Ok(redirect(&onward(page, &page.caller, None).await?))
         }
         Err(error) => refused(page, error.into(), request).await,
+    }
+}
+
+/// Sets what an authenticator leaves for its next step.
+fn keep(page: &Page, rq: &HttpRequest, cookies: &[StepCookie]) {
+    for cookie in cookies {
+        Outgoing::of(rq).set(page.hub.sessions.step(cookie, &page.facts));
     }
 }
 
@@ -134,7 +153,11 @@ async fn refused(page: &Page, error: ApiError, request: &LoginRequest) -> ApiRes
         return Err(error);
     }
     let text = error.page_message();
-    form_page(page, &LoginForm::default(), request, error.status, &text).await
+    let mut response = form_page(page, &LoginForm::default(), request, error.status, &text).await?;
+    for (name, value) in error.headers() {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    Ok(response)
 }
 
 async fn log_in(
@@ -220,7 +243,8 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         if let Some(session_id) = &page.caller.session_id {
             repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
         }
-        let identity = Identity { name: user.name.clone(), ..Identity::default() };
+        let auth_state = hub.auth_state(user);
+        let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
         let request = login_request(&page, &rq, &[]);
         onward = match hub.auth.authenticator.logged_out(&identity, &request).await {
             Ok(location) => location,

@@ -1,0 +1,89 @@
+//! The engine of OpenID Connect with a way to the account console.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use hub_auth_oidc::OidcAuthenticator;
+use hub_core::{
+    Account, AuthError, AuthRoute, Authenticator, Identity, LoginMethod, LoginRequest, LoginStep, Refresh,
+};
+
+/// Path below `/hub/` that leads to the person's account at Keycloak.
+pub const ACCOUNT_PATH: &str = "account";
+
+/// Logs in by Keycloak.
+#[derive(Debug)]
+pub struct KeycloakAuthenticator {
+    inner: OidcAuthenticator,
+    /// The account console; Keycloak shows a link back to the hub.
+    console: String,
+}
+
+impl KeycloakAuthenticator {
+    pub(crate) fn new(inner: OidcAuthenticator, issuer: &str, client_id: &str) -> Self {
+        let console = format!("{issuer}/account/?referrer={client_id}");
+        Self { inner, console }
+    }
+}
+
+#[async_trait]
+impl Authenticator for KeycloakAuthenticator {
+    fn class_name(&self) -> &'static str {
+        self.inner.class_name()
+    }
+
+    fn login(&self) -> LoginMethod {
+        self.inner.login()
+    }
+
+    async fn begin(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
+        self.inner.begin(rq).await
+    }
+
+    async fn finish(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
+        self.inner.finish(rq).await
+    }
+
+    fn routes(&self) -> Vec<AuthRoute> {
+        let mut routes = self.inner.routes();
+        routes.push(AuthRoute { path: ACCOUNT_PATH.to_owned(), xsrf: false });
+        routes
+    }
+
+    async fn handle(&self, route: &str, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
+        match (route, rq.method.as_str()) {
+            (ACCOUNT_PATH, "GET") => {
+                Ok(LoginStep::Redirect { location: self.console.clone(), cookies: Vec::new() })
+            }
+            _ => self.inner.handle(route, rq).await,
+        }
+    }
+
+    async fn refresh(
+        &self,
+        who: &Identity,
+        rq: Option<&LoginRequest>,
+        alone: bool,
+    ) -> Result<Refresh, AuthError> {
+        self.inner.refresh(who, rq, alone).await
+    }
+
+    fn fresh_until(&self, who: &Identity) -> Option<DateTime<Utc>> {
+        self.inner.fresh_until(who)
+    }
+
+    fn account(&self, who: &Identity) -> Option<Account> {
+        self.inner.account(who)
+    }
+
+    fn names_may_change_hands(&self) -> bool {
+        self.inner.names_may_change_hands()
+    }
+
+    fn denied_text(&self) -> Option<String> {
+        self.inner.denied_text()
+    }
+
+    async fn logged_out(&self, who: &Identity, rq: &LoginRequest) -> Result<Option<String>, AuthError> {
+        self.inner.logged_out(who, rq).await
+    }
+}

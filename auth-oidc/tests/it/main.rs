@@ -1,0 +1,13 @@
+//! A provider in this process, honest and otherwise, and people who log in through it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod back_channel;
+mod claims;
+mod client;
+mod login;
+mod outages;
+mod provider;
+mod refresh;
+mod support;
+mod tokens;
