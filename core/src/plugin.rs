@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-pub use duration::{DurationText, parse_duration};
+pub use duration::{DurationError, DurationText, format_duration, from_seconds, parse_duration};
 pub use options::read_options;
 
 use crate::authenticator::Authenticator;
