@@ -7,6 +7,7 @@ mod bench;
 mod bench_proxy;
 mod cache;
 mod command;
+mod corpus;
 mod counts;
 mod databases;
 mod environments;
@@ -42,6 +43,8 @@ enum Task {
     /// The target of the two; started by them
     #[command(hide = true)]
     BenchUpstream(bench_proxy::UpstreamArgs),
+    /// Compare what the Kubernetes spawner makes of recorded configurations with what KubeSpawner made of them
+    Corpus(corpus::CorpusArgs),
     /// Print the variables that the tests read, as shell exports, to run single tests by hand
     Env,
     /// Remove the cache folder
@@ -56,6 +59,7 @@ fn main() -> Result<ExitCode> {
         Task::BenchProxy(args) => bench_proxy::bench(&args)?,
         Task::BenchSoak(args) => bench_proxy::soak(&args)?,
         Task::BenchUpstream(args) => bench_proxy::serve(&args)?,
+        Task::Corpus(args) => return corpus::corpus(&args),
         Task::Env => {
             let found = environments::prepare_all(&cache::Cache::open()?)?;
             for (name, value) in found.variables() {

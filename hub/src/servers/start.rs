@@ -307,6 +307,7 @@ impl Servers {
             prefix: self.urls.server(&key),
             launch: random_hex32(),
             owner: Owner {
+                id: i64::from(prepared.owner),
                 admin: prepared.admin,
                 groups: prepared.groups.clone(),
                 auth_state: prepared.auth_state.clone(),

@@ -44,6 +44,7 @@ async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> 
     Ok(FormContext {
         key: subject.key.clone(),
         owner: Owner {
+            id: i64::from(subject.owner.id),
             admin: subject.owner.is_admin(),
             groups: groups.remove(&subject.owner.id).unwrap_or_default(),
             auth_state: page.hub.auth_state(&subject.owner),
