@@ -72,7 +72,8 @@ impl Program {
         };
         let default_target = self.proxy.default_target.clone();
         let public = describe(&self.proxy);
-        let proxy = Proxy::bind_inheriting(self.proxy.clone(), routes.clone(), metrics.clone(), &mut inherited)?;
+        let proxy =
+            Proxy::bind_inheriting(self.proxy.clone(), routes.clone(), metrics.clone(), &mut inherited)?;
         let (phase, scissors) = (proxy.phase(), proxy.scissors());
         let mut api = Api::bind_inheriting(
             &self.api,
@@ -203,7 +204,8 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // The file may be that of the process that took over.
-        let own = std::fs::read_to_string(&self.0).is_ok_and(|id| id.trim() == std::process::id().to_string());
+        let own =
+            std::fs::read_to_string(&self.0).is_ok_and(|id| id.trim() == std::process::id().to_string());
         if own && let Err(error) = std::fs::remove_file(&self.0) {
             warn!(path = %self.0.display(), %error, "pid file cannot be removed");
         }

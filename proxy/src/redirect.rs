@@ -9,7 +9,11 @@ use crate::{
 };
 
 /// Sends every request to the same host and path over HTTPS.
-pub(crate) async fn serve(server: HttpServer, port: u16, shutdown: CancellationToken) -> Result<(), ProxyError> {
+pub(crate) async fn serve(
+    server: HttpServer,
+    port: u16,
+    shutdown: CancellationToken,
+) -> Result<(), ProxyError> {
     server
         .run(shutdown, move |request| {
             let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());

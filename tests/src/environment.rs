@@ -17,6 +17,8 @@ pub enum Needed {
     Venv61,
     /// The program `configurable-http-proxy`.
     Chp,
+    /// A prepared Keycloak.
+    Keycloak,
     /// The browser.
     Chromium,
     /// Its driver.
@@ -32,6 +34,7 @@ impl Needed {
             Self::Venv54 => "HIMALIA_TEST_VENV_54",
             Self::Venv61 => "HIMALIA_TEST_VENV_61",
             Self::Chp => "HIMALIA_TEST_CHP_BIN",
+            Self::Keycloak => "HIMALIA_TEST_KEYCLOAK",
             Self::Chromium => "HIMALIA_TEST_CHROMIUM",
             Self::Chromedriver => "HIMALIA_TEST_CHROMEDRIVER",
         }

@@ -121,8 +121,7 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
         options.limits.client_connections = section.max_connections as usize;
     }
     if let (Some(key), Some(certificate)) = (&section.ssl_key, &section.ssl_cert) {
-        options.tls =
-            Some(hub_proxy::options::TlsFiles::new(key, certificate));
+        options.tls = Some(hub_proxy::options::TlsFiles::new(key, certificate));
     }
     Ok(options)
 }

@@ -39,7 +39,10 @@ pub struct ApiOptions {
 impl std::fmt::Debug for ApiOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let token = self.token.as_ref().map(|_| "..");
-        f.debug_struct("ApiOptions").field("listen", &self.listen).field("token", &token).finish_non_exhaustive()
+        f.debug_struct("ApiOptions")
+            .field("listen", &self.listen)
+            .field("token", &token)
+            .finish_non_exhaustive()
     }
 }
 

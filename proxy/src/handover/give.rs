@@ -116,7 +116,10 @@ async fn hand_over(stream: io::Result<StdUnixStream>, estate: &Arc<Estate>) -> i
         stream.set_write_timeout(Some(PREPARING))?;
         let (peer, own) = (socket_peercred(&stream)?.uid, rustix::process::geteuid());
         if peer != own && !peer.is_root() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the other process is another user's"));
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the other process is another user's",
+            ));
         }
         match wire::receive(&stream)? {
             FromNew::Hello { version: VERSION, pid } => info!(pid, "a process wants to take over"),

@@ -10,8 +10,8 @@ use std::{
 };
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -28,7 +28,10 @@ const MAX_SOCKETS: usize = 16 * 1024;
 /// From the new process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromNew {
-    Hello { version: u32, pid: u32 },
+    Hello {
+        version: u32,
+        pid: u32,
+    },
     /// Everything is bound; connections and changes of routes may pause.
     Ready,
     /// Connections are being taken.

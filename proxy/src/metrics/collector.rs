@@ -130,7 +130,11 @@ impl Collect for Collector {
                 "Client connections refused because the client's address had its share",
                 total(|worker| &worker.refused_clients),
             ),
-            counter("proxy_http2_requests", "Requests by HTTP/2", total(|worker| &worker.multiplexed_requests)),
+            counter(
+                "proxy_http2_requests",
+                "Requests by HTTP/2",
+                total(|worker| &worker.multiplexed_requests),
+            ),
             counter(
                 "proxy_received_bytes",
                 "Bytes received from clients, before TLS",

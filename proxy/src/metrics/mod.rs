@@ -11,8 +11,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use http::StatusCode;
 use crate::routes::RouteKind;
+use http::StatusCode;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 pub use serve::MetricsServer;
@@ -162,7 +162,14 @@ impl Metrics {
             let _ = registry.register(Box::new(collector::Collector::new(metrics.clone())));
             let own = prometheus::process_collector::ProcessCollector::for_self();
             let _ = registry.register(Box::new(own));
-            Self { workers: Mutex::default(), api: ApiStats::default(), upstreams: Count::default(), descriptors: Count::default(), lost_log_lines: Count::default(), registry }
+            Self {
+                workers: Mutex::default(),
+                api: ApiStats::default(),
+                upstreams: Count::default(),
+                descriptors: Count::default(),
+                lost_log_lines: Count::default(),
+                registry,
+            }
         })
     }
 

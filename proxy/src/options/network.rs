@@ -60,9 +60,8 @@ mod tests {
 
     #[test]
     fn ranges_hold_what_they_should() {
-        let holds = |range: &str, address: &str| {
-            range.parse::<Network>().unwrap().contains(address.parse().unwrap())
-        };
+        let holds =
+            |range: &str, address: &str| range.parse::<Network>().unwrap().contains(address.parse().unwrap());
         assert!(holds("10.0.0.0/8", "10.255.0.1"));
         assert!(holds("10.0.0.0/8", "::ffff:10.1.2.3"));
         assert!(!holds("10.0.0.0/8", "11.0.0.1"));

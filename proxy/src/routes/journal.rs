@@ -46,7 +46,8 @@ impl Journal {
         options.read(true).append(true).create(true).mode(0o600);
         let file = options.open(path).map_err(problem)?;
         let routes = read(&file, path).map_err(problem)?;
-        let saved = routes.into_iter().map(|(key, document)| SavedRoute { key, document, last_activity: None });
+        let saved =
+            routes.into_iter().map(|(key, document)| SavedRoute { key, document, last_activity: None });
         Ok((Self { path: path.to_owned(), file, lines: 0 }, saved.collect()))
     }
 
@@ -82,7 +83,11 @@ impl Journal {
         count: usize,
         all: impl FnOnce() -> Vec<SavedRoute>,
     ) -> Result<(), ProxyError> {
-        self.append(&Line { key: key.into(), document: Some(std::borrow::Cow::Borrowed(document)) }, count, all)
+        self.append(
+            &Line { key: key.into(), document: Some(std::borrow::Cow::Borrowed(document)) },
+            count,
+            all,
+        )
     }
 
     /// Notes a route that was removed.
@@ -139,7 +144,8 @@ fn read(file: &File, path: &Path) -> io::Result<BTreeMap<String, Map<String, Val
                 warn!(path = %path.display(), "the last saved change of routes is incomplete and left out");
             }
             Err(error) => {
-                let problem = format!("line {number} is no saved route: {error}; remove the file to begin anew");
+                let problem =
+                    format!("line {number} is no saved route: {error}; remove the file to begin anew");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
             }
         }

@@ -239,7 +239,9 @@ impl RouteTable {
             self.len.fetch_add(1, Ordering::Relaxed);
         }
         self.root.store(Arc::new(root.with(&self.hasher, &mut segments(&key), Arc::clone(&route))));
-        self.record(|journal, table| journal.added(&route.key, &route.document, table.len(), || table.saved()));
+        self.record(|journal, table| {
+            journal.added(&route.key, &route.document, table.len(), || table.saved())
+        });
         Ok(())
     }
 

@@ -60,7 +60,8 @@ impl Proxy {
         descriptors::fit(&mut options.limits, &metrics);
         let settings = Settings::new(&options, &routes)?;
         let protocols: &[&str] = if options.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
-        let tls_server = options.tls.as_ref().map(|files| tls::server_config(files, protocols)).transpose()?;
+        let tls_server =
+            options.tls.as_ref().map(|files| tls::server_config(files, protocols)).transpose()?;
         let tls_client = tls::client_config(&options.client_tls, options.insecure)?;
         let access_log = AccessLogger::start(options.access_log, &metrics)?;
         let workers =

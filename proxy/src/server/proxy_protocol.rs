@@ -65,7 +65,8 @@ fn port(text: &str) -> Option<u16> {
 }
 
 fn version2(bytes: &[u8]) -> Header {
-    let Some([command, family, high, low]) = bytes.get(12..16).and_then(|four| <[u8; 4]>::try_from(four).ok())
+    let Some([command, family, high, low]) =
+        bytes.get(12..16).and_then(|four| <[u8; 4]>::try_from(four).ok())
     else {
         return Header::Partial;
     };

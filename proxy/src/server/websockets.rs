@@ -116,7 +116,12 @@ impl Websockets {
     }
 
     /// Notes a websocket; `cut` is cancelled when it is to end.
-    pub(crate) fn list(self: &Arc<Self>, opener: Opener, route: Arc<Route>, cut: CancellationToken) -> Listed {
+    pub(crate) fn list(
+        self: &Arc<Self>,
+        opener: Opener,
+        route: Arc<Route>,
+        cut: CancellationToken,
+    ) -> Listed {
         let id = self.next.fetch_add(1, Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(id, Open { opener, route, cut });
@@ -190,7 +195,9 @@ mod tests {
         let by_header = open(opener(&all, &[("authorization", "token secret")], "/"));
         let by_query = open(opener(&all, &[], "/x?a=b&token=sec%72et"));
         let mut learned = Opener::default();
-        learned.learn(&mut [(http::HeaderName::from_static(TOKEN_ID), "a7".parse().unwrap())].into_iter().collect());
+        learned.learn(
+            &mut [(http::HeaderName::from_static(TOKEN_ID), "a7".parse().unwrap())].into_iter().collect(),
+        );
         let by_id = open(learned);
 
         let cut = |order: Cut| all.cut(&order);

@@ -299,12 +299,7 @@ async fn drained(worker: &Rc<Worker>, stop: &CancellationToken) {
     }
 }
 
-async fn accept_all(
-    worker: Rc<Worker>,
-    listener: Listener,
-    stop: CancellationToken,
-    mut phase: PhaseWatch,
-) {
+async fn accept_all(worker: Rc<Worker>, listener: Listener, stop: CancellationToken, mut phase: PhaseWatch) {
     loop {
         match phase.current() {
             Phase::Serving => {}

@@ -26,7 +26,10 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, ProxyEr
 }
 
 /// A private key; the passphrase is used when the key is encrypted.
-pub(super) fn key(path: &Path, passphrase: Option<&Passphrase>) -> Result<PrivateKeyDer<'static>, ProxyError> {
+pub(super) fn key(
+    path: &Path,
+    passphrase: Option<&Passphrase>,
+) -> Result<PrivateKeyDer<'static>, ProxyError> {
     match PrivateKeyDer::from_pem_file(path) {
         Ok(key) => return Ok(key),
         Err(pem::Error::NoItemsFound) => {}

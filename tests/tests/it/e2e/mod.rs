@@ -8,6 +8,7 @@ mod browser_story;
 mod crash;
 mod hundred;
 mod interchange;
+mod keycloak;
 mod singleuser_versions;
 mod takeover;
 
