@@ -48,7 +48,7 @@ pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};
 pub use metrics::MetricsSection;
 pub use problem::{ConfigErrors, Origin, Problem};
-pub use proxy::ProxySection;
+pub use proxy::{AccessLogFormat, ProxySection};
 pub use records::{AuditSection, EventsSection};
 pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
 pub use schema::json_schema;
@@ -56,7 +56,7 @@ pub use secrets::PluginTables;
 pub use services::ServiceSection;
 pub use show::show;
 pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
-pub use templates::TemplatesSection;
+pub use templates::{PageLanguage, TemplatesSection};
 
 /// What holds over the defaults for a hub that was started without any configuration file.
 pub const QUICK_START: &str = include_str!("quick_start.toml");

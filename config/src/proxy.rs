@@ -1,6 +1,7 @@
 //! `[proxy]`: the public side. Answers to `bind_url`, `c.Proxy` and `c.ConfigurableHTTPProxy`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,19 @@ use serde::{Deserialize, Serialize};
 use crate::addresses::BindUrl;
 use crate::durations::DurationText;
 use crate::secrets::SecretText;
+
+/// How finished requests are logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLogFormat {
+    /// Not at all.
+    #[default]
+    Off,
+    /// The common log format, with the milliseconds at the end.
+    Common,
+    /// One JSON object per line.
+    Json,
+}
 
 /// The proxy that people connect to.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +72,26 @@ pub struct ProxySection {
     pub drain_timeout: Duration,
     /// Most connections of clients at once; one more is answered 503.
     pub max_connections: u32,
+    /// Offer HTTP/2 to browsers over HTTPS.
+    pub http2: bool,
+    /// Port of the same host that leads plain HTTP to HTTPS. For `himalia proxy`.
+    pub redirect_port: Option<u16>,
+    /// How long browsers are to use nothing but HTTPS for this host (`Strict-Transport-Security`); 0 says nothing.
+    #[serde(with = "DurationText")]
+    pub hsts: Duration,
+    /// Address ranges (`10.0.0.0/8`) whose `X-Forwarded-*` headers are believed. Empty believes everybody, as stock
+    /// does; name the load balancer in front, if there is one.
+    pub trusted_proxies: Vec<String>,
+    /// Every connection begins with a PROXY protocol header, as some load balancers send it.
+    pub proxy_protocol: bool,
+    /// Log of finished requests on standard output: `off`, `common` or `json`.
+    pub access_log: AccessLogFormat,
+    /// File in which `himalia proxy` keeps its routes over a restart.
+    pub state_file: Option<PathBuf>,
+    /// UNIX socket by which the next `himalia proxy` takes over from the one that runs, without closing a connection.
+    pub handover_socket: Option<PathBuf>,
+    /// Where `himalia proxy` serves metrics, for example `127.0.0.1:8002`.
+    pub metrics_address: Option<SocketAddr>,
     /// How often an external proxy is asked whether it still runs.
     #[serde(with = "DurationText")]
     pub check_interval: Duration,
@@ -82,6 +116,15 @@ impl Default for ProxySection {
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(5),
             max_connections: 16_384,
+            http2: true,
+            redirect_port: None,
+            hsts: Duration::ZERO,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            access_log: AccessLogFormat::Off,
+            state_file: None,
+            handover_socket: None,
+            metrics_address: None,
             check_interval: Duration::from_secs(5),
         }
     }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod hook;
 pub mod names;
 pub mod plugin;
+pub mod python;
 pub mod scopes;
 pub mod secret;
 pub mod spawner;

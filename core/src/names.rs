@@ -10,8 +10,11 @@ use thiserror::Error;
 const PATH_SEGMENT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
 
-/// Characters that stay bare in an OAuth client id: Python's `quote(name, safe="")`.
-const CLIENT_ID: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// Characters that stay bare in a part of a client id or cookie name: Python's `quote(name, safe="")`.
+const CLIENT_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Characters that stay bare in the OAuth client id of a server: Python's `quote(name)`, which keeps slashes.
+const CLIENT_ID: &AsciiSet = &CLIENT_PART.remove(b'/');
 
 /// Percent-encodes one path segment: `a b@c` becomes `a%20b@c`.
 pub fn escape_segment(text: &str) -> String {
@@ -20,7 +23,7 @@ pub fn escape_segment(text: &str) -> String {
 
 /// Percent-encodes a part of an OAuth client id or cookie name: `a@c` becomes `a%40c`.
 pub fn escape_client_part(text: &str) -> String {
-    utf8_percent_encode(text, CLIENT_ID).to_string()
+    utf8_percent_encode(text, CLIENT_PART).to_string()
 }
 
 /// Why a name is refused. The text is meant for the person who sent the name.
@@ -186,11 +189,12 @@ impl ServerKey {
 
     /// The OAuth client id of the server: `jupyterhub-user-NAME[-SERVER]`, each part percent-encoded.
     pub fn oauth_client_id(&self) -> String {
-        let user = escape_client_part(self.user.as_str());
+        let part = |name: &str| utf8_percent_encode(name, CLIENT_ID).to_string();
+        let user = part(self.user.as_str());
         if self.server.is_default() {
             format!("jupyterhub-user-{user}")
         } else {
-            format!("jupyterhub-user-{user}-{}", escape_client_part(self.server.as_str()))
+            format!("jupyterhub-user-{user}-{}", part(self.server.as_str()))
         }
     }
 }
@@ -229,7 +233,7 @@ mod tests {
     fn paths_keep_the_at_sign_and_client_ids_do_not() {
         let key = ServerKey::new(UserName::stored("a@b c"), ServerName::stored("x/ü"));
         assert_eq!(key.path(), "user/a@b%20c/x%2F%C3%BC/");
-        assert_eq!(key.oauth_client_id(), "jupyterhub-user-a%40b%20c-x%2F%C3%BC");
+        assert_eq!(key.oauth_client_id(), "jupyterhub-user-a%40b%20c-x/%C3%BC");
         assert_eq!(key.scope_value(), "a@b c/x/ü");
     }
 

@@ -96,6 +96,8 @@ pub struct ServerRef {
 /// The person for whom a server is started.
 #[derive(Debug, Clone)]
 pub struct Owner {
+    /// The person's number in the database.
+    pub id: i64,
     /// Whether the person is an administrator of the hub.
     pub admin: bool,
     /// Names of the groups that the person is in, sorted.

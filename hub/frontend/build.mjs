@@ -1,7 +1,7 @@
 // Bundles scripts, styles and images into the directory given as the only argument (default: dist).
 // The names below static/ are those that site templates of JupyterHub already ask for, where there is such a name.
-import { cp, mkdir, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { cp, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import * as sass from "sass";
@@ -43,5 +43,15 @@ async function images() {
   await writeFile(join(out, "favicon.ico"), favicon());
 }
 
+// Texts that scripts show, for every language but English: loaded before the scripts.
+async function words() {
+  await mkdir(join(out, "js"), { recursive: true });
+  for (const file of await readdir(join(here, "locales"))) {
+    const { scripts, messages } = JSON.parse(await readFile(join(here, "locales", file), "utf8"));
+    const name = `words-${basename(file, ".json")}.js`;
+    await writeFile(join(out, "js", name), `window.jhwords = ${JSON.stringify({ ...messages, ...scripts })};\n`);
+  }
+}
+
 await mkdir(out, { recursive: true });
-await Promise.all([scripts(), styles(), images()]);
+await Promise.all([scripts(), styles(), images(), words()]);

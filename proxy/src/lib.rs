@@ -11,6 +11,9 @@ mod access_log;
 pub mod api;
 mod error;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod http_server;
 pub mod metrics;

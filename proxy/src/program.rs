@@ -108,6 +108,7 @@ impl Program {
         }
         inherited.finish();
 
+        let mut predecessor_ended = None;
         if let Some(predecessor) = predecessor {
             let (given, predecessor) = blocking(move || (predecessor.routes(), predecessor)).await?;
             let given = given.map_err(|source| self.handover_problem(source))?;
@@ -119,7 +120,7 @@ impl Program {
             }
             let (routes, scissors) = (routes.clone(), scissors.clone());
             let relieved = blocking(move || predecessor.relieve(routes, &scissors)).await?;
-            relieved.map_err(|source| self.handover_problem(source))?;
+            predecessor_ended = Some(relieved.map_err(|source| self.handover_problem(source))?);
         }
         let _pid_file = self.pid_file.clone().map(PidFile::write).transpose()?;
         let giving: Pin<Box<dyn Future<Output = ()> + Send>> = match &self.handover {
@@ -142,8 +143,16 @@ impl Program {
             _ = terminate.recv() => { warn!("Terminated"); false }
         };
         if relieved {
+            // What the process before still serves is reached through this one.
+            let all = async {
+                (&mut running).await?;
+                if let Some(ended) = predecessor_ended {
+                    let _ = ended.await;
+                }
+                Ok(Ended::Relieved)
+            };
             tokio::select! {
-                ended = &mut running => return ended.map(|_| Ended::Relieved),
+                ended = all => return ended,
                 _ = interrupt.recv() => warn!("Interrupted"),
                 _ = terminate.recv() => warn!("Terminated"),
             }

@@ -4,8 +4,10 @@
 //! cache folder (`$HIMALIA_CACHE`, else `~/.cache/himalia`) or, as root, through `apt-get`.
 
 mod bench;
+mod bench_proxy;
 mod cache;
 mod command;
+mod corpus;
 mod counts;
 mod databases;
 mod environments;
@@ -34,6 +36,15 @@ enum Task {
     Test(stages::TestArgs),
     /// Measure start time and idle memory beside stock JupyterHub
     Bench(bench::BenchArgs),
+    /// Measure the proxy beside configurable-http-proxy, nginx and HAProxy
+    BenchProxy(bench_proxy::ProxyArgs),
+    /// Much traffic over dying targets, the proxy and configurable-http-proxy one after the other
+    BenchSoak(bench_proxy::SoakArgs),
+    /// The target of the two; started by them
+    #[command(hide = true)]
+    BenchUpstream(bench_proxy::UpstreamArgs),
+    /// Compare what the Kubernetes spawner makes of recorded configurations with what KubeSpawner made of them
+    Corpus(corpus::CorpusArgs),
     /// Print the variables that the tests read, as shell exports, to run single tests by hand
     Env,
     /// Remove the cache folder
@@ -45,6 +56,10 @@ fn main() -> Result<ExitCode> {
         Task::Run(args) => run::run(&args)?,
         Task::Test(args) => return stages::test(&args),
         Task::Bench(args) => bench::bench(&args)?,
+        Task::BenchProxy(args) => bench_proxy::bench(&args)?,
+        Task::BenchSoak(args) => bench_proxy::soak(&args)?,
+        Task::BenchUpstream(args) => bench_proxy::serve(&args)?,
+        Task::Corpus(args) => return corpus::corpus(&args),
         Task::Env => {
             let found = environments::prepare_all(&cache::Cache::open()?)?;
             for (name, value) in found.variables() {

@@ -2,6 +2,7 @@
 import Modal from "bootstrap/js/dist/modal";
 import { ApiError } from "./api.ts";
 import { make } from "./page.ts";
+import { t } from "./words.ts";
 
 let questions = 0;
 
@@ -10,7 +11,7 @@ export function confirmAction(title: string, text: string, action: string): Prom
   questions += 1;
   const titleId = `question-${questions}-title`;
   const textId = `question-${questions}-text`;
-  const no = make("button", { type: "button", class: "btn btn-outline-secondary", autofocus: "" }, "Cancel");
+  const no = make("button", { type: "button", class: "btn btn-outline-secondary", autofocus: "" }, t("Cancel"));
   const yes = make("button", { type: "button", class: "btn btn-danger" }, action);
   const dialog = make(
     "dialog",
@@ -35,7 +36,7 @@ export function confirmAction(title: string, text: string, action: string): Prom
 export function tellError(error: unknown): void {
   const text =
     error instanceof ApiError && error.status > 0
-      ? `API request failed (${error.status}): ${error.message}`
+      ? t("API request failed ({status}): {message}", { status: error.status, message: error.message })
       : error instanceof Error
         ? error.message
         : String(error);

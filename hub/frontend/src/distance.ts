@@ -22,10 +22,27 @@ function amount(seconds: number): string {
   return years === 1 ? "a year" : `${years} years`;
 }
 
-export function fromNow(date: Date, now: Date = new Date()): string {
+/** In English as JupyterHub's pages say it; other languages say it as the browser does. */
+export function fromNow(date: Date, now: Date = new Date(), language = "en"): string {
   const seconds = (date.getTime() - now.getTime()) / 1000;
+  if (language !== "en") return inLanguage(seconds, language);
   const text = amount(Math.abs(seconds));
   return seconds > 0 ? `in ${text}` : `${text} ago`;
+}
+
+function inLanguage(seconds: number, language: string): string {
+  const words = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  const units: [Intl.RelativeTimeFormatUnit, number][] = [
+    ["year", 365 * DAY],
+    ["month", 30.4 * DAY],
+    ["day", DAY],
+    ["hour", HOUR],
+    ["minute", MINUTE],
+  ];
+  for (const [unit, length] of units) {
+    if (Math.abs(seconds) >= length) return words.format(Math.round(seconds / length), unit);
+  }
+  return words.format(Math.round(seconds), "second");
 }
 
 /** A date in ISO 8601; without a zone it is UTC, which is how the hub keeps dates. */

@@ -5,14 +5,15 @@ import { displayName, freeSlug } from "./names.ts";
 import { announce, find, findAll, hub, linkSegment, make, pause, show } from "./page.ts";
 import { attachRestart } from "./restart.ts";
 import { timeElement } from "./times.ts";
+import { t } from "./words.ts";
 
 type State = "stopped" | "starting" | "running" | "stopping";
 
 const WORDS: Record<State, string> = {
-  stopped: "Stopped",
-  starting: "Starting",
-  running: "Running",
-  stopping: "Stopping",
+  stopped: t("Stopped"),
+  starting: t("Starting"),
+  running: t("Running"),
+  stopping: t("Stopping"),
 };
 const POLL_PAUSE = 1500;
 /** Longest pause between looks at the servers while the hub does not answer. */
@@ -93,7 +94,7 @@ abstract class Card {
 
 class DefaultServer extends Card {
   override get label(): string {
-    return "Your server";
+    return t("Your server");
   }
 
   override update(state: State, server?: ServerModel): void {
@@ -104,8 +105,8 @@ class DefaultServer extends Card {
     const stopping = state === "stopping";
     start.classList.toggle("disabled", stopping);
     start.setAttribute("aria-disabled", String(stopping));
-    start.textContent = state === "stopped" || stopping ? "Start My Server" : "My Server";
-    start.title = stopping ? "Your server is stopping" : "";
+    start.textContent = state === "stopped" || stopping ? t("Start My Server") : t("My Server");
+    start.title = stopping ? t("Your server is stopping") : "";
     if (state === "running" && server) start.setAttribute("href", server.url);
     else start.setAttribute("href", `${hub.base_url}spawn/${linkSegment(user)}`);
   }
@@ -135,9 +136,9 @@ class NamedServer extends Card {
     if (user === undefined) return;
     const label = this.label;
     const agreed = await confirmAction(
-      `Delete “${label}”?`,
-      "The server and its settings are removed. What happens to its files depends on where they are stored.",
-      "Delete",
+      t("Delete “{name}”?", { name: label }),
+      t("The server and its settings are removed. What happens to its files depends on where they are stored."),
+      t("Delete"),
     );
     if (!agreed) return;
     try {
@@ -148,7 +149,7 @@ class NamedServer extends Card {
     }
     this.root.remove();
     cards.delete(this.name);
-    announce(`${label}: deleted`);
+    announce(t("{name}: deleted", { name: label }));
     document.querySelector<HTMLElement>(".new-server-name")?.focus();
   }
 }
@@ -188,6 +189,20 @@ async function refresh(): Promise<boolean> {
   }
 }
 
+/** What a button of a row does, in words. */
+function labelOf(action: string, name: string): string {
+  switch (action) {
+    case "start":
+      return t("start {name}", { name });
+    case "stop":
+      return t("stop {name}", { name });
+    case "restart":
+      return t("restart {name}", { name });
+    default:
+      return t("delete {name}", { name });
+  }
+}
+
 /** The row for a server that was just made; nothing when the page has no pattern for it. */
 function newRow(name: string, shown: string): HTMLTableRowElement | undefined {
   const pattern = find(HTMLTemplateElement, "#server-row-template");
@@ -205,7 +220,7 @@ function newRow(name: string, shown: string): HTMLTableRowElement | undefined {
     const button = find(HTMLElement, `.${action}-server`, row);
     if (!button) continue;
     button.id = `${action}-${name}`;
-    button.setAttribute("aria-label", `${action} ${shown}`);
+    button.setAttribute("aria-label", labelOf(action, shown));
     button.dataset["serverName"] = name;
     button.dataset["serverUrl"] = `${hub.prefix}user/${path}/`;
   }
@@ -220,7 +235,7 @@ async function addServer(row: HTMLElement): Promise<void> {
   const shown = displayName(input.value);
   const name = freeSlug(shown, new Set(cards.keys()));
   if (name === "") {
-    input.setCustomValidity("Give the server a name.");
+    input.setCustomValidity(t("Give the server a name."));
     input.reportValidity();
     return;
   }
@@ -244,7 +259,7 @@ async function addServer(row: HTMLElement): Promise<void> {
   track(card);
   card.update("stopped");
   attachRestart(added);
-  announce(`${shown}: added`);
+  announce(t("{name}: added", { name: shown }));
   find(HTMLElement, ".start-server", added)?.focus();
 }
 

@@ -1,5 +1,6 @@
 /** The login form: visible password on request, one submit at a time, a word about plain HTTP. */
 import { find, findAll, show } from "./page.ts";
+import { t } from "./words.ts";
 
 export function attachLogin(): void {
   const main = document.getElementById("login-main");
@@ -15,7 +16,7 @@ export function attachLogin(): void {
       const visible = password.type === "password";
       password.type = visible ? "text" : "password";
       toggle.setAttribute("aria-pressed", String(visible));
-      toggle.title = visible ? "Hide password" : "Show password";
+      toggle.title = visible ? t("Hide password") : t("Show password");
     });
   }
 }

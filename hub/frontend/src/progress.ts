@@ -2,6 +2,7 @@
 import { stopServer, xsrfToken } from "./api.ts";
 import { tellError } from "./dialogs.ts";
 import { announce, find, hub, make, show } from "./page.ts";
+import { t, translated } from "./words.ts";
 
 interface ProgressEvent {
   progress?: number;
@@ -105,11 +106,12 @@ class ProgressPage {
     this.#bar.style.width = `${this.#best}%`;
     (this.#bar.closest("[role=progressbar]") ?? this.#bar).setAttribute("aria-valuenow", String(this.#best));
     const spoken = document.getElementById("sr-progress");
-    if (spoken) spoken.textContent = `${this.#best}% complete`;
+    if (spoken) spoken.textContent = t("{percent}% complete", { percent: this.#best });
   }
 
   #message(event: ProgressEvent): void {
-    const text = event.message ?? "";
+    // Steps that every start has are known by their English text.
+    const text = translated(event.message ?? "");
     if (text === "" && event.html_message === undefined) return;
     // Small steps have places of their own: scripts read the others and know what to expect there.
     const small = event.detail === true;
@@ -146,7 +148,7 @@ class ProgressPage {
     show(document.getElementById("wait-note"), false);
     find(HTMLDetailsElement, "#progress-details")?.setAttribute("open", "");
     const heading = document.getElementById("progress-heading");
-    if (heading) heading.textContent = "Your server did not start";
+    if (heading) heading.textContent = t("Your server did not start");
     show(document.getElementById("retry-note"), event.retry === false);
     const tail = document.getElementById("log-tail");
     if (event.log?.length && tail) {
@@ -154,7 +156,7 @@ class ProgressPage {
       if (lines) lines.textContent = event.log.join("\n");
       show(tail, true);
     }
-    announce(event.message ?? "The server did not start.");
+    announce(event.message ?? t("Your server did not start"));
     document.getElementById("start-again")?.focus();
   }
 
@@ -219,7 +221,7 @@ export function attachProgress(): void {
     if (!path.startsWith(start)) return;
     stop.disabled = true;
     const status = document.getElementById("stop-server-status");
-    if (status) status.textContent = "Stopping the server…";
+    if (status) status.textContent = t("Stopping the server…");
     stopServer(path.slice(start.length)).catch((error: unknown) => {
       stop.disabled = false;
       if (status) status.textContent = "";

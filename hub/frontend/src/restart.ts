@@ -2,6 +2,7 @@
 import { restartServer } from "./api.ts";
 import { confirmAction, tellError } from "./dialogs.ts";
 import { findAll, hub, segment } from "./page.ts";
+import { t } from "./words.ts";
 
 /** Path, query and fragment of an address of this origin; nothing for any other. */
 export function sameOrigin(address: string): string | undefined {
@@ -22,11 +23,11 @@ function cameFrom(serverUrl: string): string | undefined {
 }
 
 export async function restart(user: string, server: string, serverUrl: string): Promise<void> {
-  const label = server === "" ? "your server" : `the server “${server}”`;
+  const question = server === "" ? t("Restart your server?") : t("Restart the server “{name}”?", { name: server });
   const agreed = await confirmAction(
-    `Restart ${label}?`,
-    "Running kernels and terminals end. Saved files stay as they are.",
-    "Restart",
+    question,
+    t("Running kernels and terminals end. Saved files stay as they are."),
+    t("Restart"),
   );
   if (!agreed) return;
   await restartServer(user, server);

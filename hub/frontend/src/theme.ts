@@ -2,6 +2,8 @@
  * Light and dark, run before the page is drawn so that it never flashes. The choice is kept under the key that
  * JupyterHub uses; no entry means: as the system says.
  */
+import { t } from "./words.ts";
+
 type Choice = "auto" | "light" | "dark";
 
 const KEY = "jupyterhub-bs-theme";
@@ -33,9 +35,10 @@ function apply(): void {
   document.documentElement.setAttribute("data-theme-choice", choice);
   const button = document.getElementById("dark-theme-toggle");
   if (!button) return;
-  const names: Record<Choice, string> = { auto: "as the system", light: "light", dark: "dark" };
-  button.setAttribute("aria-label", `Colours: ${names[choice]}. Change`);
-  button.title = `Colours: ${names[choice]}`;
+  const names: Record<Choice, string> = { auto: t("as the system"), light: t("light"), dark: t("dark") };
+  const name = names[choice];
+  button.setAttribute("aria-label", t("Colours: {name}. Change", { name }));
+  button.title = t("Colours: {name}", { name });
 }
 
 apply();
@@ -54,5 +57,3 @@ document.addEventListener("DOMContentLoaded", () => {
     apply();
   });
 });
-
-export {};

@@ -1,6 +1,7 @@
 /** Dates told as distance from now, with the exact local time as a tooltip. */
 import { fromNow, parseDate } from "./distance.ts";
 import { findAll } from "./page.ts";
+import { language } from "./words.ts";
 
 /** `<time datetime>` for a date, filled in at once and kept up to date. */
 export function timeElement(iso: string): HTMLTimeElement {
@@ -14,8 +15,8 @@ export function timeElement(iso: string): HTMLTimeElement {
 function refresh(element: HTMLTimeElement): void {
   const date = parseDate(element.dateTime);
   if (!date) return;
-  element.textContent = fromNow(date);
-  element.title = date.toLocaleString();
+  element.textContent = fromNow(date, new Date(), language);
+  element.title = date.toLocaleString(language);
 }
 
 export function attachTimes(): void {

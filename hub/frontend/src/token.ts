@@ -2,6 +2,7 @@
 import { requestToken, revokeToken, type TokenRequest } from "./api.ts";
 import { tellError } from "./dialogs.ts";
 import { announce, find, findAll, hub, pause, show } from "./page.ts";
+import { t } from "./words.ts";
 
 function requestFromForm(): TokenRequest {
   const text = (selector: string): string => find(HTMLInputElement, selector)?.value ?? "";
@@ -41,7 +42,7 @@ function attachRequest(form: HTMLFormElement, user: string): void {
         const area = document.getElementById("token-area");
         show(area, true);
         area?.focus();
-        announce("Your new token is shown below the form.");
+        announce(t("Your new token is shown below the form."));
       })
       .catch(tellError)
       .finally(() => {
@@ -51,11 +52,11 @@ function attachRequest(form: HTMLFormElement, user: string): void {
   const copyButton = find(HTMLButtonElement, "#token-copy");
   copyButton?.addEventListener("click", () => {
     void copy(document.getElementById("token-result")?.textContent ?? "").then(async (done) => {
-      const said = done ? "Copied" : "Selected: press Ctrl+C";
+      const said = done ? t("Copied") : t("Selected: press Ctrl+C");
       copyButton.textContent = said;
       announce(said);
       await pause(2000);
-      copyButton.textContent = "Copy";
+      copyButton.textContent = t("Copy");
     });
   });
 }
@@ -75,7 +76,7 @@ export function attachTokens(): void {
         .then(() => {
           const next = row.nextElementSibling?.querySelector<HTMLElement>(".revoke-token-btn");
           row.remove();
-          announce("Revoked");
+          announce(t("Revoked"));
           (next ?? find(HTMLElement, "#token-note"))?.focus();
         })
         .catch((error: unknown) => {

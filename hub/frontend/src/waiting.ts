@@ -1,5 +1,6 @@
 /** Pages about a server that is not there: stopped, or about to be. */
 import { announce, find, pause } from "./page.ts";
+import { t } from "./words.ts";
 
 const LOOK_AGAIN = 2000;
 const LOOK_AGAIN_LONGEST = 20_000;
@@ -26,7 +27,7 @@ function countDown(box: HTMLElement, start: HTMLAnchorElement): void {
   box.querySelector("button")?.addEventListener("click", () => {
     window.clearInterval(timer);
     box.remove();
-    announce("The server is not started by itself.");
+    announce(t("The server is not started by itself."));
     start.focus();
   });
 }

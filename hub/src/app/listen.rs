@@ -4,13 +4,13 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use hub_config::{BindUrl, Config, Listen, Loaded};
+use hub_config::{AccessLogFormat, BindUrl, Config, Listen, Loaded};
 use hub_core::secret::ExposeSecret as _;
-use hub_proxy::{Proxy as PublicProxy, ProxyOptions, RouteTable};
+use hub_proxy::api::ApiOptions;
+use hub_proxy::options::AccessLog;
+use hub_proxy::{Program, Proxy as PublicProxy, ProxyOptions, RouteTable};
 use tracing::info;
 use url::Url;
-
-use super::shutdown;
 
 /// Runs the proxy alone, with the REST API by which a hub feeds it.
 pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
@@ -35,24 +35,29 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
             Url::parse(&format!("http://{}", reachable(*bound)))?
         }
     };
-    let routes = RouteTable::new(false);
-    let options = ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub)? };
-    let public = PublicProxy::bind(options, Arc::clone(&routes))?;
-    let api = hub_proxy::api::Api::bind(
-        &hub_proxy::Listen::Tcp(*api_address),
-        Some(token),
-        routes,
-        public.metrics(),
-    )?;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let signalled = stop.clone();
-    let api = tokio::spawn(api.run(stop.clone()));
-    let public = tokio::spawn(public.run(stop));
-    info!(api = %api_address, "proxy is running at {}", show(&config.proxy.bind_url));
-    shutdown::signalled().await;
-    signalled.cancel();
-    public.await??;
-    api.await??;
+    let proxy = ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub)? };
+    let section = config.proxy;
+    let redirect = match (section.redirect_port, proxy.listen.first()) {
+        (Some(_), _) if proxy.tls.is_none() => {
+            bail!("proxy.redirect_port leads to HTTPS: set proxy.ssl_key and proxy.ssl_cert as well")
+        }
+        (Some(port), Some(hub_proxy::Listen::Tcp(public))) => {
+            Some((hub_proxy::Listen::Tcp(SocketAddr::new(public.ip(), port)), public.port()))
+        }
+        _ => None,
+    };
+    let program = Program {
+        proxy,
+        api: ApiOptions { listen: hub_proxy::Listen::Tcp(*api_address), token: Some(token), tls: None },
+        host_routing: false,
+        metrics: section.metrics_address.map(hub_proxy::Listen::Tcp),
+        redirect,
+        pid_file: None,
+        state_file: section.state_file,
+        handover: section.handover_socket,
+    };
+    info!(api = %api_address, "the proxy will serve {}", show(&section.bind_url));
+    Box::pin(program.run()).await?;
     Ok(())
 }
 
@@ -122,6 +127,21 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
     }
     if let (Some(key), Some(certificate)) = (&section.ssl_key, &section.ssl_cert) {
         options.tls = Some(hub_proxy::options::TlsFiles::new(key, certificate));
+    }
+    if options.tls.is_some() && !section.hsts.is_zero() {
+        options.hsts = Some(section.hsts);
+    }
+    options.http2 = section.http2;
+    options.proxy_protocol = section.proxy_protocol;
+    options.access_log = match section.access_log {
+        AccessLogFormat::Off => AccessLog::Off,
+        AccessLogFormat::Common => AccessLog::Common,
+        AccessLogFormat::Json => AccessLog::Json,
+    };
+    if !section.trusted_proxies.is_empty() {
+        let networks = section.trusted_proxies.iter().map(|range| range.parse());
+        options.trusted_proxies =
+            Some(networks.collect::<Result<_, _>>().context("proxy.trusted_proxies cannot be used")?);
     }
     Ok(options)
 }

@@ -13,7 +13,7 @@ pub mod tasks;
 use std::sync::Arc;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use hub_config::Config;
+use hub_config::{Config, PageLanguage};
 use hub_core::Clock;
 use hub_db::Db;
 
@@ -23,7 +23,7 @@ use crate::auth::Auth;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::rbac::Rbac;
-use crate::render::{Renderer, StaticFiles};
+use crate::render::{Language, Renderer, StaticFiles};
 use crate::routing::Routing;
 use crate::servers::Servers;
 use crate::sessions::Sessions;
@@ -95,6 +95,15 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// The language of pages for somebody who wants these, the most wanted first.
+    pub fn language(&self, wanted: &[String]) -> Language {
+        match self.config.templates.language {
+            PageLanguage::Auto => Language::choose(wanted.iter().map(String::as_str)),
+            PageLanguage::En => Language::English,
+            PageLanguage::Fr => Language::French,
+        }
+    }
+
     /// The `Content-Security-Policy` of pages or of the API.
     pub fn content_security_policy(&self, api: bool) -> &str {
         if api { &self.api_policy } else { &self.page_policy }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use hub_config::Config;
+use hub_config::{Config, SpawnerSection};
 use hub_core::scopes::{CustomScope, ScopeTable};
 use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
@@ -136,7 +136,13 @@ pub(super) async fn build(
     let servers = Servers::new(Parts {
         store,
         spawners: build_spawners(&config, &db, registry)?,
-        settings: server_settings(&config),
+        settings: server_settings(&config, &config.spawner),
+        profiles: config
+            .spawner
+            .profiles
+            .iter()
+            .map(|(name, profile)| (name.clone(), server_settings(&config, &profile.spawner)))
+            .collect(),
         hooks: Vec::new(),
         routing: Arc::clone(&routing),
         urls: Arc::clone(&urls),
@@ -276,7 +282,7 @@ fn build_auth(
 fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Result<Spawners> {
     let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
-    let build = |section: &hub_config::SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
+    let build = |section: &SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
         let plugin = registry.spawner(&section.kind)?;
         let context = SpawnerContext {
             section: path.to_owned(),
@@ -299,8 +305,7 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
     Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, usual))
 }
 
-fn server_settings(config: &Config) -> ServerSettings {
-    let section = &config.spawner;
+fn server_settings(config: &Config, section: &SpawnerSection) -> ServerSettings {
     ServerSettings {
         start_timeout: section.start_timeout,
         http_timeout: section.http_timeout,

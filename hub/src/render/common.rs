@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::user::UserView;
+use super::words::Language;
 
 /// A service in the menu. `href` is where the link leads.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -51,8 +52,14 @@ pub struct CommonContext {
     pub xsrf_token: String,
     /// Value for `nonce` of the one inline script, where the content security policy asks for it.
     pub csp_nonce: Option<String>,
-    /// Language of the page; English where none is given.
-    pub lang: Option<String>,
+    /// Language of the page.
+    #[serde(serialize_with = "tag")]
+    pub lang: Language,
     /// Whether administrators may open other people's servers; goes into `window.jhdata`.
     pub admin_access: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn tag<S: Serializer>(language: &Language, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(language.tag())
 }

@@ -14,6 +14,7 @@ mod pages;
 mod renderer;
 mod static_files;
 mod user;
+mod words;
 
 pub use common::{CommonContext, ServiceLink};
 pub use date::Date;
@@ -26,3 +27,4 @@ pub use pages::{
 pub use renderer::{RenderOptions, Renderer};
 pub use static_files::{Asset, StaticFiles};
 pub use user::{SpawnerView, UserView};
+pub use words::{Language, accepted_languages};

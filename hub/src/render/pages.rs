@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::date::Date;
 use super::user::{SpawnerView, UserView};
+use super::words::Language;
 
 /// A page: its variables, and the templates that show it, the first that exists counts.
 pub trait Page: Serialize {
@@ -232,16 +233,16 @@ const LIVES: [(&str, u64); 5] =
 
 /// Choices for the life of a token, the last one selected: without a limit up to `Never`; with one, what is below it
 /// and the limit itself, unless that is one of the usual lives. An empty value means as long as possible.
-pub fn expiry_options_html(max_seconds: Option<u64>) -> String {
+pub fn expiry_options_html(max_seconds: Option<u64>, language: Language) -> String {
     let mut choices: Vec<(String, String)> = LIVES
         .iter()
         .filter(|(_, seconds)| max_seconds.is_none_or(|max| *seconds <= max))
-        .map(|(label, seconds)| ((*label).to_owned(), seconds.to_string()))
+        .map(|(label, seconds)| (language.say(label).to_owned(), seconds.to_string()))
         .collect();
     match max_seconds {
-        None => choices.push(("Never".to_owned(), String::new())),
+        None => choices.push((language.say("Never").to_owned(), String::new())),
         Some(max) if LIVES.iter().all(|(_, seconds)| *seconds != max) => {
-            choices.push((format!("Max ({})", span(max)), String::new()));
+            choices.push((format!("Max ({})", span(max, language)), String::new()));
         }
         Some(_) => {}
     }
@@ -254,13 +255,13 @@ pub fn expiry_options_html(max_seconds: Option<u64>) -> String {
 }
 
 /// A span of time in the largest unit of which there are at least two, rounded.
-fn span(seconds: u64) -> String {
+fn span(seconds: u64, language: Language) -> String {
     for (unit, name) in [(DAY, "days"), (HOUR, "hours"), (60, "minutes")] {
         if seconds >= 2 * unit {
-            return format!("{} {name}", (seconds + unit / 2) / unit);
+            return format!("{} {}", (seconds + unit / 2) / unit, language.say(name));
         }
     }
-    format!("{seconds} seconds")
+    format!("{seconds} {}", language.say("seconds"))
 }
 
 /// `admin.html`. The page's scripts load everything else over the REST API.
@@ -381,7 +382,7 @@ mod tests {
     use super::*;
 
     fn labels(max: Option<u64>) -> Vec<String> {
-        expiry_options_html(max)
+        expiry_options_html(max, Language::English)
             .lines()
             .map(|line| line.split(['>', '<']).nth(2).unwrap().to_owned())
             .collect()
@@ -394,7 +395,7 @@ mod tests {
         assert_eq!(labels(Some(36 * HOUR)), ["1 Hour", "1 Day", "Max (36 hours)"]);
         assert_eq!(labels(Some(10 * DAY)), ["1 Hour", "1 Day", "1 Week", "Max (10 days)"]);
         assert_eq!(labels(Some(90)), ["Max (90 seconds)"]);
-        let last = expiry_options_html(Some(DAY)).lines().last().unwrap().to_owned();
+        let last = expiry_options_html(Some(DAY), Language::English).lines().last().unwrap().to_owned();
         assert!(last.contains("selected") && last.contains("\"86400\""), "{last}");
     }
 }

@@ -72,8 +72,9 @@ impl Renderer {
     /// # Errors
     /// The text names template and line; it is for the log.
     pub fn render<P: Page>(&self, common: &CommonContext, page: &P) -> Result<String, TemplateError> {
-        let context =
-            merge_maps([Value::from(Serde(common)), self.site_vars.clone(), Value::from(Serde(page))]);
+        let words = Value::from_pairs([("_", common.lang.function())]);
+        let site = self.site_vars.clone();
+        let context = merge_maps([words, Value::from(Serde(common)), site, Value::from(Serde(page))]);
         let names = page.templates();
         for name in &names {
             match self.env.get_template(name) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hub_core::ServerKey;
+use hub_core::python::{float_text, json_text};
 use hub_core::spawner::Resources;
 use serde_json::{Map, Value, json};
 
@@ -41,11 +42,10 @@ pub fn server_env(
     resources: Resources,
 ) -> BTreeMap<String, String> {
     let prefix = urls.server(key);
-    let access = json!([
+    let access = json_text(&json!([
         format!("access:servers!server={}", key.scope_value()),
         format!("access:servers!user={}", key.user)
-    ])
-    .to_string();
+    ]));
     let api = urls.api().to_string();
     let public = |path: &str| urls.public().map(|_| urls.for_browser(path)).unwrap_or_default();
     let flag = |on: bool| if on { "1" } else { "0" }.to_owned();
@@ -60,7 +60,7 @@ pub fn server_env(
         ("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{prefix}oauth_callback")),
         ("JUPYTERHUB_OAUTH_SCOPES", access.clone()),
         ("JUPYTERHUB_OAUTH_ACCESS_SCOPES", access),
-        ("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", json!(settings.client_allowed_scopes).to_string()),
+        ("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", json_text(&json!(settings.client_allowed_scopes))),
         ("JUPYTERHUB_USER", key.user.to_string()),
         ("JUPYTERHUB_SERVER_NAME", key.server.to_string()),
         ("JUPYTERHUB_ACTIVITY_URL", format!("{api}/users/{}/activity", key.user.escaped())),
@@ -74,13 +74,13 @@ pub fn server_env(
         env.insert("JUPYTERHUB_ADMIN_ACCESS", flag(true));
     }
     if !settings.cookie_options.is_empty() {
-        env.insert("JUPYTERHUB_COOKIE_OPTIONS", json!(settings.cookie_options).to_string());
+        env.insert("JUPYTERHUB_COOKIE_OPTIONS", json_text(&json!(settings.cookie_options)));
     }
     let limits = [
         ("MEM_LIMIT", resources.mem_limit.map(|n| n.to_string())),
         ("MEM_GUARANTEE", resources.mem_guarantee.map(|n| n.to_string())),
-        ("CPU_LIMIT", resources.cpu_limit.map(python_float)),
-        ("CPU_GUARANTEE", resources.cpu_guarantee.map(python_float)),
+        ("CPU_LIMIT", resources.cpu_limit.map(float_text)),
+        ("CPU_GUARANTEE", resources.cpu_guarantee.map(float_text)),
     ];
     env.extend(limits.into_iter().filter_map(|(name, value)| Some((name, value?))));
     if !settings.notebook_dir.is_empty() {
@@ -98,11 +98,6 @@ pub fn server_env(
     let mut env: BTreeMap<String, String> = env.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     env.extend(settings.environment.clone());
     env
-}
-
-/// Cores as Python prints a float: `2.0`, not `2`.
-fn python_float(cores: f64) -> String {
-    format!("{cores:?}")
 }
 
 #[cfg(test)]
@@ -128,7 +123,7 @@ mod tests {
             ("JUPYTERHUB_CLIENT_ID", "jupyterhub-user-a%20b-x"),
             (
                 "JUPYTERHUB_OAUTH_ACCESS_SCOPES",
-                r#"["access:servers!server=a b/x","access:servers!user=a b"]"#,
+                r#"["access:servers!server=a b/x", "access:servers!user=a b"]"#,
             ),
             ("JUPYTERHUB_OAUTH_CALLBACK_URL", "/nb/user/a%20b/x/oauth_callback"),
             ("JUPYTERHUB_ROOT_DIR", "/home/a b"),

@@ -17,6 +17,7 @@ mod stop;
 pub mod store;
 pub mod supervisor;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -71,6 +72,7 @@ pub struct Servers {
     pub(crate) spawners: Spawners,
     pub(crate) entries: Entries,
     pub(crate) settings: ServerSettings,
+    profiles: BTreeMap<String, ServerSettings>,
     queue: Arc<StartQueue>,
     hooks: Vec<Arc<dyn SpawnHook>>,
     routing: Arc<Routing>,
@@ -96,6 +98,8 @@ pub struct Parts {
     pub spawners: Spawners,
     /// Settings.
     pub settings: ServerSettings,
+    /// Settings of the profiles, by name.
+    pub profiles: BTreeMap<String, ServerSettings>,
     /// Hooks, in order.
     pub hooks: Vec<Arc<dyn SpawnHook>>,
     /// Routes.
@@ -128,6 +132,7 @@ impl Servers {
             spawners: parts.spawners,
             entries: Entries::default(),
             settings: parts.settings,
+            profiles: parts.profiles,
             hooks: parts.hooks,
             routing: parts.routing,
             urls: parts.urls,
@@ -139,6 +144,11 @@ impl Servers {
             failures: AtomicU32::new(0),
             checks: Semaphore::new(CHECKS_AT_ONCE),
         }))
+    }
+
+    /// The settings of a profile's servers, or of those without one.
+    fn settings_of(&self, profile: Option<&str>) -> &ServerSettings {
+        profile.and_then(|name| self.profiles.get(name)).unwrap_or(&self.settings)
     }
 
     /// What this process knows of a server; the default when it knows nothing.

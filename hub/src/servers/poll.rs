@@ -107,7 +107,10 @@ impl Servers {
 
     /// Whether a start that nobody here works on should have ended by now, wherever it was made.
     fn is_overdue(&self, record: &Record) -> bool {
-        let limit = self.settings.start_timeout + self.settings.http_timeout + GRACE;
+        // Which profile it has is not known before it has a state: the most patient one counts.
+        let all = std::iter::once(&self.settings).chain(self.profiles.values());
+        let longest = all.map(|settings| settings.start_timeout + settings.http_timeout).max();
+        let limit = longest.unwrap_or_default() + GRACE;
         let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
         record.started.is_none_or(|started| self.clock.now() - started > limit)
     }

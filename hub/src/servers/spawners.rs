@@ -54,8 +54,13 @@ impl Spawners {
 
     /// The spawner that made a saved state.
     pub fn of_state(&self, state: &Value) -> &Arc<dyn Spawner> {
-        self.of_profile(state.get(STATE_KEY).and_then(Value::as_str))
+        self.of_profile(profile_of(state))
     }
+}
+
+/// The profile whose spawner made a state.
+pub fn profile_of(state: &Value) -> Option<&str> {
+    state.get(STATE_KEY).and_then(Value::as_str)
 }
 
 /// Notes in a state which profile's spawner made it.

@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
-use super::Servers;
 use super::env::server_env;
 use super::live::{Failure, Live};
-use super::spawners::mark;
+use super::spawners::{mark, profile_of};
 use super::store::Prepared;
 use super::supervisor::{Entry, StartOrder};
+use super::{ServerSettings, Servers};
 use crate::metrics::{Metrics, Outcome};
 use crate::routing::{self, RoutingError};
 
@@ -169,9 +169,10 @@ impl Servers {
         let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
         let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
         let sink = Sink { servers: self, entry: entry.as_ref(), profile: profile.as_deref() };
-        let timeout = self.settings.start_timeout;
+        let settings = self.settings_of(profile.as_deref());
+        let timeout = settings.start_timeout;
         let starting = async {
-            let mut job = self.job(live, &prepared);
+            let mut job = self.job(live, &prepared, settings);
             let context = HookContext { request: order.request };
             for hook in &self.hooks {
                 hook.before_start(&context, &mut job).await?;
@@ -239,7 +240,8 @@ impl Servers {
     ) -> Result<(), SpawnError> {
         let mut url = address.clone();
         url.set_path(&format!("{}api", self.urls.server(&server.key)));
-        let until = Instant::now() + self.settings.http_timeout;
+        let patience = self.settings_of(profile_of(&server.state)).http_timeout;
+        let until = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
             let last = match self.http.get(url.clone()).send().await {
@@ -261,7 +263,7 @@ impl Servers {
                 return Err(SpawnError::broken(cause, user, operator).with_log(log));
             }
             if Instant::now() + pause > until {
-                let seconds = self.settings.http_timeout.as_secs();
+                let seconds = patience.as_secs();
                 let text = format!("Your server runs but did not answer within {seconds} seconds.");
                 let log = spawner.recent_log(server).await;
                 let failure = SpawnError::timed_out("no-answer", text).with_log(log);
@@ -289,8 +291,7 @@ impl Servers {
             .await
     }
 
-    fn job(&self, live: &Live, prepared: &Prepared) -> StartJob {
-        let settings = &self.settings;
+    fn job(&self, live: &Live, prepared: &Prepared, settings: &ServerSettings) -> StartJob {
         let key = live.key.clone();
         let mut command = settings.command.clone();
         command.extend(settings.args.iter().cloned());
@@ -306,6 +307,7 @@ impl Servers {
             prefix: self.urls.server(&key),
             launch: random_hex32(),
             owner: Owner {
+                id: i64::from(prepared.owner),
                 admin: prepared.admin,
                 groups: prepared.groups.clone(),
                 auth_state: prepared.auth_state.clone(),

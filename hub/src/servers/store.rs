@@ -125,6 +125,8 @@ pub struct Prepared {
     pub state: Value,
     /// Name shown to people.
     pub display_name: Option<String>,
+    /// Number of the owner.
+    pub owner: i32,
     /// Whether the owner is an administrator.
     pub admin: bool,
     /// Groups of the owner.
@@ -260,6 +262,7 @@ impl Store {
             options: options.cloned().unwrap_or(saved),
             state: record.state,
             display_name: row.row.display_name,
+            owner: owner.id,
             admin: owner.is_admin(),
             groups,
             auth_state: owner

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{COOKIE, HOST, HeaderMap};
+use actix_web::http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, HeaderMap};
 
 use hub_core::LoginRequest;
 
+use crate::render::accepted_languages;
 use crate::sessions::Sessions;
 use crate::sessions::cookies::RequestCookies;
 use crate::sessions::next::Here;
@@ -36,6 +37,13 @@ pub struct Facts {
     pub fetch_mode: Option<String>,
     /// `Sec-Fetch-Site`.
     pub fetch_site: Option<String>,
+    /// Languages of `Accept-Language`, the most wanted first.
+    pub languages: Vec<String>,
+}
+
+/// Languages that the person wants, the most wanted first.
+pub fn languages(headers: &HeaderMap) -> Vec<String> {
+    header(headers, ACCEPT_LANGUAGE.as_str()).map(accepted_languages).unwrap_or_default()
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -82,6 +90,7 @@ impl Facts {
             cookies: RequestCookies::parse(headers.get_all(COOKIE).filter_map(|value| value.to_str().ok())),
             fetch_mode: header(headers, "sec-fetch-mode").map(str::to_owned),
             fetch_site: header(headers, "sec-fetch-site").map(str::to_owned),
+            languages: languages(headers),
         }
     }
 

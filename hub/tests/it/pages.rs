@@ -1,10 +1,13 @@
 //! Pages as browsers get them: who may see the admin page, what an error page shows, choices before a start.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
-use hub_config::SpawnerProfile;
+use hub_config::{PageLanguage, SpawnerProfile};
 use serde_json::json;
 
+use crate::fake_spawner::gate;
 use crate::support::{Answer, Client, TestHub};
 
 const ADMIN_LINK: &str = "href=\"/hub/admin\"";
@@ -67,6 +70,25 @@ async fn an_error_page_has_the_menu_of_whoever_is_logged_in() {
     assert!(!stranger.text.contains("href=\"/hub/token\"") && !stranger.text.contains("user: \""));
 }
 
+#[actix_web::test]
+async fn pages_come_in_the_language_of_the_browser_unless_one_is_configured() {
+    let french = |client: Client| client.header("Accept-Language", "de, fr-CA;q=0.8, en;q=0.5");
+    let test = TestHub::start().await;
+    let login = page(&french(test.anonymous()), "/hub/login").await;
+    assert!(login.text.contains("<html lang=\"fr\"") && login.text.contains("Mot de passe :"));
+    let lost = page(&french(test.anonymous()), "/hub/nowhere").await;
+    assert!(lost.text.contains("404 : Page introuvable"), "{}", lost.text);
+    let token = page(&french(test.browser("ada", false).await), "/hub/token").await;
+    assert!(token.text.contains(">1 semaine</option>"));
+    let api = french(test.anonymous()).get("/nowhere").await;
+    assert_eq!(api.message(), serde_json::Value::Null, "the API speaks as ever");
+
+    let fixed = TestHub::with(|config| config.templates.language = PageLanguage::En).await;
+    assert!(page(&french(fixed.anonymous()), "/hub/login").await.text.contains("Password:"));
+    let fixed = TestHub::with(|config| config.templates.language = PageLanguage::Fr).await;
+    assert!(page(&fixed.anonymous(), "/hub/login").await.text.contains("Mot de passe :"));
+}
+
 fn with_profiles(config: &mut hub_config::Config) {
     let profile = |name: &str, description: &str, default: bool| SpawnerProfile {
         display_name: Some(name.to_owned()),
@@ -94,6 +116,7 @@ async fn profiles_are_offered_before_a_start_and_the_choice_is_kept() {
     assert!(form.text.contains("Large &lt;one&gt;") && form.text.contains("With <b>memory</b>"));
     assert!(radio(&form.text, "small").contains("checked"), "the default one is chosen");
     assert!(!radio(&form.text, "large").contains("checked"));
+    assert!(form.text.find("value=\"small\"") < form.text.find("value=\"large\""), "and comes first");
 
     let wrong = submit(&ada, "/hub/spawn", "profile=huge").await;
     assert_eq!(wrong.code(), 400);
@@ -111,6 +134,24 @@ async fn profiles_are_offered_before_a_start_and_the_choice_is_kept() {
     api.delete("/users/ada/server", None).await;
     let again = page(&ada, "/hub/spawn").await;
     assert!(radio(&again.text, "large").contains("checked"), "the last choice is offered first");
+}
+
+#[actix_web::test]
+async fn a_profile_has_settings_of_its_own() {
+    let test = TestHub::with(|config| {
+        with_profiles(config);
+        let hasty = config.spawner.profiles.get_mut("large").unwrap();
+        hasty.spawner.start_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let ada = test.user("ada").await;
+    let held = |profile: &str| json!({"user_options": {"profile": profile, "hold": "profile-gate"}});
+    let hasty = ada.post("/users/ada/server", held("large")).await;
+    hasty.fails(500, "Your server did not start within 1 seconds.");
+    let start = ada.clone();
+    let patient = actix_web::rt::spawn(async move { start.post("/users/ada/server", held("small")).await });
+    gate("profile-gate").cancel();
+    patient.await.unwrap().is_empty(201, "text/plain");
 }
 
 #[actix_web::test]

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use himalia::render::{
-    AcceptSharePage, AdminPage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, LoginPage,
-    LogoutPage, NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer,
+    AcceptSharePage, AdminPage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, Language,
+    LoginPage, LogoutPage, NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer,
     ScopeDescription, ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError,
     TokenClientRow, TokenPage, TokenRow, UserView, expiry_options_html,
 };
@@ -119,7 +119,7 @@ fn tokens(name: &str) -> TokenPage {
             created: Some(date(2)),
             last_activity: None,
         }],
-        token_expires_in_options_html: expiry_options_html(None),
+        token_expires_in_options_html: expiry_options_html(None, Language::English),
         ..TokenPage::default()
     }
 }
@@ -256,7 +256,7 @@ fn not_there(renderer: &Renderer, name: &str) -> Samples {
 
 fn permissions(renderer: &Renderer, name: &str) -> Samples {
     let none = TokenPage {
-        token_expires_in_options_html: expiry_options_html(Some(86_400)),
+        token_expires_in_options_html: expiry_options_html(Some(86_400), Language::English),
         ..TokenPage::default()
     };
     let oauth = OAuthPage {

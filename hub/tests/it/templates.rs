@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use himalia::render::{
-    CommonContext, ErrorPage, HomePage, LoginPage, LogoutPage, NotRunningPage, RenderOptions, Renderer,
-    ServiceLink, SpawnPage, SpawnPendingPage, TemplateError, TokenPage,
+    CommonContext, ErrorPage, HomePage, Language, LoginPage, LogoutPage, NotRunningPage, RenderOptions,
+    Renderer, ServiceLink, SpawnPage, SpawnPendingPage, TemplateError, TokenPage,
 };
 use serde_json::json;
 
@@ -386,8 +386,60 @@ fn site_templates_extend_the_built_in_ones() {
     ] {
         assert!(token.contains(part), "token lacks {part}");
     }
+    let expected: [(&str, &[&str]); 5] = [
+        (
+            "admin",
+            &["<p class=\"site-admin\">ann 50 0</p>", "id=\"react-admin-hook\"", "<small>6.1.1</small>"],
+        ),
+        ("spawn", &["<h1>Choose, ann</h1>", "id=\"spawn_form\"", "src=\"/hub/static/js/site-spawn.js\""]),
+        (
+            "spawn-pending",
+            &[
+                "the default one at /hub/api/users/ann/server/progress",
+                "id=\"progress-heading\"",
+                "EventSource",
+            ],
+        ),
+        ("error", &["<h1>500 : Internal Server Error</h1>", "<h2>Call the office</h2>", "<b>ann</b>"]),
+        ("error-anonymous", &["<b>stranger</b>"]),
+    ];
+    for (title, parts) in expected {
+        for part in parts {
+            assert!(page(&pages, title).contains(part), "{title} lacks {part}");
+        }
+    }
     let asleep = page(&pages, "not-running");
     assert!(asleep.contains("<h1>Asleep</h1>") && asleep.contains("Wake ann") && asleep.contains("no cause"));
+}
+
+#[test]
+fn pages_speak_the_language_of_the_reader_and_site_templates_their_own() {
+    let french = CommonContext {
+        lang: Language::French,
+        ..samples::common(Some(samples::user("ann", vec![samples::server("", "", "running")])))
+    };
+    let home = HomePage { default_server: samples::server("", "", "running"), ..HomePage::default() };
+    let text = samples::renderer().render(&french, &home).unwrap();
+    for part in [
+        "<html lang=\"fr\"",
+        "js/words-fr.js?v=",
+        ">Arrêter mon serveur<",
+        ">Jetons</a>",
+        "id=\"error-dialog\"",
+        "En marche",
+    ] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+    assert!(!text.contains("Stop My Server"));
+    let english = samples::renderer().render(&samples::common(None), &LogoutPage {}).unwrap();
+    assert!(english.contains("<html lang=\"en\"") && !english.contains("words-"));
+
+    let site = site().render(&french, &LoginPage::default()).unwrap();
+    assert!(site.contains("Welcome to the <b>observatory</b>") && site.contains("Nom d’utilisateur :"));
+
+    let named = NotRunningPage { server_name: "<a>".to_owned(), ..NotRunningPage::default() };
+    let text = samples::renderer().render(&french, &named).unwrap();
+    assert!(text.contains("Votre serveur &lt;a&gt; est à l’arrêt."), "{text}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Auth {
 }
 
 /// The first word after `token` and white space, wherever that stands in the header.
-fn shown_token(header: &str) -> Option<&str> {
+pub(super) fn shown_token(header: &str) -> Option<&str> {
     header.match_indices("token").find_map(|(at, word)| {
         let rest = header.get(at + word.len()..)?;
         let value = rest.trim_start();

@@ -109,3 +109,10 @@ impl Api {
             .await
     }
 }
+
+/// Reads text as each header and parameter of the API is read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_texts(text: &str) {
+    let _ = auth::shown_token(text);
+    let _ = date::parse(text);
+}

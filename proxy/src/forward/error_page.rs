@@ -74,7 +74,8 @@ fn built_in(status: StatusCode, turn: Turn) -> Response<ProxyBody> {
 
 fn plain(status: StatusCode, turn: Turn) -> Response<ProxyBody> {
     let text = status.canonical_reason().unwrap_or("Error");
-    with_status(status, ProxyBody::full(text, Some(turn)), Some("text/plain"))
+    // As in the original, without a type.
+    with_status(status, ProxyBody::full(text, Some(turn)), None)
 }
 
 fn with_status(

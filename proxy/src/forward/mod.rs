@@ -3,7 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod bounds;
 mod error_page;
-mod headers;
+pub(crate) mod headers;
 mod multiplexed;
 pub(crate) mod pool;
 mod request;

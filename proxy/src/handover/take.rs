@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::wire::{self, FromNew, FromOld, VERSION};
@@ -55,8 +56,13 @@ impl Predecessor {
         }
     }
 
-    /// Tells the old process that it is relieved, and stays in touch with it until it ends.
-    pub(crate) fn relieve(self, routes: Arc<RouteTable>, scissors: &Scissors) -> io::Result<()> {
+    /// Tells the old process that it is relieved, and stays in touch with it until it ends. The receiver says when
+    /// that is.
+    pub(crate) fn relieve(
+        self,
+        routes: Arc<RouteTable>,
+        scissors: &Scissors,
+    ) -> io::Result<oneshot::Receiver<()>> {
         let Self(stream) = self;
         wire::send(&stream, &FromNew::Serving)?;
         stream.set_read_timeout(None)?;
@@ -65,6 +71,7 @@ impl Predecessor {
             let stream = sending.lock().unwrap_or_else(PoisonError::into_inner);
             wire::send(&stream, &FromNew::Cut(order.clone())).is_ok()
         }));
+        let (gone, ended) = oneshot::channel();
         std::thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
             while let Ok(FromOld::Activity(seen)) = wire::receive(&stream) {
                 for (key, millis) in seen {
@@ -74,7 +81,9 @@ impl Predecessor {
                 }
             }
             debug!("the proxy before has ended");
+            // Nobody waits for it unless this process is relieved itself.
+            let _ = gone.send(());
         })?;
-        Ok(())
+        Ok(ended)
     }
 }

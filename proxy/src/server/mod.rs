@@ -9,7 +9,7 @@ mod greeting;
 pub(crate) mod listener;
 mod phase;
 mod proxy;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 mod scissors;
 pub(crate) mod settings;
 mod shares;

@@ -11,7 +11,7 @@ const V1: &[u8] = b"PROXY ";
 
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Header {
+pub(crate) enum Header {
     /// Nothing that the protocol allows.
     Invalid,
     /// The beginning of a header.
@@ -21,7 +21,7 @@ pub(super) enum Header {
 }
 
 /// Reads a header from the first bytes of a connection.
-pub(super) fn parse(bytes: &[u8]) -> Header {
+pub(crate) fn parse(bytes: &[u8]) -> Header {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(one, two)| one == two);
     if begins(SIGNATURE) {
         return if bytes.len() < SIGNATURE.len() { Header::Partial } else { version2(bytes) };

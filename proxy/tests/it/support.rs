@@ -47,6 +47,8 @@ pub(crate) struct TestProxy {
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) metrics: Arc<hub_proxy::metrics::Metrics>,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) phase: hub_proxy::PhaseControl,
+    pub(crate) scissors: hub_proxy::Scissors,
     running: JoinHandle<Result<(), hub_proxy::ProxyError>>,
 }
 
@@ -59,9 +61,10 @@ impl TestProxy {
         let proxy = Proxy::bind(options, Arc::clone(&routes)).expect("a free port can be bound");
         let address = proxy.local_addrs().first().copied().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let metrics = proxy.metrics();
+        let (phase, scissors) = (proxy.phase(), proxy.scissors());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(proxy.run(shutdown.clone()));
-        Self { address, routes, metrics, shutdown, running }
+        Self { address, routes, metrics, shutdown, phase, scissors, running }
     }
 
     /// One proxy in front of one target at `/`.

@@ -2,10 +2,15 @@
 
 use std::path::PathBuf;
 
-use hub_proxy::{Proxy, ProxyOptions, RouteTable, options::TlsFiles};
+use std::time::Duration;
+
+use hub_proxy::{
+    Proxy, ProxyOptions, RouteTable,
+    options::{ClientTls, Passphrase, Timeouts, TlsFiles},
+};
 use serde_json::Map;
 
-use super::support::{Target, TestProxy, options};
+use super::support::{Target, TestProxy, options, patiently};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
@@ -69,6 +74,8 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
 #[tokio::test]
 async fn unusable_certificates_are_errors_that_name_the_file() {
     for (key, certificate, name) in [
+        ("leaf-key-encrypted.pem", "leaf.pem", "leaf-key-encrypted.pem"),
+        ("second-key.pem", "leaf.pem", "second-key.pem"),
         ("cert.pem", "cert.pem", "cert.pem"),
         ("key.pem", "key.pem", "key.pem"),
         ("none.pem", "cert.pem", "none.pem"),
@@ -78,4 +85,99 @@ async fn unusable_certificates_are_errors_that_name_the_file() {
         let error = Proxy::bind(bad, RouteTable::new(false)).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }
+}
+
+/// A proxy that asks `secure` with a certificate, or none, believing the test authority.
+fn asking(secure: &TestProxy, identity: Option<&str>) -> TestProxy {
+    let identity =
+        identity.map(|name| (fixture(&format!("{name}.pem")), fixture(&format!("{name}-key.pem"))));
+    let client_tls = ClientTls { identity, authorities: Some(fixture("ca.pem")) };
+    let proxy = TestProxy::start(ProxyOptions { client_tls, ..options() });
+    proxy.routes.add("/", &format!("https://{}", secure.address), Map::new()).unwrap();
+    proxy
+}
+
+#[tokio::test]
+async fn both_sides_can_demand_certificates() {
+    let target = Target::echo("one").await;
+    let files = TlsFiles {
+        authorities: Some(fixture("ca.pem")),
+        require_client_certificate: true,
+        ..TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem"))
+    };
+    let secure = TestProxy::with(ProxyOptions { tls: Some(files), ..options() }, target.address);
+    assert_eq!(asking(&secure, Some("second")).get("/").await.status(), 200);
+    assert_eq!(asking(&secure, None).get("/").await.status(), 503);
+}
+
+#[tokio::test]
+async fn an_encrypted_key_is_opened_by_its_passphrase() {
+    let files = |passphrase: &str| TlsFiles {
+        passphrase: Some(Passphrase::new(passphrase.to_owned())),
+        ..TlsFiles::new(fixture("leaf-key-encrypted.pem"), fixture("leaf.pem"))
+    };
+    let target = Target::echo("one").await;
+    let secure = ProxyOptions { tls: Some(files("opensesame")), ..options() };
+    let secure = TestProxy::with(secure, target.address);
+    assert_eq!(asking(&secure, None).get("/").await.status(), 200);
+    let wrong = ProxyOptions { tls: Some(files("guessed")), ..options() };
+    let error = Proxy::bind(wrong, RouteTable::new(false)).unwrap_err().to_string();
+    assert!(error.contains("leaf-key-encrypted.pem") && !error.contains("guessed"), "{error}");
+}
+
+#[tokio::test]
+async fn protocol_versions_and_ciphers_can_be_chosen() {
+    let target = Target::echo("one").await;
+    let plain = TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem"));
+    let ciphers = |list: &str| Some(list.split(':').map(str::to_owned).collect());
+    for (files, status) in [
+        (TlsFiles { only_tls12: Some(true), ..plain.clone() }, 200),
+        (TlsFiles { only_tls12: Some(false), ..plain.clone() }, 200),
+        (
+            TlsFiles {
+                only_tls12: Some(true),
+                ciphers: ciphers("ECDHE-ECDSA-AES128-GCM-SHA256"),
+                ..plain.clone()
+            },
+            200,
+        ),
+        // The key is no RSA key, so these two have nothing in common.
+        (
+            TlsFiles {
+                only_tls12: Some(true),
+                ciphers: ciphers("ECDHE-RSA-AES128-GCM-SHA256"),
+                ..plain.clone()
+            },
+            503,
+        ),
+    ] {
+        let shown = format!("{files:?}");
+        let secure = TestProxy::with(ProxyOptions { tls: Some(files), ..options() }, target.address);
+        assert_eq!(asking(&secure, None).get("/").await.status(), status, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_used_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("cert.pem"));
+    let install = |name: &str| {
+        std::fs::copy(fixture(&format!("{name}-key.pem")), &key).unwrap();
+        std::fs::copy(fixture(&format!("{name}.pem")), &certificate).unwrap();
+    };
+    // A certificate of an authority that the other side does not know, then one that it does.
+    std::fs::copy(fixture("key.pem"), &key).unwrap();
+    std::fs::copy(fixture("cert.pem"), &certificate).unwrap();
+    let timeouts = Timeouts { certificate_check: Duration::from_millis(20), ..Timeouts::default() };
+    let target = Target::echo("one").await;
+    let tls = Some(TlsFiles::new(&key, &certificate));
+    let secure = TestProxy::with(ProxyOptions { tls, timeouts, ..options() }, target.address);
+    let asking = asking(&secure, None);
+    assert_eq!(asking.get("/").await.status(), 503);
+    install("second");
+    patiently(async { while asking.get("/").await.status() != 200 {} }).await;
+    // Half a change is no change.
+    std::fs::write(&key, "nonsense").unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(asking.get("/").await.status(), 200);
 }

@@ -149,7 +149,7 @@ pub(crate) fn job(user: &str, command: &[&str]) -> StartJob {
     StartJob {
         key: key(user),
         launch,
-        owner: Owner { admin: false, groups: Vec::new(), auth_state: None },
+        owner: Owner { id: 1, admin: false, groups: Vec::new(), auth_state: None },
         display_name: None,
         options: Map::new(),
         state: Value::Null,

@@ -25,7 +25,7 @@ function table(title: string, object: object, without: readonly string[]): HTMLE
     .filter(([name]) => !without.includes(name))
     .sort(([a], [b]) => a.localeCompare(b))
     .flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, shown(name, value))]);
-  return make("section", {}, make("h3", {}, title), make("dl", { class: "detail-list" }, ...rows));
+  return make("section", {}, make("h2", {}, title), make("dl", { class: "detail-list" }, ...rows));
 }
 
 /** The row that opens below the one of `key`. */

@@ -111,7 +111,7 @@ class GroupEdit {
       try {
         await rest.deleteGroup(name);
         announce(t("{name}: deleted", { name }));
-        window.location.hash = linkTo("/groups");
+        if (!this.#frame.signal.aborted) window.location.hash = linkTo("/groups");
       } catch (error) {
         this.#notice.failed(t("Failed to delete group."), error);
       }

@@ -9,7 +9,7 @@ import { here, linkTo, refine } from "./router.ts";
 
 function item(group: Group): HTMLElement {
   const count = group.users?.length;
-  const members = count === undefined ? "" : t(count === 1 ? "{count} user" : "{count} users", { count });
+  const members = count === undefined ? "" : count === 1 ? t("{count} user", { count }) : t("{count} users", { count });
   return make(
     "li",
     { class: "list-group-item" },
@@ -114,7 +114,7 @@ export function showCreateGroup(frame: Frame): View {
     void whileBusy(submit, async () => {
       try {
         await rest.createGroup(wanted);
-        window.location.hash = linkTo("/groups");
+        if (!frame.signal.aborted) window.location.hash = linkTo("/groups");
       } catch (error) {
         const exists = error instanceof ApiError && error.status === 409;
         notice.failed(exists ? t("Group already exists.") : t("Failed to create group."), error);

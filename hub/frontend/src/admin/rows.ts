@@ -51,11 +51,26 @@ function dateCell(date: string | null | undefined, testId: string, label: string
   return cell;
 }
 
+/** A button: the test id of its row, and its place among the row's buttons. */
+interface Focus {
+  key: string;
+  at: number;
+}
+
+function focusOf(element: Element | null): Focus | undefined {
+  const row = element?.closest<HTMLElement>("tr");
+  if (!row) return undefined;
+  const at = [...row.querySelectorAll("button")].findIndex((found) => found === element);
+  return { key: row.dataset["testid"] ?? "", at };
+}
+
 export class Rows {
   readonly body = make("tbody", { role: "rowgroup" });
   readonly #rights: Rights;
   readonly #actions: Actions;
   readonly #open = new Set<string>();
+  /** The button that was pressed last: while it waits it is switched off, and loses the focus. */
+  #pressed: Focus | undefined;
 
   constructor(rights: Rights, actions: Actions) {
     this.#rights = rights;
@@ -82,15 +97,15 @@ export class Rows {
     this.#restore(focus);
   }
 
-  #focus(): { key: string; at: number } | undefined {
-    const row = document.activeElement?.closest<HTMLElement>("tr");
-    if (!row || !this.body.contains(row)) return undefined;
-    const at = [...row.querySelectorAll("button")].findIndex((found) => found === document.activeElement);
-    return { key: row.dataset["testid"] ?? "", at };
+  #focus(): Focus | undefined {
+    const active = document.activeElement;
+    if (active && active !== document.body) return this.body.contains(active) ? focusOf(active) : undefined;
+    return this.#pressed;
   }
 
-  #restore(focus: { key: string; at: number } | undefined): void {
+  #restore(focus: Focus | undefined): void {
     if (!focus) return;
+    this.#pressed = undefined;
     const row = [...this.body.rows].find((found) => found.dataset["testid"] === focus.key);
     const buttons = row ? [...row.querySelectorAll("button")] : [];
     const usable = buttons[focus.at]?.disabled === false ? buttons[focus.at] : undefined;
@@ -179,7 +194,12 @@ export class Rows {
     const path = `${linkSegment(user.name)}${server.name === "" ? "" : `/${linkSegment(server.name)}`}`;
     const acting = (label: string, className: string, allowed: boolean, work: () => Promise<void>) => {
       const made = forbid(button(label, { class: `btn-xs ${className}` }), allowed);
-      if (allowed) made.addEventListener("click", () => void whileBusy(made, work));
+      if (allowed) {
+        made.addEventListener("click", () => {
+          this.#pressed = focusOf(made);
+          void whileBusy(made, work);
+        });
+      }
       return made;
     };
     const content: HTMLElement[] = [];

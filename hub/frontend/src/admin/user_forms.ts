@@ -31,8 +31,9 @@ function backTo(path: string): HTMLAnchorElement {
   return back;
 }
 
-function leave(path: string): void {
-  window.location.hash = linkTo(path);
+/** Goes to another part, unless the person has gone elsewhere already. */
+function leave(frame: Frame, path: string): void {
+  if (!frame.signal.aborted) window.location.hash = linkTo(path);
 }
 
 /** Draws a form of one card; submitting runs `work`, which says whether it succeeded. */
@@ -72,7 +73,7 @@ export function showAddUsers(frame: Frame): View {
       try {
         const added = await rest.addUsers(wanted, box.checked);
         announce(t("{count} added", { count: added.length }));
-        leave("/");
+        leave(frame, "/");
       } catch (error) {
         const exist = error instanceof ApiError && error.status === 409;
         notice.failed(exist ? t("User already exists.") : t("Failed to create user."), error);
@@ -128,14 +129,14 @@ async function drawEdit(frame: Frame, name: string): Promise<void> {
     if (wanted !== "" && wanted !== name) changes.name = wanted;
     if (box.checked !== (user.admin === true)) changes.admin = box.checked;
     if (Object.keys(changes).length === 0) {
-      leave("/");
+      leave(frame, "/");
       return;
     }
     void whileBusy(submit, async () => {
       try {
         await rest.editUser(name, changes);
         announce(t("{name}: changed", { name: changes.name ?? name }));
-        leave("/");
+        leave(frame, "/");
       } catch (error) {
         notice.failed(t("Failed to edit user."), error);
       }
@@ -153,7 +154,7 @@ async function drawEdit(frame: Frame, name: string): Promise<void> {
         try {
           await rest.deleteUser(name);
           announce(t("{name}: deleted", { name }));
-          leave("/");
+          leave(frame, "/");
         } catch (error) {
           notice.failed(t("Failed to delete user."), error);
         }
@@ -166,7 +167,7 @@ async function drawEdit(frame: Frame, name: string): Promise<void> {
 export function showEditUser(frame: Frame, place: Place): View {
   const name = place.query.get("name");
   if (!name) {
-    leave("/");
+    leave(frame, "/");
     return {};
   }
   drawEdit(frame, name).catch((error: unknown) => {

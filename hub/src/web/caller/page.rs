@@ -11,6 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use super::identify::{hub_of, identify, note, xsrf_argument};
 use super::{Caller, Via};
 use crate::app::Hub;
+use crate::render::Language;
 use crate::sessions::cookies::SetCookie;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::facts::Facts;
@@ -84,6 +85,11 @@ impl Page {
             page.check(xsrf_argument(rq, &page.facts).as_deref())?;
         }
         Ok(page)
+    }
+
+    /// The language of the page.
+    pub fn language(&self) -> Language {
+        self.hub.language(&self.facts.languages)
     }
 
     /// The same request after a logout, when nobody is known any more.

@@ -186,6 +186,7 @@ pub fn known(page: &Page) -> CommonContext {
         xsrf: page.xsrf_token.clone(),
         xsrf_token: page.xsrf_token.clone(),
         admin_access: hub.config.hub.admin_access,
+        lang: page.language(),
         ..addresses(hub)
     }
 }

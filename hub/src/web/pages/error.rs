@@ -9,11 +9,15 @@ use crate::app::Hub;
 use crate::render::{CommonContext, ErrorPage};
 use crate::web::caller::Page;
 use crate::web::error::{ApiError, ApiResult};
+use crate::web::facts::languages;
 use crate::web::middleware::RequestId;
 
 /// Variables of an error page: nothing that could fail again.
 fn common(hub: &Hub, rq: &HttpRequest) -> CommonContext {
-    rq.extensions().get::<Page>().map_or_else(|| addresses(hub), known)
+    rq.extensions().get::<Page>().map_or_else(
+        || CommonContext { lang: hub.language(&languages(rq.headers())), ..addresses(hub) },
+        known,
+    )
 }
 
 fn render(hub: &Hub, rq: &HttpRequest, page: &ErrorPage) -> String {

@@ -110,7 +110,7 @@ pub async fn tokens(page: Page) -> ApiResult<HttpResponse> {
     let content = TokenPage {
         api_tokens: plain,
         oauth_clients: clients.into_values().collect(),
-        token_expires_in_options_html: expiry_options_html(max),
+        token_expires_in_options_html: expiry_options_html(max, page.language()),
         token_expires_in_max_seconds: max,
         auth_state: hub.auth_state(&user),
     };

@@ -44,12 +44,13 @@ async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> 
     Ok(FormContext {
         key: subject.key.clone(),
         owner: Owner {
+            id: i64::from(subject.owner.id),
             admin: subject.owner.is_admin(),
             groups: groups.remove(&subject.owner.id).unwrap_or_default(),
             auth_state: page.hub.auth_state(&subject.owner),
         },
         previous: previous(subject),
-        languages: Vec::new(),
+        languages: page.facts.languages.clone(),
     })
 }
 
@@ -81,7 +82,11 @@ fn profiles_html(page: &Page, previous: &Map<String, Value>) -> ApiResult<String
         description: profile.description.clone(),
         selected: selected == Some(name.as_str()),
     });
-    let form = ProfilesForm { profiles: profiles.collect() };
+    let mut profiles: Vec<ProfileView> = profiles.collect();
+    // The usual one first, the others by name.
+    let usual = hub.config.spawner.usual_profile();
+    profiles.sort_by_key(|profile| usual != Some(profile.slug.as_str()));
+    let form = ProfilesForm { profiles };
     hub.renderer.render(&super::context::known(page), &form).map_err(ApiError::internal)
 }
 

@@ -3,6 +3,7 @@
 use hub_tests::environment::{Needed, available};
 use hub_tests::hub::Kind;
 
+mod admin;
 mod bad_input;
 mod browser_story;
 mod crash;

@@ -44,7 +44,7 @@ impl Inventory {
         let targets = targets.map(|(path, route)| (path.clone(), json!(route.get("target")))).collect();
         all.insert("proxy".to_owned(), Value::Object(targets));
         let mut all = Value::Object(all);
-        strip(&mut all, &FLEETING);
+        tidy(&mut all, &FLEETING);
         let Value::Object(all) = all else { unreachable!("it was made as one") };
         Ok(Self(all))
     }
@@ -54,7 +54,7 @@ impl Inventory {
         let whole = |inventory: &Self| {
             let mut value = Value::Object(inventory.0.clone());
             if versions_differ {
-                strip(&mut value, &NEW_IN_6);
+                tidy(&mut value, &NEW_IN_6);
             }
             value
         };
@@ -72,13 +72,26 @@ fn by_name(list: Value) -> Value {
     Value::Object(models.into_iter().map(named).collect())
 }
 
-fn strip(value: &mut Value, keys: &[&str]) {
+/// Takes out some keys and puts lists in an order.
+fn tidy(value: &mut Value, keys: &[&str]) {
     match value {
         Value::Object(map) => {
             map.retain(|key, _| !keys.contains(&key.as_str()));
-            map.values_mut().for_each(|value| strip(value, keys));
+            // Of a server that does not run stock tells one or the other, by what its process happens to hold.
+            for key in ["state", "user_options"] {
+                map.entry(key).and_modify(|value| {
+                    if *value == json!({}) {
+                        *value = Value::Null;
+                    }
+                });
+            }
+            map.values_mut().for_each(|value| tidy(value, keys));
         }
-        Value::Array(list) => list.iter_mut().for_each(|value| strip(value, keys)),
+        Value::Array(list) => {
+            list.iter_mut().for_each(|value| tidy(value, keys));
+            // Scopes come from sets and models from unordered queries.
+            list.sort_by_cached_key(Value::to_string);
+        }
         _ => {}
     }
 }
@@ -92,6 +105,12 @@ fn compare(place: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
             let missing = json!("(missing)");
             let side = |map: &Map<String, Value>| map.get(key).unwrap_or(&missing).clone();
             compare(&format!("{place}/{key}"), &side(one), &side(other), found);
+        }
+    } else if let (Value::Array(one), Value::Array(other)) = (one, other)
+        && one.len() == other.len()
+    {
+        for (number, (one, other)) in one.iter().zip(other).enumerate() {
+            compare(&format!("{place}/{number}"), one, other, found);
         }
     } else if one != other {
         found.push(format!("{place}: {one} became {other}"));

@@ -1,0 +1,22 @@
+//! The proxy as a program of its own, with the command line of configurable-http-proxy and nothing of the hub.
+
+use std::process::ExitCode;
+
+use clap::{Args, Command, FromArgMatches};
+use hub_proxy::{ChpArgs, run_chp};
+
+fn main() -> ExitCode {
+    let matches = ChpArgs::augment_args(Command::new("configurable-http-proxy")).get_matches();
+    let run = || -> Result<ExitCode, Box<dyn std::error::Error>> {
+        let args = ChpArgs::from_arg_matches(&matches)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let code = runtime.block_on(run_chp(args));
+        runtime.shutdown_background();
+        Ok(code?)
+    };
+    run().unwrap_or_else(|error| {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "configurable-http-proxy: {error}");
+        ExitCode::FAILURE
+    })
+}

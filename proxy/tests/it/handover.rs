@@ -1,0 +1,246 @@
+//! One process after another serves the same address; websockets and requests do not notice.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    program::{Process, Which},
+    support::{Raw, Target, dead_address, patiently, until},
+};
+
+/// Answers requests; echoes websockets.
+async fn target() -> Target {
+    Target::start(|mut raw: Raw, _| async move {
+        while let Some(request) = raw.request().await {
+            if request.header("upgrade").is_none() {
+                if raw.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            raw.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                .await;
+            let (mut reader, mut writer) = raw.stream.split();
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            return;
+        }
+    })
+    .await
+}
+
+const UPGRADE: &str = "GET /user/x/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Cookie: jupyterhub-session-id=s1\r\n\r\n";
+
+async fn echo(raw: &mut Raw, text: &str) -> std::io::Result<()> {
+    raw.stream.write_all(text.as_bytes()).await?;
+    let mut back = vec![0; text.len()];
+    raw.stream.read_exact(&mut back).await?;
+    assert_eq!(back, text.as_bytes());
+    Ok(())
+}
+
+/// Requests one after the other, on connections that are kept as long as the proxy keeps them.
+async fn stream_of_requests(address: std::net::SocketAddr, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) {
+    let mut kept: Option<Raw> = None;
+    while !stop.load(Relaxed) {
+        let mut raw = match kept.take() {
+            Some(raw) => raw,
+            None => Raw::connect(address).await,
+        };
+        raw.send("GET /user/x/y HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let answer = raw.response().await;
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
+        done.fetch_add(1, Relaxed);
+        if answer.header("connection") != Some("close") {
+            kept = Some(raw);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_hand_overs_drop_no_websocket_and_fail_no_request() {
+    const WEBSOCKETS: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("handover.sock");
+    let socket = socket.to_str().unwrap();
+    let flags = ["--handover-socket", socket, "--log-level", "warn"];
+    let target = target().await;
+    let (public, api) = (dead_address().await, dead_address().await);
+    let mut processes = vec![Process::start_at(&Which::Ours, public, api, &flags, &[]).await];
+    processes[0].route("/user/x", &format!("http://{}", target.address)).await;
+    until(|| std::path::Path::new(socket).exists()).await;
+
+    let mut websockets = Vec::new();
+    for _ in 0..WEBSOCKETS {
+        let mut raw = Raw::connect(public).await;
+        raw.send(UPGRADE).await;
+        assert_eq!(raw.head().await.unwrap().status(), 101);
+        websockets.push(raw);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(stream_of_requests(public, Arc::clone(&stop), Arc::clone(&done))))
+        .collect();
+
+    for round in 1..=10 {
+        processes.push(Process::spawn(&Which::Ours, public, api, &flags, &[]));
+        // The new process writes nothing that could be waited for, but its API answers with a fresh route.
+        let key = format!("/round/{round}");
+        let before = done.load(Relaxed);
+        let name = std::fs::metadata(socket).map(|data| std::os::unix::fs::MetadataExt::ino(&data)).unwrap();
+        until(|| {
+            std::fs::metadata(socket).is_ok_and(|data| std::os::unix::fs::MetadataExt::ino(&data) != name)
+        })
+        .await;
+        processes[round].route(&key, "http://127.0.0.1:9").await;
+        for (number, raw) in websockets.iter_mut().enumerate() {
+            patiently(echo(raw, &format!("{round} {number}"))).await.unwrap();
+        }
+        until(|| done.load(Relaxed) > before + 20).await;
+    }
+    stop.store(true, Relaxed);
+    for client in clients {
+        patiently(client).await.unwrap();
+    }
+    let last = processes.last().unwrap();
+    let (_, routes) = last.ask_api("GET", "/api/routes", "").await;
+    for round in 1..=10 {
+        assert!(routes.contains(&format!("\"/round/{round}\"")), "a route was lost: {routes}");
+    }
+    // What the first process still serves can be cut through the last one.
+    let (status, text) = last.ask_api("POST", "/api/websockets/cut", r#"{"session": "s1"}"#).await;
+    assert_eq!((status, text.as_str()), (200, r#"{"cut":0}"#), "the last one itself has none");
+    let mut ends = processes.into_iter();
+    let mut first = ends.next().unwrap();
+    // The order went along the chain: each process tells the one whose place it took.
+    for raw in &mut websockets {
+        assert!(raw.is_closed().await);
+    }
+    assert_eq!(first.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_seen_by_the_process_before_reaches_the_one_that_took_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("handover.sock");
+    let flags = ["--handover-socket", socket.to_str().unwrap(), "--log-level", "warn"];
+    let target = target().await;
+    let (public, api) = (dead_address().await, dead_address().await);
+    let first = Process::start_at(&Which::Ours, public, api, &flags, &[]).await;
+    first.route("/user/x", &format!("http://{}", target.address)).await;
+    let mut raw = Raw::connect(public).await;
+    raw.send(UPGRADE).await;
+    assert_eq!(raw.head().await.unwrap().status(), 101);
+    until(|| socket.exists()).await;
+    let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&socket).unwrap());
+    let before = inode();
+    let second = Process::spawn(&Which::Ours, public, api, &flags, &[]);
+    until(|| inode() != before).await;
+    let activity = || async {
+        let (_, text) = second.ask_api("GET", "/api/routes/user/x", "").await;
+        let route: serde_json::Value = serde_json::from_str(&text).unwrap();
+        route["last_activity"].as_str().unwrap().to_owned()
+    };
+    let earlier = activity().await;
+    patiently(async {
+        while activity().await == earlier {
+            echo(&mut raw, "still here").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_fails_leaves_everything_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("handover.sock");
+    let flags = ["--handover-socket", socket.to_str().unwrap(), "--log-level", "error"];
+    let target = target().await;
+    let first = Process::start(&Which::Ours, &flags).await;
+    first.route("/", &format!("http://{}", target.address)).await;
+    until(|| socket.exists()).await;
+    // One that goes away at once, one that talks nonsense, one that cannot bind what it needs beside.
+    drop(std::os::unix::net::UnixStream::connect(&socket).unwrap());
+    let mut nonsense = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    std::io::Write::write_all(&mut nonsense, b"\0\0\0\x02{}").unwrap();
+    drop(nonsense);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let more = [&flags[..], &["--metrics-ip", "127.0.0.1", "--metrics-port", &port]].concat();
+    let mut failing = Process::spawn(&Which::Ours, first.public, first.api, &more, &[]);
+    assert_eq!(failing.ended().await.code(), Some(1));
+    for _ in 0..3 {
+        let mut raw = Raw::connect(first.public).await;
+        raw.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+        assert_eq!(raw.response().await.text(), "ok");
+    }
+    first.route("/more", "http://127.0.0.1:9").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_proxy_is_back_with_its_routes() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("file:{}", folder.path().join("routes").display());
+    let flags = ["--storage-backend", state.as_str(), "--log-level", "error"];
+    let target = target().await;
+    let mut first = Process::start(&Which::Ours, &flags).await;
+    first.route("/user/a%20b", &format!("http://{}", target.address)).await;
+    first.route("/gone", "http://127.0.0.1:9").await;
+    assert_eq!(first.ask_api("DELETE", "/api/routes/gone", "").await.0, 204);
+    first.signal("-KILL").await;
+    first.ended().await;
+    let start = Instant::now();
+    let again = Process::start_at(&Which::Ours, first.public, first.api, &flags, &[]).await;
+    let mut raw = Raw::connect(again.public).await;
+    raw.send("GET /user/a%20b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(raw.response().await.text(), "ok");
+    // Far below a second by itself; the bound is wide for machines that do much else.
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(again.ask_api("GET", "/api/routes/gone", "").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_of_the_service_manager_are_used() {
+    // What a service manager does: it listens, and passes the socket as descriptor 3.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let public = listener.local_addr().unwrap();
+    let api = dead_address().await;
+    let program = std::env::current_exe().unwrap();
+    let flags = [
+        "--ip",
+        "127.0.0.1",
+        "--port",
+        &public.port().to_string(),
+        "--api-ip",
+        "127.0.0.1",
+        "--api-port",
+        &api.port().to_string(),
+        "--log-level",
+        "error",
+    ]
+    .join("\n");
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" --exact program::this_program_is_a_proxy_when_asked --nocapture 3<&0 0</dev/null";
+    let mut child = tokio::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(program)
+        .env("HIMALIA_TEST_PROXY_FLAGS", flags)
+        .stdin(std::os::fd::OwnedFd::from(listener))
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    // The port is open from the beginning: whoever comes early waits.
+    let mut raw = Raw::connect(public).await;
+    raw.send("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(raw.response().await.status(), 200);
+    child.kill().await.unwrap();
+}

@@ -1,0 +1,300 @@
+//! Clients that speak HTTP/2, with and without TLS.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
+use hub_proxy::{ProxyOptions, options::TlsFiles};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::http2::SendRequest,
+    ext::Protocol,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::support::{Raw, Target, TestProxy, options, patiently, until};
+
+type Sender = SendRequest<BoxBody<Bytes, std::convert::Infallible>>;
+
+fn cleartext() -> ProxyOptions {
+    ProxyOptions { http2_cleartext: true, ..options() }
+}
+
+async fn speak<S>(stream: S) -> Sender
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+async fn connect(proxy: &TestProxy) -> Sender {
+    speak(tokio::net::TcpStream::connect(proxy.address).await.unwrap()).await
+}
+
+fn empty() -> BoxBody<Bytes, std::convert::Infallible> {
+    Empty::new().boxed()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    let body = patiently(response.into_body().collect()).await.unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+fn get(path: &str) -> Request<BoxBody<Bytes, std::convert::Infallible>> {
+    Request::get(format!("http://proxy.test:8000{path}")).body(empty()).unwrap()
+}
+
+#[tokio::test]
+async fn requests_reach_the_target_as_ordinary_ones() {
+    let target = Target::echo("one").await;
+    let proxy = TestProxy::with(cleartext(), target.address);
+    let mut sender = connect(&proxy).await;
+    let mut request = get("/a%20b?c=d");
+    request.headers_mut().append("cookie", "a=1".parse().unwrap());
+    request.headers_mut().append("cookie", "b=2".parse().unwrap());
+    let response = patiently(sender.send_request(request)).await.unwrap();
+    assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_2));
+    let seen = text(response).await;
+    for line in [
+        "GET /a%20b?c=d HTTP/1.1",
+        "host: proxy.test:8000",
+        "cookie: a=1; b=2",
+        "x-forwarded-proto: http",
+        "x-forwarded-port: 8000",
+        "x-forwarded-host: proxy.test:8000",
+    ] {
+        assert!(seen.lines().any(|found| found == line), "{line} is missing in {seen}");
+    }
+    assert_eq!(proxy.metric("proxy_http2_requests").as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn bodies_and_trailers_pass_both_ways() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        while let Some(request) = raw.request().await {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n\
+                 {:x}\r\n{}\r\n0\r\nX-End: {:?}\r\n\r\n",
+                request.body.len(),
+                request.text(),
+                request.trailers
+            );
+            raw.send(answer).await;
+        }
+    })
+    .await;
+    let proxy = TestProxy::with(cleartext(), target.address);
+    let mut sender = connect(&proxy).await;
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", "7".parse().unwrap());
+    let frames =
+        [Frame::data(Bytes::from("hello ")), Frame::data(Bytes::from("there")), Frame::trailers(trailers)];
+    let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>)));
+    let request = Request::post("http://h/")
+        .header("te", "trailers")
+        .header("trailer", "x-sum")
+        .body(BodyExt::boxed(body))
+        .unwrap();
+    let response = patiently(sender.send_request(request)).await.unwrap();
+    let body = patiently(response.into_body().collect()).await.unwrap();
+    let end = body.trailers().unwrap().get("x-end").unwrap().clone();
+    assert_eq!(body.to_bytes(), "hello there");
+    assert_eq!(end, r#"[("x-sum", "7")]"#);
+
+    let body = Full::new(Bytes::from(vec![b'x'; 3_000_000])).boxed();
+    let response = sender.send_request(Request::put("http://h/").body(body).unwrap());
+    assert_eq!(text(patiently(response).await.unwrap()).await.len(), 3_000_000);
+}
+
+#[tokio::test]
+async fn requests_overlap_on_one_connection() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        while let Some(request) = raw.request().await {
+            if request.target() == "/slow" {
+                std::future::pending::<()>().await;
+            }
+            raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let proxy = TestProxy::with(cleartext(), target.address);
+    let sender = connect(&proxy).await;
+    let slow = tokio::spawn(sender.clone().send_request(get("/slow")));
+    let quick = (0..100).map(|_| sender.clone().send_request(get("/quick")));
+    for response in patiently(futures_util::future::join_all(quick)).await {
+        assert_eq!(text(response.unwrap()).await, "ok");
+    }
+    assert!(!slow.is_finished());
+}
+
+#[tokio::test]
+async fn a_websocket_opens_by_extended_connect() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        let request = raw.request().await.unwrap();
+        assert_eq!(request.first, "GET /ws?x HTTP/1.1");
+        assert_eq!(request.header("upgrade"), Some("websocket"));
+        assert_eq!(request.header("sec-websocket-version"), Some("13"));
+        assert_eq!(request.header("sec-websocket-key").map(str::len), Some(24));
+        assert_eq!(request.header("x-forwarded-proto"), Some("ws"));
+        raw.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: p\r\n\r\nhello",
+        )
+        .await;
+        let (mut reader, mut writer) = raw.stream.split();
+        let _ = tokio::io::copy(&mut reader, &mut writer).await;
+    })
+    .await;
+    let proxy = TestProxy::with(cleartext(), target.address);
+    let mut sender = connect(&proxy).await;
+    // The proxy's settings, which allow this kind of request, have arrived with the first answer.
+    let first = patiently(sender.send_request(get("/_chp_healthz"))).await.unwrap();
+    assert_eq!(text(first).await, r#"{"status":"OK"}"#);
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://h/ws?x")
+        .extension(Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(empty())
+        .unwrap();
+    let mut response = patiently(sender.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers().get("sec-websocket-protocol").unwrap(), "p");
+    assert!(!response.headers().contains_key("sec-websocket-accept"));
+    let mut websocket = TokioIo::new(patiently(hyper::upgrade::on(&mut response)).await.unwrap());
+    let mut back = [0; 5];
+    patiently(websocket.read_exact(&mut back)).await.unwrap();
+    assert_eq!(&back, b"hello");
+    for size in [1, 1000, 300_000] {
+        let block: Vec<u8> = (0..=255u8).cycle().take(size).collect();
+        let mut back = vec![0; size];
+        let (mut reader, mut writer) = tokio::io::split(&mut websocket);
+        let (sent, read) = patiently(async {
+            tokio::join!(
+                async {
+                    writer.write_all(&block).await?;
+                    writer.flush().await
+                },
+                reader.read_exact(&mut back)
+            )
+        })
+        .await;
+        sent.unwrap();
+        read.unwrap();
+        assert!(back == block, "{size} bytes came back changed");
+    }
+    assert_eq!(proxy.metric("proxy_open_websockets").as_deref(), Some("1"));
+    drop(websocket);
+    until(|| proxy.metric("proxy_open_websockets").as_deref() == Some("0")).await;
+}
+
+#[tokio::test]
+async fn what_http1_would_read_differently_is_refused() {
+    let target = Target::echo("one").await;
+    let proxy = TestProxy::with(cleartext(), target.address);
+    let mut sender = connect(&proxy).await;
+    let mut request = get("/");
+    request.headers_mut().insert("host", "other".parse().unwrap());
+    let response = patiently(sender.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), 400);
+    let request = Request::builder().method(Method::CONNECT).uri("h:443").body(empty()).unwrap();
+    let response = patiently(sender.send_request(request)).await.unwrap();
+    assert!(matches!(response.status().as_u16(), 400 | 405), "{}", response.status());
+    // The connection is as good as before.
+    assert_eq!(patiently(sender.send_request(get("/"))).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn http2_without_tls_is_off_unless_asked_for() {
+    let target = Target::echo("one").await;
+    let proxy = TestProxy::to(target.address);
+    let mut raw = proxy.connect().await;
+    raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!(raw.is_closed().await);
+    // Where it is on, everything else is HTTP/1.1 as before.
+    let proxy = TestProxy::with(cleartext(), target.address);
+    assert_eq!(proxy.get("/").await.status(), 200);
+    let mut raw = proxy.connect().await;
+    raw.send("P").await;
+    raw.send("OST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(raw.response().await.status(), 200);
+}
+
+/// Accepts any certificate, offering the given protocols.
+fn tls_client(protocols: &[&str]) -> tokio_rustls::TlsConnector {
+    let fixtures = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures");
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls::pki_types::pem::PemObject::pem_file_iter(fixtures.join("ca.pem")).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config).into()
+}
+
+#[tokio::test]
+async fn over_tls_the_client_chooses_between_the_protocols() {
+    let fixture = |name: &str| {
+        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
+    };
+    let target = Target::echo("one").await;
+    let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
+    let hsts = Some(std::time::Duration::from_secs(60));
+    let proxy = TestProxy::with(ProxyOptions { tls: tls.clone(), hsts, ..options() }, target.address);
+    let name = || rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let tcp = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+    let stream = tls_client(&["h2", "http/1.1"]).connect(name(), tcp).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut sender = speak(stream).await;
+    let response = patiently(sender.send_request(get("/"))).await.unwrap();
+    assert_eq!(response.headers().get("strict-transport-security").unwrap(), "max-age=60");
+    assert!(text(response).await.contains("\nx-forwarded-proto: https\n"));
+
+    let off = TestProxy::with(ProxyOptions { tls, http2: false, ..options() }, target.address);
+    for (proxy, offered) in [(&proxy, "http/1.1"), (&off, "h2,http/1.1")] {
+        let offered: Vec<&str> = offered.split(',').collect();
+        let tcp = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        let mut stream = tls_client(&offered).connect(name(), tcp).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = patiently(stream.read_to_end(&mut answer)).await;
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    }
+}
+
+#[tokio::test]
+async fn a_retiring_proxy_finishes_what_it_was_asked_and_takes_nothing_more() {
+    let release = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&release);
+    let target = Target::start(move |mut raw: Raw, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while raw.request().await.is_some() {
+                gate.acquire().await.unwrap().forget();
+                raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await;
+    let proxy = TestProxy::with(cleartext(), target.address);
+    let mut sender = connect(&proxy).await;
+    let pending = tokio::spawn(sender.send_request(get("/")));
+    until(|| proxy.metric("requests_web").as_deref() == Some("1")).await;
+    proxy.phase.set(hub_proxy::Phase::Retired);
+    release.add_permits(1);
+    let response = patiently(pending).await.unwrap().unwrap();
+    assert_eq!(text(response).await, "ok");
+    until(|| sender.is_closed()).await;
+    proxy.stopped().await;
+}

@@ -1,0 +1,97 @@
+//! What a pod tells about its server. Answers to `KubeSpawner.poll` and `is_pod_running`.
+
+use serde_json::Value;
+use url::Url;
+
+/// Name of the container that a server runs in.
+const NOTEBOOK: &str = "notebook";
+
+/// What to tell of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Exit code; none while it runs or comes up.
+    pub exit: Option<i32>,
+    /// Whether the pod is of no use any more and is to be deleted.
+    pub delete: bool,
+}
+
+impl Look {
+    const ALIVE: Self = Self { exit: None, delete: false };
+    const GONE: Self = Self { exit: Some(1), delete: false };
+}
+
+/// Reads a pod, or its absence. `delete_stopped` is `delete_stopped_pods`.
+pub fn look(pod: Option<&Value>, delete_stopped: bool) -> Look {
+    let Some(pod) = pod else { return Look::GONE };
+    if phase(pod) == Some("Pending") {
+        return Look::ALIVE;
+    }
+    // Evicted and preempted pods have no containers.
+    let Some(containers) = container_statuses(pod) else { return Look::GONE };
+    let notebook = containers.iter().find(|c| c.get("name").and_then(Value::as_str) == Some(NOTEBOOK));
+    let ended = notebook.and_then(|c| c.pointer("/state/terminated")).filter(|ended| !ended.is_null());
+    match ended {
+        Some(ended) => {
+            let code =
+                ended.get("exitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+            Look { exit: Some(code.unwrap_or(1)), delete: delete_stopped }
+        }
+        None => Look::ALIVE,
+    }
+}
+
+/// Whether a server can be reached: its pod runs, has an address, is not being deleted, and all its containers
+/// are ready.
+pub fn is_running(pod: &Value) -> bool {
+    phase(pod) == Some("Running")
+        && pod.pointer("/status/podIP").is_some_and(Value::is_string)
+        && pod.pointer("/metadata/deletionTimestamp").is_none()
+        && container_statuses(pod)
+            .is_some_and(|all| all.iter().all(|c| c.get("ready").and_then(Value::as_bool) == Some(true)))
+}
+
+/// Where a server has moved to, when it is elsewhere than the hub believes: host and port are compared.
+pub fn moved<'u>(stored: &Url, now: &'u Url) -> Option<&'u Url> {
+    let same = stored.host() == now.host() && stored.port_or_known_default() == now.port_or_known_default();
+    (!same).then_some(now)
+}
+
+fn phase(pod: &Value) -> Option<&str> {
+    pod.pointer("/status/phase")?.as_str()
+}
+
+fn container_statuses(pod: &Value) -> Option<&Vec<Value>> {
+    pod.pointer("/status/containerStatuses")?.as_array()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_without_containers_are_gone_unless_they_wait() {
+        assert_eq!(look(None, true), Look::GONE);
+        assert_eq!(look(Some(&json!({"status": {"phase": "Failed"}})), true), Look::GONE);
+        assert_eq!(look(Some(&json!({"status": {"phase": "Pending"}})), true), Look::ALIVE);
+    }
+
+    #[test]
+    fn only_the_notebook_container_counts_for_the_end() {
+        let pod = |name: &str| {
+            json!({"status": {"phase": "Running", "containerStatuses": [
+                {"name": name, "state": {"terminated": {"exitCode": 3}}}]}})
+        };
+        assert_eq!(look(Some(&pod("side")), true), Look::ALIVE);
+        assert_eq!(look(Some(&pod("notebook")), false), Look { exit: Some(3), delete: false });
+    }
+
+    #[test]
+    fn a_server_has_moved_when_host_or_port_differ() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        assert!(moved(&url("http://[fd00::2]:8888/x"), &url("http://[fd00::2]:8888")).is_none());
+        assert!(moved(&url("http://10.0.0.5/"), &url("http://10.0.0.5:80/")).is_none());
+        assert!(moved(&url("http://10.0.0.5:8888/"), &url("http://10.0.0.9:8888/")).is_some());
+    }
+}

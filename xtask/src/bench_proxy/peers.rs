@@ -1,0 +1,289 @@
+//! The proxies to be measured, each with a configuration that does the same.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use super::{
+    load::{Connection, get, spread},
+    upstream::{LARGE, SMALL, Upstream},
+};
+use crate::{
+    cache::Cache,
+    command::{find_program, free_port, target, wait_for},
+    environments,
+};
+
+const TOKEN: &str = "bench";
+/// Ticks of a process's CPU time in a second: what every Linux tells user space.
+const TICKS: f64 = 100.0;
+
+/// A proxy program.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Ours(PathBuf),
+    Original(PathBuf),
+    Nginx(PathBuf),
+    Haproxy(PathBuf),
+}
+
+impl Kind {
+    /// Ours first; nginx and HAProxy where they are installed.
+    pub(super) fn available() -> Result<Vec<Self>> {
+        let ours = target().join("release/examples/configurable-http-proxy");
+        let original = environments::configurable_http_proxy(&Cache::open()?)?;
+        let mut all = vec![Self::Ours(ours), Self::Original(original)];
+        for (name, kind) in [("nginx", Self::Nginx as fn(PathBuf) -> Self), ("haproxy", Self::Haproxy)] {
+            match find_program(name) {
+                Some(program) => all.push(kind(program)),
+                None => eprintln!("{name} is not installed and left out (apt-get install {name})"),
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ours(_) => "ours",
+            Self::Original(_) => "CHP",
+            Self::Nginx(_) => "nginx",
+            Self::Haproxy(_) => "HAProxy",
+        }
+    }
+
+    /// Whether routes are added while it runs.
+    pub(super) fn has_table(&self) -> bool {
+        matches!(self, Self::Ours(_) | Self::Original(_))
+    }
+}
+
+/// A running proxy; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Peer {
+    child: Child,
+    pub(super) address: SocketAddr,
+    api: Option<SocketAddr>,
+    _folder: TempDir,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // nginx's workers end with their master only when it can tell them.
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let ended = wait_for("the proxy's end", Duration::from_secs(2), || Ok(self.child.try_wait()?));
+        if ended.is_err() {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Peer {
+    /// Starts a proxy with `/` leading to the target, and `routes` more.
+    pub(super) fn start(kind: &Kind, upstream: &Upstream, routes: u32) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("himalia-bench-").tempdir()?;
+        let (port, api_port) = (free_port()?, free_port()?);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut command = command(kind, folder.path(), upstream.address, port, api_port)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("{} cannot be started", kind.name()))?;
+        let api = kind.has_table().then(|| SocketAddr::from(([127, 0, 0, 1], api_port)));
+        let peer = Self { child, address, api, _folder: folder };
+        wait_for(kind.name(), Duration::from_secs(20), || Ok(TcpStream::connect(address).ok()))?;
+        for number in 0..routes {
+            peer.add_route(&format!("/user/somebody-{number}"), upstream.address)?;
+        }
+        Ok(peer)
+    }
+
+    pub(super) fn add_route(&self, path: &str, target: SocketAddr) -> Result<()> {
+        let Some(api) = self.api else { bail!("this proxy has no table of routes") };
+        let body = format!(r#"{{"target": "http://{target}"}}"#);
+        let request = format!(
+            "POST /api/routes{path} HTTP/1.1\r\nHost: bench\r\nAuthorization: token {TOKEN}\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match Connection::open(api)?.ask(request.as_bytes())?.0 {
+            201 => Ok(()),
+            status => bail!("a route was answered {status}"),
+        }
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let mut found = vec![self.child.id()];
+        let Ok(entries) = fs::read_dir("/proc") else { return found };
+        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let parents: Vec<(u32, u32)> =
+            ids.filter_map(|id| Some((id, field(id, 3)?.try_into().ok()?))).collect();
+        let mut at = 0;
+        while let Some(parent) = found.get(at).copied() {
+            found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+            at += 1;
+        }
+        found
+    }
+
+    /// CPU seconds used so far, workers included.
+    #[expect(clippy::cast_precision_loss, reason = "ticks of a bench fit easily")]
+    fn cpu(&self) -> Result<f64> {
+        let ticks: u64 =
+            self.processes().into_iter().filter_map(|id| Some(field(id, 13)? + field(id, 14)?)).sum();
+        if ticks == 0 {
+            return Ok(0.0);
+        }
+        Ok(ticks as f64 / TICKS)
+    }
+
+    /// Resident memory in KiB, workers included.
+    pub(super) fn memory(&self) -> u64 {
+        self.processes().into_iter().filter_map(resident).sum()
+    }
+
+    /// Open descriptors, workers included.
+    pub(super) fn descriptors(&self) -> usize {
+        let count = |id: u32| fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count);
+        self.processes().into_iter().map(count).sum()
+    }
+
+    /// CPU milliseconds for 1,000 small answers.
+    pub(super) fn small(&self, connections: u32, requests: u32) -> Result<f64> {
+        let request = get("/user/bench/api/contents?content=0");
+        let work = |connection: &mut Connection| match connection.ask(&request)? {
+            (200, SMALL) => Ok(()),
+            (status, size) => bail!("{size} bytes with status {status}"),
+        };
+        let (before, after) = spread(self.address, connections, requests, |_| Ok(()), work, || self.cpu())?;
+        Ok((after - before) / f64::from(requests) * 1e6)
+    }
+
+    /// CPU seconds for a GiB towards the client.
+    pub(super) fn download(&self, bodies: u32) -> Result<f64> {
+        let request = get("/large");
+        let work = |connection: &mut Connection| match connection.ask(&request)? {
+            (200, LARGE) => Ok(()),
+            (status, size) => bail!("{size} bytes with status {status}"),
+        };
+        let (before, after) = spread(self.address, 4, bodies, |_| Ok(()), work, || self.cpu())?;
+        Ok((after - before) / f64::from(bodies) * 16.0)
+    }
+
+    /// CPU seconds for a GiB from the client.
+    pub(super) fn upload(&self, bodies: u32) -> Result<f64> {
+        let work = |connection: &mut Connection| match connection.send_large("/up", LARGE)? {
+            200 => Ok(()),
+            status => bail!("an upload was answered {status}"),
+        };
+        let (before, after) = spread(self.address, 4, bodies, |_| Ok(()), work, || self.cpu())?;
+        Ok((after - before) / f64::from(bodies) * 16.0)
+    }
+
+    /// CPU milliseconds for 1,000 small messages there and back.
+    pub(super) fn echoes(&self, websockets: u32, messages: u32) -> Result<f64> {
+        let message = [b'm'; 120];
+        let prepare = |connection: &mut Connection| connection.upgrade("/ws");
+        let work = |connection: &mut Connection| connection.echo(&message);
+        let (before, after) = spread(self.address, websockets, messages, prepare, work, || self.cpu())?;
+        Ok((after - before) / f64::from(messages) * 1e6)
+    }
+
+    /// KiB of memory that one open websocket takes.
+    #[expect(clippy::cast_precision_loss, reason = "KiB of a process fit easily")]
+    pub(super) fn websocket_memory(&self, count: u32) -> Result<f64> {
+        let mut first = Connection::open(self.address)?;
+        first.upgrade("/ws")?;
+        first.echo(b"warm")?;
+        let before = self.memory();
+        let mut open = Vec::new();
+        for _ in 0..count {
+            let mut connection = Connection::small(self.address)?;
+            connection.upgrade("/ws")?;
+            connection.echo(b"one message")?;
+            open.push(connection);
+        }
+        let after = self.memory();
+        Ok(after.saturating_sub(before) as f64 / f64::from(count))
+    }
+}
+
+fn command(kind: &Kind, folder: &Path, target: SocketAddr, port: u16, api_port: u16) -> Result<Command> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let mut text = String::new();
+    let command = match kind {
+        Kind::Ours(program) | Kind::Original(program) => {
+            let mut command = Command::new(program);
+            command
+                .args(["--ip", "127.0.0.1", "--port", &port.to_string()])
+                .args(["--api-ip", "127.0.0.1", "--api-port", &api_port.to_string()])
+                .args(["--default-target", &format!("http://{target}"), "--log-level", "error"])
+                .args(["--metrics-ip", "127.0.0.1", "--metrics-port", &free_port()?.to_string()])
+                .env("CONFIGPROXY_AUTH_TOKEN", TOKEN);
+            command
+        }
+        Kind::Nginx(program) => {
+            write!(
+                text,
+                "worker_processes {threads};\ndaemon off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
+                 events {{ worker_connections 8192; }}\n\
+                 http {{\n access_log off;\n keepalive_requests 1000000000;\n client_max_body_size 0;\n\
+                 client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n\
+                 fastcgi_temp_path {folder}/fastcgi;\n uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n\
+                 map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
+                 upstream target {{ server {target}; keepalive 512; keepalive_requests 1000000000; }}\n\
+                 server {{ listen 127.0.0.1:{port} backlog=4096;\n location / {{\n proxy_pass http://target;\n\
+                 proxy_http_version 1.1;\n proxy_buffering off;\n proxy_request_buffering off;\n\
+                 proxy_set_header Host $http_host;\n proxy_set_header Upgrade $http_upgrade;\n\
+                 proxy_set_header Connection $connection_upgrade;\n\
+                 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
+                 proxy_set_header X-Forwarded-Proto $scheme;\n }}\n }}\n}}\n",
+                folder = folder.display()
+            )?;
+            let file = folder.join("nginx.conf");
+            fs::write(&file, text)?;
+            let mut command = Command::new(program);
+            command.arg("-c").arg(file).arg("-p").arg(folder);
+            command
+        }
+        Kind::Haproxy(program) => {
+            write!(
+                text,
+                "global\n nbthread {threads}\n maxconn 20000\ndefaults\n mode http\n timeout connect 10s\n\
+                 timeout client 1h\n timeout server 1h\n timeout tunnel 1h\n option http-keep-alive\n\
+                 option forwardfor\n http-reuse always\nfrontend public\n bind 127.0.0.1:{port}\n\
+                 default_backend target\nbackend target\n server one {target}\n"
+            )?;
+            let file = folder.join("haproxy.cfg");
+            fs::write(&file, text)?;
+            let mut command = Command::new(program);
+            command.arg("-db").arg("-f").arg(file);
+            command
+        }
+    };
+    Ok(command)
+}
+
+/// A number from `/proc/ID/stat`, counted from 0 as in its manual's list, the name being field 1.
+fn field(id: u32, index: usize) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name may hold blanks and brackets, so counting begins behind it.
+    let rest = text.get(text.rfind(')')? + 2..)?;
+    rest.split(' ').nth(index.checked_sub(2)?)?.parse().ok()
+}
+
+fn resident(id: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,153 @@
+//! Much traffic over dying targets: what is left of it in memory and descriptors.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    load::{Connection, get},
+    peers::{Kind, Peer},
+    upstream::Upstream,
+};
+use crate::command::{cargo, free_port, pause, run, target};
+
+/// Idle connections to targets are closed after a minute; what is left then is lost.
+const SETTLE: Duration = Duration::from_secs(75);
+
+#[derive(Debug, Args)]
+pub(crate) struct SoakArgs {
+    /// Requests
+    #[arg(long, default_value_t = 1_000_000)]
+    requests: u32,
+    /// Websockets opened and closed again
+    #[arg(long, default_value_t = 100_000)]
+    websockets: u32,
+    /// Clients at the same time
+    #[arg(long, default_value_t = 64)]
+    clients: u32,
+}
+
+/// Counts of one run.
+#[derive(Debug, Default)]
+struct Counts {
+    served: AtomicU32,
+    refused: AtomicU32,
+    broken: AtomicU32,
+}
+
+pub(crate) fn soak(args: &SoakArgs) -> Result<()> {
+    run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "hub-proxy",
+        "--example",
+        "configurable-http-proxy",
+    ]))?;
+    let mut rows = Vec::new();
+    for kind in Kind::available()?.iter().filter(|kind| kind.has_table()) {
+        let row = soak_one(kind, args)?;
+        println!("{row}");
+        rows.push(row);
+    }
+    let folder = target().join("bench");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("soak.json"), serde_json::to_string_pretty(&rows)?)?;
+    println!("written to {}", folder.join("soak.json").display());
+    Ok(())
+}
+
+fn soak_one(kind: &Kind, args: &SoakArgs) -> Result<serde_json::Value> {
+    let steady = [Upstream::start()?, Upstream::start()?];
+    let dying = free_port()?;
+    let first = steady.first().context("there are two targets")?;
+    let peer = Peer::start(kind, first, 0)?;
+    for (number, upstream) in steady.iter().enumerate() {
+        peer.add_route(&format!("/user/{number}"), upstream.address)?;
+    }
+    peer.add_route("/user/2", ([127, 0, 0, 1], dying).into())?;
+    // The base line is that of a process that has worked, as allocators keep what they once had.
+    traffic(&peer, args.clients, args.requests / 10, args.websockets / 10, &Counts::default())?;
+    pause(SETTLE);
+    let (memory, descriptors) = (peer.memory(), peer.descriptors());
+    let counts = Counts::default();
+    let over = AtomicBool::new(false);
+    let start = Instant::now();
+    std::thread::scope(|scope| -> Result<()> {
+        let killing = scope.spawn(|| -> Result<()> {
+            while !over.load(Relaxed) {
+                let _alive = Upstream::start_at(dying)?;
+                pause(Duration::from_secs(2));
+            }
+            Ok(())
+        });
+        let done = traffic(&peer, args.clients, args.requests, args.websockets, &counts);
+        over.store(true, Relaxed);
+        killing.join().map_err(|_| anyhow::anyhow!("the thread that kills targets panicked"))??;
+        done
+    })?;
+    let seconds = start.elapsed().as_secs();
+    pause(SETTLE);
+    Ok(json!({
+        "peer": kind.name(),
+        "seconds": seconds,
+        "answered": counts.served.load(Relaxed),
+        "answered_503": counts.refused.load(Relaxed),
+        "broken": counts.broken.load(Relaxed),
+        "memory_kib": [memory, peer.memory()],
+        "descriptors": [descriptors, peer.descriptors()],
+    }))
+}
+
+/// Requests and websockets to three routes in turn. What breaks with its target is counted.
+fn traffic(peer: &Peer, clients: u32, requests: u32, websockets: u32, counts: &Counts) -> Result<()> {
+    let next = AtomicU32::new(0);
+    let every = if websockets == 0 { u32::MAX } else { (requests / websockets).max(1) };
+    std::thread::scope(|scope| {
+        let one = || {
+            let mut kept: Option<Connection> = None;
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                if number >= requests {
+                    return;
+                }
+                let path = format!("/user/{}/x", number % 3);
+                if number.is_multiple_of(every) {
+                    let opened = Connection::small(peer.address).and_then(|mut connection| {
+                        connection.upgrade(&path)?;
+                        connection.echo(b"hello")
+                    });
+                    if opened.is_err() {
+                        counts.broken.fetch_add(1, Relaxed);
+                    }
+                }
+                let asked = kept.take().map_or_else(|| Connection::open(peer.address), Ok).and_then(
+                    |mut connection| {
+                        let (status, _) = connection.ask(&get(&path))?;
+                        Ok((connection, status))
+                    },
+                );
+                match asked {
+                    Ok((connection, status)) => {
+                        let counter = if status == 200 { &counts.served } else { &counts.refused };
+                        counter.fetch_add(1, Relaxed);
+                        kept = Some(connection);
+                    }
+                    Err(_) => {
+                        counts.broken.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+        };
+        for _ in 0..clients {
+            std::thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, one)?;
+        }
+        Ok(())
+    })
+}
