@@ -18,6 +18,7 @@ mod audit;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;
+mod logins;
 mod pages;
 mod pages_safety;
 mod samples;
