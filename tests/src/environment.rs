@@ -19,6 +19,8 @@ pub enum Needed {
     VenvClients,
     /// The program `configurable-http-proxy`.
     Chp,
+    /// A prepared Keycloak.
+    Keycloak,
     /// The browser.
     Chromium,
     /// Its driver.
@@ -35,6 +37,7 @@ impl Needed {
             Self::Venv61 => "HIMALIA_TEST_VENV_61",
             Self::VenvClients => "HIMALIA_TEST_VENV_CLIENTS",
             Self::Chp => "HIMALIA_TEST_CHP_BIN",
+            Self::Keycloak => "HIMALIA_TEST_KEYCLOAK",
             Self::Chromium => "HIMALIA_TEST_CHROMIUM",
             Self::Chromedriver => "HIMALIA_TEST_CHROMEDRIVER",
         }

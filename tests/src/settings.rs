@@ -36,6 +36,8 @@ pub struct Settings {
     pub cleanup_servers: bool,
     /// Names of administrators.
     pub admins: Vec<String>,
+    /// The section `authenticator` of our hub, for tests of logins; `None` is dummy.
+    pub authenticator: Option<Value>,
     /// Password of everybody; `None` accepts any.
     pub password: Option<String>,
     /// Services; there is always the one of [`Settings::administrator`].
@@ -73,6 +75,7 @@ impl Default for Settings {
             separate_proxy: false,
             cleanup_servers: false,
             admins: vec!["admin".to_owned()],
+            authenticator: None,
             password: None,
             services: vec![Service {
                 name: "test-administrator".to_owned(),
@@ -165,6 +168,9 @@ impl Settings {
         if let (Some(password), Some(table)) = (&self.password, authenticator.as_object_mut()) {
             table.insert("dummy".to_owned(), json!({ "password": password }));
         }
+        if let Some(given) = &self.authenticator {
+            authenticator.clone_from(given);
+        }
         let services: Vec<Value> = self
             .services
             .iter()
@@ -182,6 +188,7 @@ impl Settings {
                 "base_url": self.base_url,
                 "hub_bind_url": format!("http://127.0.0.1:{}", ports.hub),
                 "cookie_secret_file": self.secret_file(place),
+                "crypt_keys": ["ab".repeat(32)],
                 "allow_named_servers": true,
                 "cleanup_servers": self.cleanup_servers,
                 "slow_spawn_timeout": seconds(self.slow_spawn_timeout),

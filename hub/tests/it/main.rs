@@ -19,6 +19,7 @@ mod blocked;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;
+mod logins;
 mod pages;
 mod pages_safety;
 mod samples;

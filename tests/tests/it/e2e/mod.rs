@@ -12,6 +12,7 @@ mod crash;
 mod hundred;
 mod interchange;
 mod python_services;
+mod keycloak;
 mod singleuser_versions;
 mod takeover;
 
