@@ -13,6 +13,7 @@ pub mod environment;
 pub mod forms;
 pub mod hub;
 pub mod kernel;
+pub mod keycloak;
 pub mod ports;
 pub mod processes;
 pub mod settings;

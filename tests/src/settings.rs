@@ -36,6 +36,8 @@ pub struct Settings {
     pub cleanup_servers: bool,
     /// Names of administrators.
     pub admins: Vec<String>,
+    /// The section `authenticator` of our hub, for tests of logins; `None` is dummy.
+    pub authenticator: Option<Value>,
     /// Password of everybody; `None` accepts any.
     pub password: Option<String>,
     /// Services; there is always the one of [`Settings::administrator`].
@@ -54,6 +56,10 @@ pub struct Settings {
     pub slow_spawn_timeout: Duration,
     /// How many servers may be starting at once.
     pub concurrent_spawn_limit: u32,
+    /// Further services, with the keys that both hubs know.
+    pub further_services: Vec<Value>,
+    /// Further roles, likewise.
+    pub further_roles: Vec<Value>,
     /// Appended to the configuration as it is; the test knows which hub it is for.
     pub extra: String,
 }
@@ -69,6 +75,7 @@ impl Default for Settings {
             separate_proxy: false,
             cleanup_servers: false,
             admins: vec!["admin".to_owned()],
+            authenticator: None,
             password: None,
             services: vec![Service {
                 name: "test-administrator".to_owned(),
@@ -95,6 +102,8 @@ impl Default for Settings {
             start_timeout: Duration::from_secs(90),
             slow_spawn_timeout: Duration::from_secs(10),
             concurrent_spawn_limit: 100,
+            further_services: Vec::new(),
+            further_roles: Vec::new(),
             extra: String::new(),
         }
     }
@@ -159,21 +168,27 @@ impl Settings {
         if let (Some(password), Some(table)) = (&self.password, authenticator.as_object_mut()) {
             table.insert("dummy".to_owned(), json!({ "password": password }));
         }
+        if let Some(given) = &self.authenticator {
+            authenticator.clone_from(given);
+        }
         let services: Vec<Value> = self
             .services
             .iter()
             .map(|service| json!({ "name": service.name, "api_token": service.token }))
+            .chain(self.further_services.iter().cloned())
             .collect();
         let roles: Vec<Value> = self
             .services
             .iter()
             .map(|service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }))
+            .chain(self.further_roles.iter().cloned())
             .collect();
         let whole = json!({
             "hub": {
                 "base_url": self.base_url,
                 "hub_bind_url": format!("http://127.0.0.1:{}", ports.hub),
                 "cookie_secret_file": self.secret_file(place),
+                "crypt_keys": ["ab".repeat(32)],
                 "allow_named_servers": true,
                 "cleanup_servers": self.cleanup_servers,
                 "slow_spawn_timeout": seconds(self.slow_spawn_timeout),
@@ -240,11 +255,11 @@ impl Settings {
         set("Spawner.http_timeout", json!(self.start_timeout.as_secs()));
         let services =
             self.services.iter().map(|service| json!({ "name": service.name, "api_token": service.token }));
-        set("JupyterHub.services", services.collect());
+        set("JupyterHub.services", services.chain(self.further_services.iter().cloned()).collect());
         let roles = self.services.iter().map(
             |service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }),
         );
-        set("JupyterHub.load_roles", roles.collect());
+        set("JupyterHub.load_roles", roles.chain(self.further_roles.iter().cloned()).collect());
         set("ConfigurableHTTPProxy.api_url", json!(format!("http://127.0.0.1:{}", ports.api)));
         set("ConfigurableHTTPProxy.should_start", json!(!self.separate_proxy));
         set("ConfigurableHTTPProxy.command", json!([Needed::Chp.path()]));

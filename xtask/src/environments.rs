@@ -12,7 +12,10 @@ use crate::packages;
 const JUPYTERHUB_41: &str = include_str!("../../tests/environments/jupyterhub-4.1.txt");
 const JUPYTERHUB_54: &str = include_str!("../../tests/environments/jupyterhub-5.4.txt");
 const JUPYTERHUB_61: &str = include_str!("../../tests/environments/jupyterhub-6.1.txt");
+const CLIENTS: &str = include_str!("../../tests/environments/clients.txt");
 const CONFORMANCE: &str = include_str!("../../tests/environments/conformance.txt");
+/// The Keycloak of the tests, from Maven Central.
+const KEYCLOAK: &str = "org.keycloak:keycloak-quarkus-dist:26.7.4:zip";
 const PROXY: &str = include_str!("../../tests/environments/proxy.txt");
 
 /// Where everything is that the tests use.
@@ -22,8 +25,11 @@ pub(crate) struct Environments {
     pub(crate) venv_41: PathBuf,
     pub(crate) venv_54: PathBuf,
     pub(crate) venv_61: PathBuf,
+    /// Virtual environment with services and clients of JupyterHub, and with schemathesis.
+    pub(crate) venv_clients: PathBuf,
     /// The program `configurable-http-proxy`.
     pub(crate) chp: PathBuf,
+    keycloak: PathBuf,
     pub(crate) chromium: PathBuf,
     chromedriver: PathBuf,
 }
@@ -36,10 +42,12 @@ impl Environments {
             ("HIMALIA_TEST_VENV_41", text(&self.venv_41)),
             ("HIMALIA_TEST_VENV_54", text(&self.venv_54)),
             ("HIMALIA_TEST_VENV_61", text(&self.venv_61)),
+            ("HIMALIA_TEST_VENV_CLIENTS", text(&self.venv_clients)),
             ("HIMALIA_TEST_STOCK_PYTHON", text(&self.venv_61.join("bin/python"))),
             ("HIMALIA_TEST_STOCK4_PYTHON", text(&self.venv_41.join("bin/python"))),
             ("HIMALIA_TEST_STOCK5_PYTHON", text(&self.venv_54.join("bin/python"))),
             ("HIMALIA_TEST_CHP_BIN", text(&self.chp)),
+            ("HIMALIA_TEST_KEYCLOAK", text(&self.keycloak)),
             ("HIMALIA_TEST_CHROMIUM", text(&self.chromium)),
             ("HIMALIA_TEST_CHROMEDRIVER", text(&self.chromedriver)),
         ]
@@ -53,12 +61,16 @@ pub(crate) fn prepare_all(cache: &Cache) -> Result<Environments> {
         let venv_41 = scope.spawn(|| venv(cache, "jupyterhub-4.1", JUPYTERHUB_41));
         let venv_54 = scope.spawn(|| venv(cache, "jupyterhub-5.4", JUPYTERHUB_54));
         let venv_61 = scope.spawn(|| jupyterhub(cache));
+        let venv_clients = scope.spawn(|| venv(cache, "clients", CLIENTS));
         let chp = scope.spawn(|| configurable_http_proxy(cache));
+        let keycloak = scope.spawn(|| keycloak(cache));
         Ok(Environments {
             venv_41: joined(venv_41)?,
             venv_54: joined(venv_54)?,
             venv_61: joined(venv_61)?,
+            venv_clients: joined(venv_clients)?,
             chp: joined(chp)?,
+            keycloak: joined(keycloak)?,
             chromium: find_program("chromium").context("chromium is not on PATH")?,
             chromedriver: find_program("chromedriver").context("chromedriver is not on PATH")?,
         })
@@ -90,6 +102,34 @@ pub(crate) fn configurable_http_proxy(cache: &Cache) -> Result<PathBuf> {
             .stdin(std::process::Stdio::null()))
     })?;
     Ok(folder.join("node_modules/.bin/configurable-http-proxy"))
+}
+
+/// Keycloak, built for a database in memory, so that each start is a fresh one.
+fn keycloak(cache: &Cache) -> Result<PathBuf> {
+    const BUILD: [&str; 4] = ["build", "--db=dev-mem", "--cache=local", "--health-enabled=true"];
+    let recipe = format!("{KEYCLOAK}\n{}", BUILD.join(" "));
+    let folder = cache.entry("keycloak", &recipe, |folder| {
+        let goal = |name: &str| {
+            let mut command = Command::new("mvn");
+            command.args(["--batch-mode", "--quiet"]);
+            command.arg(format!("org.apache.maven.plugins:maven-dependency-plugin:3.6.1:{name}"));
+            command.arg(format!("-Dartifact={KEYCLOAK}")).stdin(std::process::Stdio::null());
+            command
+        };
+        run(goal("get").arg("-Dtransitive=false"))?;
+        run(goal("copy").arg(format!("-DoutputDirectory={}", folder.display())))?;
+        let zip = folder.join("keycloak-quarkus-dist-26.7.4.zip");
+        run(Command::new("unzip")
+            .arg("-q")
+            .arg(&zip)
+            .arg("-d")
+            .arg(folder)
+            .stdin(std::process::Stdio::null()))?;
+        std::fs::remove_file(zip)?;
+        let program = folder.join("keycloak-26.7.4/bin/kc.sh");
+        run(Command::new(program).args(BUILD).stdin(std::process::Stdio::null()))
+    })?;
+    Ok(folder.join("keycloak-26.7.4"))
 }
 
 fn venv(cache: &Cache, name: &str, requirements: &str) -> Result<PathBuf> {

@@ -13,11 +13,14 @@ struct Needed {
     package: &'static str,
 }
 
-const NEEDED: [Needed; 4] = [
+const NEEDED: [Needed; 7] = [
     Needed { program: "chromium", package: "chromium" },
     Needed { program: "chromedriver", package: "chromium-driver" },
     Needed { program: "mariadbd", package: "mariadb-server" },
     Needed { program: "pg_ctl", package: "postgresql" },
+    Needed { program: "java", package: "openjdk-17-jre-headless" },
+    Needed { program: "mvn", package: "maven" },
+    Needed { program: "unzip", package: "unzip" },
 ];
 
 /// Installs what is missing with `apt-get` as root, else says what to install.

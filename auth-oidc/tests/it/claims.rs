@@ -94,7 +94,7 @@ async fn groups_and_claims_let_in_keep_out_and_make_administrators() {
         match (outcome, expected) {
             (Ok(who), Some(expected)) => assert_eq!((who.admin, who.allowed), expected, "{what}"),
             (Err(AuthError::Denied(text)), None) => {
-                assert!(text.contains("may not use this hub"), "{what}: {text}")
+                assert!(text.contains("may not use this hub"), "{what}: {text}");
             }
             (outcome, expected) => panic!("{what}: {outcome:?}, not {expected:?}"),
         }

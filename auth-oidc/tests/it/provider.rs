@@ -316,13 +316,13 @@ impl Inner {
         answer
     }
 
-    fn token(&self, header: Option<String>, form: BTreeMap<String, String>) -> (u16, Value) {
+    fn token(&self, header: Option<&str>, form: &BTreeMap<String, String>) -> (u16, Value) {
         let field = |name: &str| form.get(name).cloned().unwrap_or_default();
-        let basic = |pair: &str| header.as_deref() == Some(&format!("Basic {}", STANDARD.encode(pair)));
+        let basic = |pair: &str| header == Some(format!("Basic {}", STANDARD.encode(pair)).as_str());
         let proven = basic("hub:s3cret%2Fwith%3Asigns")
             || (field("client_id") == CLIENT && field("client_secret") == SECRET)
             || form.contains_key("client_assertion");
-        self.state.lock().unwrap().requests.push((header.clone(), form.clone()));
+        self.state.lock().unwrap().requests.push((header.map(str::to_owned), form.clone()));
         if !proven {
             return (401, json!({"error": "invalid_client"}));
         }
@@ -391,7 +391,7 @@ async fn answer(inner: Arc<Inner>, rq: Request<Incoming>) -> Result<Response<Ful
             if knobs.down {
                 (503, String::new())
             } else {
-                let (status, answer) = inner.token(header.clone(), form);
+                let (status, answer) = inner.token(header.as_deref(), &form);
                 (status, answer.to_string())
             }
         }

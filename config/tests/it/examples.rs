@@ -20,6 +20,7 @@ fn example(name: &str) -> Config {
         ("crypt_keys", format!("{}\n{}\n", "1".repeat(64), "2".repeat(64))),
         ("proxy_token", "3".repeat(64)),
         ("grader_token", "4".repeat(64)),
+        ("oidc_client", "5".repeat(40)),
     ] {
         write_with_mode(&bench.path("secrets").join(secret), &value, 0o600);
     }

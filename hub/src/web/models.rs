@@ -42,10 +42,9 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
     // What a start would use: nothing saved is an empty object. Stock shows null for some servers that its process has
     // had nothing to do with yet.
     let in_use = |saved: Option<Value>| saved.or_else(|| Some(json!({})));
-    let display_name = row.display_name.clone().or_else(|| row.name.is_empty().then(String::new));
     Server {
         name: row.name.clone(),
-        display_name,
+        display_name: row.display_name.clone(),
         full_name: key.scope_value(),
         last_activity: moment(row.last_activity),
         started: moment(row.started),

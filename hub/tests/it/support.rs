@@ -72,9 +72,22 @@ impl TestHub {
 
     /// The same, changed.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::made(Registry::built_in(), change).await
+    }
+
+    /// The same with one authenticator more.
+    pub(crate) async fn with_authenticator(
+        plugin: hub_core::AuthenticatorPlugin,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut registry = Registry::built_in();
+        registry.authenticators.push(plugin);
+        Self::made(registry, change).await
+    }
+
+    async fn made(mut registry: Registry, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let mut registry = Registry::built_in();
         registry.spawners.push(fake_spawner::plugin());
         let bound = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
         let hub = without_sockets(config, bound, &registry).await.unwrap();

@@ -7,9 +7,7 @@ use super::{Passing, Trouble};
 pub fn of_answer(status: u16, message: &str, object: &str) -> Trouble {
     let operator = format!("{object}: the API server answered {status}: {message}");
     let (cause, passing, user) = match status {
-        403 if message.contains("exceeded quota") => {
-            ("quota", Passing::Perhaps, quota(message))
-        }
+        403 if message.contains("exceeded quota") => ("quota", Passing::Perhaps, quota(message)),
         _ if message.contains("failed calling webhook") => (
             "webhook-unavailable",
             Passing::Perhaps,
@@ -44,9 +42,11 @@ pub fn of_answer(status: u16, message: &str, object: &str) -> Trouble {
 fn quota(message: &str) -> String {
     let part = |name: &str| {
         let (_, rest) = message.split_once(&format!("{name}: "))?;
-        Some(["requested: ", "used: ", "limited: "].iter().fold(rest, |rest, next| {
-            rest.split(&format!(", {next}")).next().unwrap_or(rest)
-        }))
+        Some(
+            ["requested: ", "used: ", "limited: "]
+                .iter()
+                .fold(rest, |rest, next| rest.split(&format!(", {next}")).next().unwrap_or(rest)),
+        )
     };
     match (part("requested"), part("used"), part("limited")) {
         (Some(requested), Some(used), Some(limited)) => format!(
@@ -64,8 +64,18 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(403, "pods \"x\" is forbidden: User \"system:serviceaccount:a:hub\" cannot create", "forbidden", Passing::Never)]
-    #[case(403, "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\"", "pod-security", Passing::Never)]
+    #[case(
+        403,
+        "pods \"x\" is forbidden: User \"system:serviceaccount:a:hub\" cannot create",
+        "forbidden",
+        Passing::Never
+    )]
+    #[case(
+        403,
+        "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\"",
+        "pod-security",
+        Passing::Never
+    )]
     #[case(400, "admission webhook \"v.kyverno\" denied the request: no", "webhook", Passing::Never)]
     #[case(500, "failed calling webhook \"x\": connection refused", "webhook-unavailable", Passing::Perhaps)]
     #[case(422, "Pod \"x\" is invalid: spec.containers[0].image", "invalid-object", Passing::Never)]
@@ -89,7 +99,9 @@ mod tests {
                        limits.memory=7G, limited: limits.memory=8G";
         let trouble = of_answer(403, message, "pod x");
         assert!(
-            trouble.user.contains("it needs limits.memory=2G, of limits.memory=8G are limits.memory=7G in use"),
+            trouble
+                .user
+                .contains("it needs limits.memory=2G, of limits.memory=8G are limits.memory=7G in use"),
             "{}",
             trouble.user
         );

@@ -7,7 +7,8 @@ use super::{Passing, Trouble};
 /// The trouble that a pod is in, the most telling one. `events` are those of this pod, in order of time.
 pub fn of_pod<'e>(pod: &Value, events: impl IntoIterator<Item = &'e Value>) -> Option<Trouble> {
     ended_by_node(pod).or_else(|| containers(pod)).or_else(|| {
-        let warnings: Vec<&Value> = events.into_iter().filter(|event| text(event, "/type") == "Warning").collect();
+        let warnings: Vec<&Value> =
+            events.into_iter().filter(|event| text(event, "/type") == "Warning").collect();
         warnings.into_iter().rev().find_map(by_event).or_else(|| unschedulable(pod))
     })
 }
@@ -27,7 +28,9 @@ fn ended_by_node(pod: &Value) -> Option<Trouble> {
             ("disk-full", "Your server was stopped because the disk of its machine is full.")
         }
         "Evicted" => ("evicted", "Your server was stopped because its machine ran short of memory or disk."),
-        "Preempting" | "Preempted" => ("preempted", "Your server had to make room for something more important."),
+        "Preempting" | "Preempted" => {
+            ("preempted", "Your server had to make room for something more important.")
+        }
         "NodeShutdown" | "Shutdown" | "Terminated" => {
             ("node-shutdown", "The machine that your server ran on was shut down.")
         }
@@ -90,8 +93,13 @@ fn pulling(image: &str, message: &str, operator: &str) -> Trouble {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let (cause, passing, user) = if has(&["toomanyrequests", "too many requests", "rate limit"]) {
         ("image-rate-limited", Passing::Perhaps, "The registry of images asks to wait.")
-    } else if has(&["unauthorized", "authentication required", "access denied", "authorization failed", "forbidden"])
-        && !has(&["repository does not exist"])
+    } else if has(&[
+        "unauthorized",
+        "authentication required",
+        "access denied",
+        "authorization failed",
+        "forbidden",
+    ]) && !has(&["repository does not exist"])
     {
         ("image-denied", Passing::Never, "The registry does not give out the image of your server.")
     } else if has(&["not found", "manifest unknown", "does not exist", "no such image", "name unknown"]) {
@@ -115,9 +123,18 @@ fn crashing(status: &Value, name: &str) -> Trouble {
         format!("container {name} has restarted {restarts} times, last exit code {code:?} ({reason})");
     if reason == "OOMKilled" {
         let user = "Your server needs more memory than it may have, again and again. Choose a bigger one.";
-        return Trouble { operator, user: user.to_owned(), ..Trouble::new("oom-killed", Passing::Never, "", String::new()) };
+        return Trouble {
+            operator,
+            user: user.to_owned(),
+            ..Trouble::new("oom-killed", Passing::Never, "", String::new())
+        };
     }
-    Trouble::new("crash-loop", Passing::Never, "Your server ends again and again right after its start.", operator)
+    Trouble::new(
+        "crash-loop",
+        Passing::Never,
+        "Your server ends again and again right after its start.",
+        operator,
+    )
 }
 
 fn killed(status: &Value, name: &str) -> Option<Trouble> {
@@ -237,10 +254,20 @@ mod tests {
 
     #[rstest]
     #[case("ErrImagePull", "manifest for a:1 not found: manifest unknown", "image-missing", Passing::Never)]
-    #[case("ImagePullBackOff", "pull access denied, repository does not exist", "image-missing", Passing::Never)]
+    #[case(
+        "ImagePullBackOff",
+        "pull access denied, repository does not exist",
+        "image-missing",
+        Passing::Never
+    )]
     #[case("ErrImagePull", "failed to authorize: 401 Unauthorized", "image-denied", Passing::Never)]
     #[case("ErrImagePull", "toomanyrequests: You have reached", "image-rate-limited", Passing::Perhaps)]
-    #[case("ErrImagePull", "dial tcp: lookup quay.io: no such host", "registry-unreachable", Passing::Perhaps)]
+    #[case(
+        "ErrImagePull",
+        "dial tcp: lookup quay.io: no such host",
+        "registry-unreachable",
+        Passing::Perhaps
+    )]
     #[case("InvalidImageName", "", "image-name", Passing::Never)]
     #[case("CreateContainerConfigError", "secret \"x\" not found", "config-missing", Passing::Never)]
     fn waiting_containers_tell_why(
@@ -287,7 +314,8 @@ mod tests {
     #[test]
     fn volumes_speak_by_events_and_the_last_word_counts() {
         let pod = json!({"status": {"phase": "Pending"}});
-        let event = |reason: &str, message: &str| json!({"type": "Warning", "reason": reason, "message": message});
+        let event =
+            |reason: &str, message: &str| json!({"type": "Warning", "reason": reason, "message": message});
         let events = [
             event("FailedMount", "MountVolume.SetUp failed: secret \"x\" not found"),
             event("FailedAttachVolume", "Multi-Attach error for volume \"pvc-1\""),

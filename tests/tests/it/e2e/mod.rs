@@ -4,11 +4,15 @@ use hub_tests::environment::{Needed, available};
 use hub_tests::hub::Kind;
 
 mod admin;
+mod api_description;
 mod bad_input;
 mod browser_story;
+mod client_commands;
 mod crash;
 mod hundred;
 mod interchange;
+mod keycloak;
+mod python_services;
 mod singleuser_versions;
 mod takeover;
 

@@ -1,0 +1,219 @@
+//! Logins that are looked at again, that an identity service ends, and that are guessed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use actix_web::http::Method;
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
+use hub_core::{
+    Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, AuthenticatorPlugin, Clock as _,
+    Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, PluginError, Refresh, Revocation, SystemClock,
+};
+use hub_db::repo;
+use serde_json::{Map, Value, json};
+
+use crate::support::{Client, TestHub};
+
+/// An identity service in memory, whose refresh tokens work once: using one twice ends the session.
+#[derive(Debug, Default)]
+struct Service {
+    token: AtomicUsize,
+    refreshes: AtomicUsize,
+    misused: AtomicUsize,
+}
+
+static SERVICES: LazyLock<Mutex<HashMap<String, Arc<Service>>>> = LazyLock::new(Mutex::default);
+
+/// Logs in whoever gives the password `right`; a login must be refreshed every second.
+#[derive(Debug)]
+struct Scripted(Arc<Service>);
+
+fn build(options: Value, _: &AuthenticatorContext) -> Result<Arc<dyn Authenticator>, PluginError> {
+    let name = options["service"].as_str().unwrap_or_default().to_owned();
+    let service = Arc::clone(SERVICES.lock().unwrap().entry(name).or_default());
+    Ok(Arc::new(Scripted(service)))
+}
+
+fn state(token: usize) -> Value {
+    json!({"token": token, "until": (SystemClock.now() + TimeDelta::seconds(1)).timestamp_millis()})
+}
+
+#[async_trait]
+impl Authenticator for Scripted {
+    fn class_name(&self) -> &'static str {
+        "Scripted"
+    }
+
+    fn login(&self) -> LoginMethod {
+        LoginMethod::Form
+    }
+
+    async fn begin(&self, _: &LoginRequest) -> Result<LoginStep, AuthError> {
+        Ok(LoginStep::Form(LoginForm::default()))
+    }
+
+    async fn finish(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
+        if rq.form.get("password").map(String::as_str) != Some("right") {
+            return Err(AuthError::Invalid("wrong".to_owned()));
+        }
+        let name = rq.form.get("username").cloned().unwrap_or_default();
+        let auth_state = Some(state(self.0.token.load(Ordering::SeqCst)));
+        Ok(LoginStep::Identity(Box::new(Identity { name, auth_state, ..Identity::default() })))
+    }
+
+    fn routes(&self) -> Vec<AuthRoute> {
+        vec![AuthRoute { path: "end".to_owned(), xsrf: false }]
+    }
+
+    async fn handle(&self, _: &str, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
+        Ok(LoginStep::Revoke(Box::new(Revocation {
+            issuer: "service".to_owned(),
+            subject: rq.form.get("subject").cloned(),
+            session: None,
+            all_tokens: rq.form.contains_key("all"),
+            stop_servers: false,
+        })))
+    }
+
+    async fn refresh(
+        &self,
+        who: &Identity,
+        _: Option<&LoginRequest>,
+        alone: bool,
+    ) -> Result<Refresh, AuthError> {
+        let Some(kept) = &who.auth_state else { return Ok(Refresh::Stale) };
+        assert!(kept.get("refreshing").is_none(), "the mark is the hub's own");
+        if kept["until"].as_i64().unwrap() > SystemClock.now().timestamp_millis() {
+            return Ok(Refresh::Valid);
+        }
+        if !alone {
+            return Ok(Refresh::Alone);
+        }
+        let given = usize::try_from(kept["token"].as_u64().unwrap()).unwrap();
+        if self.0.token.compare_exchange(given, given + 1, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            self.0.misused.fetch_add(1, Ordering::SeqCst);
+            return Ok(Refresh::Stale);
+        }
+        self.0.refreshes.fetch_add(1, Ordering::SeqCst);
+        // others have time to come in between
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        let auth_state = Some(state(given + 1));
+        Ok(Refresh::Updated(Box::new(Identity { name: who.name.clone(), auth_state, ..Identity::default() })))
+    }
+
+    fn fresh_until(&self, who: &Identity) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(who.auth_state.as_ref()?["until"].as_i64()?)
+    }
+
+    fn account(&self, who: &Identity) -> Option<Account> {
+        who.auth_state.as_ref()?;
+        Some(Account { issuer: "service".to_owned(), subject: who.name.clone(), session: None })
+    }
+}
+
+async fn hub(service: &str, database: &str) -> TestHub {
+    let service = service.to_owned();
+    let database = database.to_owned();
+    TestHub::with_authenticator(AuthenticatorPlugin { name: "scripted", build }, move |config| {
+        config.db.url = database.as_str().into();
+        config.hub.crypt_keys = vec!["cd".repeat(32).into()];
+        config.authenticator.kind = "scripted".to_owned();
+        config.authenticator.enable_auth_state = true;
+        let mut table = Map::new();
+        table.insert("service".to_owned(), json!(service));
+        config.authenticator.plugins.insert("scripted", table);
+    })
+    .await
+}
+
+/// Posts the login form.
+async fn log_in(hub: &TestHub, user: &str, password: &str) -> crate::support::Answer {
+    let page = hub.anonymous().send(Method::GET, "/hub/login", None).await;
+    let xsrf = page.cookie("_xsrf").unwrap();
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("username", user), ("password", password), ("_xsrf", &xsrf)])
+        .finish();
+    hub.anonymous()
+        .header("Cookie", &format!("_xsrf={xsrf}"))
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .send(Method::POST, "/hub/login", Some(form.as_bytes()))
+        .await
+}
+
+fn browser(hub: &TestHub, login: &crate::support::Answer) -> Client {
+    let cookie = login.cookie("jupyterhub-hub-login").unwrap();
+    hub.anonymous().header("Cookie", &format!("jupyterhub-hub-login=\"{cookie}\"; jupyterhub-session-id=s"))
+}
+
+async fn is_in(client: &Client) -> bool {
+    client.send(Method::GET, "/hub/token", None).await.code() == 200
+}
+
+#[actix_web::test]
+async fn of_many_requests_to_two_hubs_one_refreshes_a_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:///{}", folder.path().join("hub.sqlite").display());
+    let (one, two) = (hub("many", &database).await, hub("many", &database).await);
+    let login = log_in(&one, "ada", "right").await;
+    assert_eq!(login.code(), 302, "{login:?}");
+    let service = Arc::clone(&SERVICES.lock().unwrap()["many"]);
+    let clients = [browser(&one, &login), browser(&two, &login)];
+    for round in 1..=2 {
+        let end = SystemClock.now() + TimeDelta::milliseconds(1_100);
+        while SystemClock.now() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let asked = (0..100).map(|n| is_in(&clients[n % 2]));
+        assert!(join_all(asked).await.into_iter().all(|known| known), "round {round}");
+        assert_eq!(service.refreshes.load(Ordering::SeqCst), round);
+    }
+    assert_eq!(service.misused.load(Ordering::SeqCst), 0);
+}
+
+#[actix_web::test]
+async fn an_identity_service_ends_logins_and_their_tokens() {
+    let hub = hub("ends", "sqlite://").await;
+    let ada = browser(&hub, &log_in(&hub, "ada", "right").await);
+    let bob = browser(&hub, &log_in(&hub, "bob", "right").await);
+    let script = hub.token("ada", &["inherit"]).await;
+    let end = async |body: &str| {
+        let form = "application/x-www-form-urlencoded";
+        hub.anonymous()
+            .header("Content-Type", form)
+            .send(Method::POST, "/hub/end", Some(body.as_bytes()))
+            .await
+    };
+    let answer = end("subject=ada").await;
+    assert_eq!((answer.code(), answer.header("cache-control")), (200, Some("no-store")));
+    assert!(!is_in(&ada).await && is_in(&bob).await);
+    assert_eq!(script.get("/user").await.code(), 200, "what ada made for a script stays");
+    let row = repo::users::by_name(hub.hub.db.conn(), "ada").await.unwrap().unwrap();
+    assert_eq!(row.encrypted_auth_state, None);
+
+    let back = browser(&hub, &log_in(&hub, "ada", "right").await);
+    assert!(is_in(&back).await);
+    end("subject=ada&all=1").await;
+    assert_eq!(script.get("/user").await.code(), 403);
+    assert!(!is_in(&back).await);
+}
+
+#[actix_web::test]
+async fn who_guesses_is_told_to_wait_and_others_are_not() {
+    let hub = hub("guess", "sqlite://").await;
+    for _ in 0..10 {
+        assert_eq!(log_in(&hub, "ada", "wrong").await.code(), 403);
+    }
+    let answer = log_in(&hub, "Ada", "right").await;
+    assert_eq!(answer.code(), 429);
+    assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    assert!(answer.text.contains("Too many attempts"));
+    let body = json!({"auth": {"username": "ada", "password": "right"}});
+    assert_eq!(hub.anonymous().post("/users/ada/tokens", body).await.code(), 429);
+    assert_eq!(log_in(&hub, "bob", "right").await.code(), 302);
+}
