@@ -93,16 +93,13 @@ pub async fn token(hub: web::Data<Hub>, rq: HttpRequest, body: web::Bytes) -> Ap
 
 async fn exchange(hub: &Hub, form: &BTreeMap<String, String>) -> Result<Value, Failure> {
     let field = |name: &str| form.get(name).map(String::as_str).filter(|text| !text.is_empty());
-    match field("grant_type") {
-        Some("authorization_code") => {}
-        _ => {
-            return Err(OAuthError {
-                status: StatusCode::BAD_REQUEST,
-                error: "unsupported_grant_type",
-                description: None,
-            }
-            .into());
+    if field("grant_type") != Some("authorization_code") {
+        return Err(OAuthError {
+            status: StatusCode::BAD_REQUEST,
+            error: "unsupported_grant_type",
+            description: None,
         }
+        .into());
     }
     let text = field("code").ok_or_else(|| OAuthError::bad("invalid_request", "Missing code parameter."))?;
     let invalid_client =
