@@ -157,6 +157,15 @@ impl Settings {
         environment
     }
 
+    /// The further services, with the mark by which their processes are found and ended.
+    fn marked_services(&self, place: Place<'_>) -> Vec<Value> {
+        let mark = |mut service: Value| {
+            service["environment"][crate::processes::VARIABLE] = place.mark.into();
+            service
+        };
+        self.further_services.iter().cloned().map(mark).collect()
+    }
+
     /// The configuration of our hub.
     ///
     /// # Panics
@@ -175,7 +184,7 @@ impl Settings {
             .services
             .iter()
             .map(|service| json!({ "name": service.name, "api_token": service.token }))
-            .chain(self.further_services.iter().cloned())
+            .chain(self.marked_services(place))
             .collect();
         let roles: Vec<Value> = self
             .services
@@ -255,7 +264,7 @@ impl Settings {
         set("Spawner.http_timeout", json!(self.start_timeout.as_secs()));
         let services =
             self.services.iter().map(|service| json!({ "name": service.name, "api_token": service.token }));
-        set("JupyterHub.services", services.chain(self.further_services.iter().cloned()).collect());
+        set("JupyterHub.services", services.chain(self.marked_services(place)).collect());
         let roles = self.services.iter().map(
             |service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }),
         );
