@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hub_core::plugin::parse_duration;
 use serde_json::Value;
 
 use crate::addresses::{BindUrl, normalise_base_url};
-use crate::durations::{parse_duration, parse_size, parse_wait};
+use crate::durations::{parse_size, parse_wait};
 use crate::layers::{Layer, Node, NodeValue};
 use crate::problem::Problem;
 use crate::schema::{self, SCHEMA, SYNONYMS, alternatives, choices, kind, types};

@@ -8,88 +8,29 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use hub_core::plugin::{self, DurationError};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserializer, Serializer};
 use thiserror::Error;
 
-/// Longest duration that is accepted: ten years. Whatever is longer is a slip of the pen.
-const LONGEST: f64 = 10.0 * 366.0 * 86_400.0;
-
 /// Why a text is no duration or size.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QuantityError {
-    /// Not in the notation.
-    #[error("{0:?} is no duration; write for example 30s, 5m, 1h30m, 14d or a number of seconds")]
-    Duration(String),
-    /// Negative or longer than ten years.
-    #[error("a duration must be between 0 and ten years, not {0}")]
-    DurationRange(String),
+    /// No duration.
+    #[error(transparent)]
+    Duration(#[from] DurationError),
     /// Not in the notation.
     #[error("{0:?} is no size; write for example 512M, 2G, 1.5G or a number of bytes")]
     Size(String),
 }
 
-/// Reads `30s`, `5m`, `1h30m`, `14d`, `250ms`, `2w` or a bare number of seconds (`0.5`).
-pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
-    let wrong = || QuantityError::Duration(text.to_owned());
-    let compact: String = text.split_whitespace().collect();
-    if let Ok(seconds) = compact.parse::<f64>() {
-        return from_seconds(seconds);
-    }
-    let mut rest = compact.as_str();
-    let mut seconds = 0.0;
-    let mut last_unit = f64::INFINITY;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let unit = match unit {
-            "ms" => 0.001,
-            "s" | "sec" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3_600.0,
-            "d" => 86_400.0,
-            "w" => 604_800.0,
-            _ => return Err(wrong()),
-        };
-        // 30m1h is as likely a mistake as an intention
-        if unit >= last_unit {
-            return Err(wrong());
-        }
-        last_unit = unit;
-        seconds += number.parse::<f64>().map_err(|_| wrong())? * unit;
-        rest = tail;
-    }
-    if last_unit.is_infinite() { Err(wrong()) } else { from_seconds(seconds) }
+fn duration_of(text: &str) -> Result<Duration, QuantityError> {
+    Ok(plugin::parse_duration(text)?)
 }
 
 fn from_seconds(seconds: f64) -> Result<Duration, QuantityError> {
-    if !(0.0..=LONGEST).contains(&seconds) {
-        return Err(QuantityError::DurationRange(seconds.to_string()));
-    }
-    // whole microseconds: 250ms stays 250ms in spite of binary fractions
-    Duration::try_from_secs_f64((seconds * 1e6).round() / 1e6)
-        .map_err(|_| QuantityError::DurationRange(seconds.to_string()))
-}
-
-/// The shortest notation that [`parse_duration`] reads back: `1h30m`, `14d`, `250ms`, `0s`.
-pub fn format_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let micros = duration.subsec_micros();
-    let mut parts = Vec::new();
-    for (unit, count) in
-        [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)]
-    {
-        if count > 0 {
-            parts.push(format!("{count}{unit}"));
-        }
-    }
-    if micros > 0 {
-        parts.push(format!("{}ms", f64::from(micros) / 1e3));
-    }
-    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
+    Ok(plugin::from_seconds(seconds)?)
 }
 
 /// Reads `512M`, `2G`, `1.5T`, `64K` (powers of 1024, as stock) or a number of bytes.
@@ -171,22 +112,22 @@ impl<T> Visitor<'_> for Reader<T> {
 const DURATION: Reader<Duration> = Reader {
     expecting: "a duration such as \"30s\" or a number of seconds",
     from_number: from_seconds,
-    from_text: parse_duration,
+    from_text: duration_of,
 };
 
-/// Notation of a [`Duration`] field.
+/// Notation of a [`Duration`] field: that of plugins, with its entry in the JSON Schema.
 #[derive(Debug)]
 pub enum DurationText {}
 
 impl DurationText {
     /// As text.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format_duration(*duration))
+        plugin::DurationText::serialize(duration, serializer)
     }
 
     /// From text or a number of seconds.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        deserializer.deserialize_any(DURATION)
+        plugin::DurationText::deserialize(deserializer)
     }
 }
 
@@ -265,7 +206,7 @@ pub fn parse_wait(text: &str) -> Result<Option<Duration>, QuantityError> {
     match text.trim() {
         "forever" => Ok(None),
         text if text.parse::<f64>().is_ok_and(|seconds| seconds < 0.0) => Ok(None),
-        text => parse_duration(text).map(Some),
+        text => duration_of(text).map(Some),
     }
 }
 

@@ -84,7 +84,7 @@ pub struct ProxySection {
     pub trusted_proxies: Vec<String>,
     /// Every connection begins with a PROXY protocol header, as some load balancers send it.
     pub proxy_protocol: bool,
-    /// Log of finished requests on standard output: `off`, `common` or `json`.
+    /// Log of finished requests on standard output.
     pub access_log: AccessLogFormat,
     /// File in which `himalia proxy` keeps its routes over a restart.
     pub state_file: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::durations::{DurationText, OptionalSizeText};
 use crate::secrets::PluginTables;
@@ -91,7 +91,51 @@ pub struct SpawnerSection {
     pub plugins: PluginTables,
 }
 
+/// Keys that spawners of every kind may take over, where they have options of the same names.
+const SHARED: [&str; 15] = [
+    "cmd",
+    "args",
+    "environment",
+    "env_keep",
+    "notebook_dir",
+    "default_url",
+    "disable_user_config",
+    "debug",
+    "mem_limit",
+    "mem_guarantee",
+    "cpu_limit",
+    "cpu_guarantee",
+    "hub_connect_url",
+    "oauth_client_allowed_scopes",
+    "options_form",
+];
+
 impl SpawnerSection {
+    /// What this section says to spawners of every kind, where it is not the default: the defaults of this section
+    /// are those of local servers. Sizes in bytes, times in seconds.
+    pub fn shared(&self) -> Map<String, Value> {
+        let fields = |section: &Self| match serde_json::to_value(section) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        let (own, usual) = (fields(self), fields(&Self::default()));
+        let differs = |key: &&str| own.get(*key) != usual.get(*key);
+        let mut shared: Map<String, Value> = SHARED
+            .into_iter()
+            .filter(differs)
+            .filter_map(|key| Some((key.to_owned(), own.get(key)?.clone())))
+            .collect();
+        // Sizes are written with their unit, which not every spawner reads.
+        for (key, bytes) in [("mem_limit", self.mem_limit), ("mem_guarantee", self.mem_guarantee)] {
+            if let Some(bytes) = bytes {
+                shared.insert(key.to_owned(), bytes.into());
+            }
+        }
+        shared.insert("start_timeout".to_owned(), self.start_timeout.as_secs().into());
+        shared.insert("http_timeout".to_owned(), self.http_timeout.as_secs().into());
+        shared
+    }
+
     /// The profile that holds when a person does not choose: the one marked as default, else the first by name. None
     /// where there are no profiles.
     pub fn usual_profile(&self) -> Option<&str> {
@@ -152,5 +196,25 @@ impl SpawnerSection {
     /// The table `[spawner.KIND]`, empty when there is none. The plugin reads it into its own struct.
     pub fn options(&self, kind: &str) -> Value {
         self.plugins.of(kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn other_spawners_get_what_was_said_and_not_the_defaults_of_local_servers() {
+        let section = SpawnerSection {
+            mem_limit: Some(1 << 30),
+            environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            ..SpawnerSection::default()
+        };
+        assert_eq!(
+            Value::Object(section.shared()),
+            json!({"environment": {"A": "1"}, "mem_limit": 1 << 30, "start_timeout": 60, "http_timeout": 30})
+        );
     }
 }

@@ -12,10 +12,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
-pub use duration::{DurationText, parse_duration};
+pub use duration::{DurationError, DurationText, format_duration, from_seconds, parse_duration};
 pub use options::read_options;
 
 use crate::authenticator::Authenticator;
@@ -55,6 +55,9 @@ pub struct SpawnerContext {
     pub ip: String,
     /// Port that servers bind (`spawner.port`); 0 for any free one.
     pub port: u16,
+    /// What the section says to spawners of every kind, where that is not the default: `cmd`, `args`,
+    /// `environment`, limits and the like by their names there, times in seconds.
+    pub shared: Map<String, Value>,
     /// Variables that servers get from the hub's environment (`spawner.env_keep`); none for the spawner's own list.
     pub env_keep: Option<Vec<String>>,
     /// A directory that outlives the hub, for logs and the like. It exists or can be created.

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// A field of a model that the reader may or may not see. A hidden field is left out of the JSON; a shown one can
 /// still be null, which an `Option` alone could not tell apart.
@@ -52,9 +54,17 @@ impl<T: Serialize> Serialize for Gate<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Gate<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Gate<T> {
+    /// Stock sends null for some fields of services that it has no value for, also where there is always one here: that
+    /// is as good as hidden.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self::Shown)
+        let value = Value::deserialize(deserializer)?;
+        let nothing = value.is_null();
+        match serde_json::from_value(value) {
+            Ok(value) => Ok(Self::Shown(value)),
+            Err(_) if nothing => Ok(Self::Hidden),
+            Err(error) => Err(D::Error::custom(error)),
+        }
     }
 }
 
@@ -74,5 +84,18 @@ impl<T: JsonSchema> JsonSchema for Gate<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<T>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_a_value_where_it_can_be_one_and_hidden_elsewhere() {
+        let read = |text: &str| serde_json::from_str::<Gate<Option<bool>>>(text).unwrap();
+        assert_eq!((read("null"), read("true")), (Gate::Shown(None), Gate::Shown(Some(true))));
+        assert_eq!(serde_json::from_str::<Gate<bool>>("null").unwrap(), Gate::Hidden);
+        assert!(serde_json::from_str::<Gate<bool>>("1").is_err());
     }
 }

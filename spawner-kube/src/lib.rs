@@ -4,6 +4,7 @@
 //! [`profiles`] the choices of people, [`status`] reads pods and [`events`] their progress. It talks to nobody, and
 //! what it makes is equal to what stock makes, which `cargo xtask corpus` proves on recorded cases.
 
+mod blueprint;
 pub mod causes;
 mod condition;
 pub mod events;
@@ -20,6 +21,7 @@ mod state;
 pub mod status;
 pub mod traits;
 
+pub use blueprint::{Blueprint, NAME, Planned};
 pub use condition::{Asker, Condition};
 pub use manifest::ManifestError;
 pub use options::read;

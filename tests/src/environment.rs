@@ -15,6 +15,8 @@ pub enum Needed {
     Venv54,
     /// Virtual environment with JupyterHub 6.1, which is also the stock hub.
     Venv61,
+    /// Virtual environment with services and clients of JupyterHub, and with schemathesis.
+    VenvClients,
     /// The program `configurable-http-proxy`.
     Chp,
     /// A prepared Keycloak.
@@ -33,6 +35,7 @@ impl Needed {
             Self::Venv41 => "HIMALIA_TEST_VENV_41",
             Self::Venv54 => "HIMALIA_TEST_VENV_54",
             Self::Venv61 => "HIMALIA_TEST_VENV_61",
+            Self::VenvClients => "HIMALIA_TEST_VENV_CLIENTS",
             Self::Chp => "HIMALIA_TEST_CHP_BIN",
             Self::Keycloak => "HIMALIA_TEST_KEYCLOAK",
             Self::Chromium => "HIMALIA_TEST_CHROMIUM",

@@ -56,6 +56,10 @@ pub struct Settings {
     pub slow_spawn_timeout: Duration,
     /// How many servers may be starting at once.
     pub concurrent_spawn_limit: u32,
+    /// Further services, with the keys that both hubs know.
+    pub further_services: Vec<Value>,
+    /// Further roles, likewise.
+    pub further_roles: Vec<Value>,
     /// Appended to the configuration as it is; the test knows which hub it is for.
     pub extra: String,
 }
@@ -98,6 +102,8 @@ impl Default for Settings {
             start_timeout: Duration::from_secs(90),
             slow_spawn_timeout: Duration::from_secs(10),
             concurrent_spawn_limit: 100,
+            further_services: Vec::new(),
+            further_roles: Vec::new(),
             extra: String::new(),
         }
     }
@@ -169,11 +175,13 @@ impl Settings {
             .services
             .iter()
             .map(|service| json!({ "name": service.name, "api_token": service.token }))
+            .chain(self.further_services.iter().cloned())
             .collect();
         let roles: Vec<Value> = self
             .services
             .iter()
             .map(|service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }))
+            .chain(self.further_roles.iter().cloned())
             .collect();
         let whole = json!({
             "hub": {
@@ -247,11 +255,11 @@ impl Settings {
         set("Spawner.http_timeout", json!(self.start_timeout.as_secs()));
         let services =
             self.services.iter().map(|service| json!({ "name": service.name, "api_token": service.token }));
-        set("JupyterHub.services", services.collect());
+        set("JupyterHub.services", services.chain(self.further_services.iter().cloned()).collect());
         let roles = self.services.iter().map(
             |service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }),
         );
-        set("JupyterHub.load_roles", roles.collect());
+        set("JupyterHub.load_roles", roles.chain(self.further_roles.iter().cloned()).collect());
         set("ConfigurableHTTPProxy.api_url", json!(format!("http://127.0.0.1:{}", ports.api)));
         set("ConfigurableHTTPProxy.should_start", json!(!self.separate_proxy));
         set("ConfigurableHTTPProxy.command", json!([Needed::Chp.path()]));

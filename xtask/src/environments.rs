@@ -12,6 +12,7 @@ use crate::packages;
 const JUPYTERHUB_41: &str = include_str!("../../tests/environments/jupyterhub-4.1.txt");
 const JUPYTERHUB_54: &str = include_str!("../../tests/environments/jupyterhub-5.4.txt");
 const JUPYTERHUB_61: &str = include_str!("../../tests/environments/jupyterhub-6.1.txt");
+const CLIENTS: &str = include_str!("../../tests/environments/clients.txt");
 const CONFORMANCE: &str = include_str!("../../tests/environments/conformance.txt");
 /// The Keycloak of the tests, from Maven Central.
 const KEYCLOAK: &str = "org.keycloak:keycloak-quarkus-dist:26.7.4:zip";
@@ -24,6 +25,8 @@ pub(crate) struct Environments {
     pub(crate) venv_41: PathBuf,
     pub(crate) venv_54: PathBuf,
     pub(crate) venv_61: PathBuf,
+    /// Virtual environment with services and clients of JupyterHub, and with schemathesis.
+    pub(crate) venv_clients: PathBuf,
     /// The program `configurable-http-proxy`.
     pub(crate) chp: PathBuf,
     keycloak: PathBuf,
@@ -39,6 +42,7 @@ impl Environments {
             ("HIMALIA_TEST_VENV_41", text(&self.venv_41)),
             ("HIMALIA_TEST_VENV_54", text(&self.venv_54)),
             ("HIMALIA_TEST_VENV_61", text(&self.venv_61)),
+            ("HIMALIA_TEST_VENV_CLIENTS", text(&self.venv_clients)),
             ("HIMALIA_TEST_STOCK_PYTHON", text(&self.venv_61.join("bin/python"))),
             ("HIMALIA_TEST_STOCK4_PYTHON", text(&self.venv_41.join("bin/python"))),
             ("HIMALIA_TEST_STOCK5_PYTHON", text(&self.venv_54.join("bin/python"))),
@@ -57,12 +61,14 @@ pub(crate) fn prepare_all(cache: &Cache) -> Result<Environments> {
         let venv_41 = scope.spawn(|| venv(cache, "jupyterhub-4.1", JUPYTERHUB_41));
         let venv_54 = scope.spawn(|| venv(cache, "jupyterhub-5.4", JUPYTERHUB_54));
         let venv_61 = scope.spawn(|| jupyterhub(cache));
+        let venv_clients = scope.spawn(|| venv(cache, "clients", CLIENTS));
         let chp = scope.spawn(|| configurable_http_proxy(cache));
         let keycloak = scope.spawn(|| keycloak(cache));
         Ok(Environments {
             venv_41: joined(venv_41)?,
             venv_54: joined(venv_54)?,
             venv_61: joined(venv_61)?,
+            venv_clients: joined(venv_clients)?,
             chp: joined(chp)?,
             keycloak: joined(keycloak)?,
             chromium: find_program("chromium").context("chromium is not on PATH")?,

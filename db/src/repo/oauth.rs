@@ -81,21 +81,30 @@ pub async fn clients_by_ids(
     Ok(found)
 }
 
-/// Makes a client or brings it up to date; its tokens and codes stay. An empty `secret` means that it cannot
-/// authenticate; any other is hashed with many rounds, off the async threads.
+/// The secret of a client as it is stored.
+#[derive(Debug, Clone)]
+pub struct HashedSecret(String);
+
+/// Hashes the secret of a client with many rounds, off the async threads: a matter of milliseconds, in which no
+/// transaction should be open. An empty one stays empty: such a client cannot authenticate.
+pub async fn hash_secret(secret: &str) -> Result<HashedSecret, DbError> {
+    let hashed = if secret.is_empty() { String::new() } else { hashing::hash(secret, CHOSEN_ROUNDS).await? };
+    Ok(HashedSecret(hashed))
+}
+
+/// Makes a client or brings it up to date; its tokens and codes stay.
 pub async fn upsert_client(
     db: &impl ConnectionTrait,
     spec: ClientSpec,
-    secret: &str,
+    secret: HashedSecret,
 ) -> Result<Client, DbError> {
-    let secret = if secret.is_empty() { String::new() } else { hashing::hash(secret, CHOSEN_ROUNDS).await? };
     let known = client(db, &spec.identifier).await?;
     let found = known.is_some();
     let mut row = known.map(Client::into_active_model).unwrap_or_default();
     row.description =
         Set(Some(if spec.description.is_empty() { spec.identifier.clone() } else { spec.description }));
     row.identifier = Set(spec.identifier);
-    row.secret = Set(Some(secret));
+    row.secret = Set(Some(secret.0));
     row.redirect_uri = Set(Some(spec.redirect_uri));
     row.allowed_scopes = Set(JsonList(spec.allowed_scopes));
     Ok(if found { row.update(db).await? } else { row.insert(db).await? })

@@ -161,6 +161,8 @@ pub async fn create(db: &impl ConnectionTrait, user_id: i32, name: &str) -> Resu
     let row = spawners::ActiveModel {
         user_id: Set(Some(user_id)),
         name: Set(name.to_owned()),
+        // Stock's default servers have an empty one; named ones get theirs from whoever makes them.
+        display_name: Set(name.is_empty().then(String::new)),
         ..Default::default()
     };
     Ok(row.insert(db).await?)

@@ -37,14 +37,16 @@ fn code(text: &str, user_id: i32) -> NewCode {
 
 async fn a_client_is_made_once_and_then_brought_up_to_date(bed: Bed) {
     let db = bed.db.conn();
-    let made = oauth::upsert_client(db, spec("service-x"), "s3cret").await.unwrap();
+    let made = oauth::upsert_client(db, spec("service-x"), oauth::hash_secret("s3cret").await.unwrap())
+        .await
+        .unwrap();
     assert_eq!(made.description.as_deref(), Some("service-x"));
     assert!(made.secret.as_deref().unwrap().starts_with("sha512:16384:"));
     assert!(oauth::verify_secret(&made, "s3cret").await.unwrap());
     assert!(!oauth::verify_secret(&made, "S3cret").await.unwrap());
 
     let changed = ClientSpec { description: "X".to_owned(), allowed_scopes: vec![], ..spec("service-x") };
-    let changed = oauth::upsert_client(db, changed, "").await.unwrap();
+    let changed = oauth::upsert_client(db, changed, oauth::hash_secret("").await.unwrap()).await.unwrap();
     assert_eq!((changed.id, changed.description.as_deref()), (made.id, Some("X")));
     assert_eq!(changed.secret.as_deref(), Some(""));
     for guess in ["", "s3cret"] {
@@ -80,10 +82,10 @@ async fn deleting_a_client_cascades_even_without_foreign_keys(bed: Bed) {
         db.execute_unprepared("INSERT INTO oauth_codes (id, client_id) VALUES (1, 'service-x')")
             .await
             .unwrap();
-        oauth::upsert_client(db, spec("service-x"), "").await.unwrap();
+        oauth::upsert_client(db, spec("service-x"), oauth::hash_secret("").await.unwrap()).await.unwrap();
     } else {
         let ada = users::create(db, "ada", false, noon()).await.unwrap();
-        oauth::upsert_client(db, spec("service-x"), "").await.unwrap();
+        oauth::upsert_client(db, spec("service-x"), oauth::hash_secret("").await.unwrap()).await.unwrap();
         oauth::create_code(db, NewCode { client_id: "service-x".to_owned(), ..code("c", ada.id) })
             .await
             .unwrap();

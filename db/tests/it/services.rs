@@ -55,7 +55,7 @@ async fn deleting_a_service_takes_tokens_address_and_client(bed: Bed) {
         redirect_uri: "/services/x/oauth_callback".to_owned(),
         allowed_scopes: vec![],
     };
-    oauth::upsert_client(db, spec, "").await.unwrap();
+    oauth::upsert_client(db, spec, oauth::hash_secret("").await.unwrap()).await.unwrap();
     services::set_oauth_client(db, service.id, Some("service-x")).await.unwrap();
     let address = Address {
         proto: "http".to_owned(),

@@ -97,7 +97,7 @@ async fn deleting_a_server_takes_its_address_and_client(bed: Bed) {
         redirect_uri: "/user/ada/lab/oauth_callback".to_owned(),
         allowed_scopes: vec![],
     };
-    oauth::upsert_client(db, spec, "").await.unwrap();
+    oauth::upsert_client(db, spec, oauth::hash_secret("").await.unwrap()).await.unwrap();
     spawners::set_oauth_client(db, lab.id, Some("jupyterhub-user-ada-lab")).await.unwrap();
     spawners::set_server(db, lab.id, &address(1)).await.unwrap();
     let found = spawners::by_oauth_client(db, "jupyterhub-user-ada-lab").await.unwrap().unwrap();

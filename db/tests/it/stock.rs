@@ -221,7 +221,7 @@ async fn write_servers(tx: &Tx, ada: &users::User) -> (i32, i32) {
         redirect_uri: "/cb".to_owned(),
         allowed_scopes: vec!["read:users".to_owned()],
     };
-    oauth::upsert_client(tx, client, "client secret").await.unwrap();
+    oauth::upsert_client(tx, client, oauth::hash_secret("client secret").await.unwrap()).await.unwrap();
     spawners::set_oauth_client(tx, lab.id, Some("jupyterhub-user-ada-lab")).await.unwrap();
     let service = services::ServiceSpec {
         command: vec!["python3".to_owned()],
@@ -310,7 +310,7 @@ async fn stock_reads_what_we_write(bed: Bed) {
         return;
     };
     let default = json!({
-        "display_name": null, "state": null, "started": null, "options": {}, "address": null, "client": null,
+        "display_name": "", "state": null, "started": null, "options": {}, "address": null, "client": null,
     });
     let wanted = json!({
         "users": {

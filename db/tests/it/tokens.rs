@@ -39,7 +39,7 @@ async fn client(db: &impl ConnectionTrait, identifier: &str, description: &str) 
         redirect_uri: String::new(),
         allowed_scopes: vec![],
     };
-    oauth::upsert_client(db, spec, "").await.unwrap();
+    oauth::upsert_client(db, spec, oauth::hash_secret("").await.unwrap()).await.unwrap();
 }
 
 async fn found(db: &impl ConnectionTrait, text: &str, now: DateTime<Utc>) -> Option<i32> {

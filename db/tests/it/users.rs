@@ -110,7 +110,7 @@ async fn deleting_a_user_takes_everything_that_hangs_on_it(bed: Bed) {
             redirect_uri: "/cb".to_owned(),
             allowed_scopes: vec![],
         };
-        oauth::upsert_client(&tx, spec, "").await.unwrap();
+        oauth::upsert_client(&tx, spec, oauth::hash_secret("").await.unwrap()).await.unwrap();
         let server = spawners::by_name(&tx, user.id, "").await.unwrap().unwrap().row;
         spawners::set_oauth_client(&tx, server.id, Some(&client)).await.unwrap();
         let address = spawners::Address {

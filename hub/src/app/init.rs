@@ -11,7 +11,7 @@ use hub_db::repo;
 use tracing::warn;
 
 use super::Hub;
-use crate::auth::login;
+use crate::auth::{blocked, login};
 use crate::rbac::roles;
 
 /// How long the start waits for servers that ran before, where the configuration sets no limit.
@@ -55,18 +55,27 @@ impl Hub {
         }
         crate::services::init(self, &tx).await?;
         roles::assign(&tx, config, table, &self.auth.allow.admins).await?;
+        blocked::revoke(&tx, &self.auth.allow).await?;
         tx.commit().await?;
         let purged = repo::purge::expired(self.db.conn(), self.clock.now()).await?;
         tracing::debug!(?purged, "expired rows deleted");
         Ok(())
     }
 
-    /// Routes, the check of servers that ran before, and the periodic work.
+    /// Routes to the hub and to servers whose address is known, before anything is checked and, where the proxy is in
+    /// this process, before it answers anybody: people at work notice nothing.
+    pub(super) async fn open_routes(&self) -> anyhow::Result<()> {
+        self.check_routes().await.context("the proxy's routes cannot be set")
+    }
+
+    /// The check of servers that ran before, and the watch over all that run.
     pub(super) async fn begin(&self) -> anyhow::Result<()> {
         let records = self.servers.store.active().await?;
-        // Servers whose address is known are routed before anything is checked: people at work notice nothing.
-        self.check_routes().await.context("the proxy's routes cannot be set")?;
         self.servers.find_again(&records, self.config.hub.init_spawners_timeout.unwrap_or(NO_LIMIT)).await;
+        for record in records.iter().filter(|record| self.auth.allow.is_blocked(&record.key.user)) {
+            warn!(user = %record.key.user, server = %record.key.server, "stopping the server of a blocked user");
+            self.servers.stop(record.id, &record.key, false);
+        }
         self.servers.watch();
         Ok(())
     }

@@ -137,12 +137,7 @@ pub(super) async fn build(
         store,
         spawners: build_spawners(&config, &db, registry)?,
         settings: server_settings(&config, &config.spawner),
-        profiles: config
-            .spawner
-            .profiles
-            .iter()
-            .map(|(name, profile)| (name.clone(), server_settings(&config, &profile.spawner)))
-            .collect(),
+        profiles: profile_settings(&config),
         hooks: Vec::new(),
         routing: Arc::clone(&routing),
         urls: Arc::clone(&urls),
@@ -288,6 +283,7 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
             section: path.to_owned(),
             ip: section.ip.clone(),
             port: section.port,
+            shared: section.shared(),
             env_keep: section.env_keep.clone(),
             state_dir: directory.join("himalia-servers"),
             environment: hub_config::Sources::process_env(),
@@ -303,6 +299,11 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
     }
     let usual = config.spawner.usual_profile().map(str::to_owned);
     Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, usual))
+}
+
+fn profile_settings(config: &Config) -> BTreeMap<String, ServerSettings> {
+    let profiles = config.spawner.profiles.iter();
+    profiles.map(|(name, profile)| (name.clone(), server_settings(config, &profile.spawner))).collect()
 }
 
 fn server_settings(config: &Config, section: &SpawnerSection) -> ServerSettings {

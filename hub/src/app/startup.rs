@@ -62,6 +62,7 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     let handle = server.handle();
     let serving = runtime.spawn(server);
 
+    hub.open_routes().await?;
     let stop = hub.tasks.stopping();
     let public_url = public.as_ref().map(|_| hub.public_address());
     let proxying = public.map(|proxy| runtime.spawn(proxy.run(stop.clone())));
@@ -104,6 +105,7 @@ pub async fn without_sockets(
     let routes = Some(RouteTable::new(false));
     let hub = parts::build(Arc::new(config), bound, routes, tasks, registry).await?;
     hub.init().await?;
+    hub.open_routes().await?;
     hub.begin().await?;
     Ok(web::Data::new(hub))
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hub_core::{AuthError, Identity};
 use hub_db::entities::users;
-use hub_db::{Tx, repo};
+use hub_db::{DbError, Tx, repo};
 use tracing::{info, warn};
 
 use super::names::UserNameError;
@@ -47,17 +47,28 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
         same_account(hub, known, &identity)?;
     }
     let identity = with_configured_admins(hub, name.as_str(), identity);
+    let mut entered = enter(hub, name.as_str(), &identity).await;
+    if entered.as_ref().is_err_and(DbError::is_conflict) {
+        // The same person, or another one of the same new group, came at this very moment.
+        entered = enter(hub, name.as_str(), &identity).await;
+    }
+    let id = entered?;
+    hub.auth.looks.holds(id, hub.clock.now(), hub.auth.authenticator.fresh_until(&identity));
+    reload(hub, id).await
+}
+
+/// The database after a login, in one transaction. Returns the user's id.
+async fn enter(hub: &Hub, name: &str, identity: &Identity) -> Result<i32, DbError> {
     let tx = hub.db.begin().await?;
-    let user = ensure_user(hub, &tx, name.as_str()).await?;
-    write(hub, &tx, &user, &identity).await?;
+    let user = ensure_user(hub, &tx, name).await?;
+    write(hub, &tx, &user, identity).await?;
     let state = if hub.auth.settings.auth_state { identity.auth_state.as_ref() } else { None };
     let stored = state.and_then(|state| hub.auth.crypt.encrypt(state));
     if stored.is_some() || user.encrypted_auth_state.is_some() {
         repo::users::set_auth_state(&tx, user.id, stored).await?;
     }
     tx.commit().await?;
-    hub.auth.looks.holds(user.id, hub.clock.now(), hub.auth.authenticator.fresh_until(&identity));
-    reload(hub, user.id).await
+    Ok(user.id)
 }
 
 /// A name stays with the account that had it, where the authenticator wants that and something was kept to tell.
@@ -126,7 +137,7 @@ pub(super) async fn update(
 }
 
 /// Admin flag, groups and facts of an identity.
-async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> Result<(), hub_db::DbError> {
+async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> Result<(), DbError> {
     if let Some(admin) = identity.admin
         && admin != user.is_admin()
     {
@@ -149,7 +160,7 @@ async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> 
 }
 
 /// The row of a name, made with the default server and the role `user` when missing.
-pub async fn ensure_user(hub: &Hub, tx: &Tx, name: &str) -> Result<users::Model, hub_db::DbError> {
+pub async fn ensure_user(hub: &Hub, tx: &Tx, name: &str) -> Result<users::Model, DbError> {
     if let Some(user) = repo::users::by_name(tx, name).await? {
         roles::grant_default(tx, user.id).await?;
         return Ok(user);

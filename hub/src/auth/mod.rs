@@ -1,6 +1,7 @@
 //! Who gets in: names, allow and block rules, encrypted state, and what a login changes in the database. Answers to
 //! `Authenticator.get_authenticated_user` and `BaseHandler.auth_to_user`.
 
+pub mod blocked;
 pub mod chain;
 pub mod crypt;
 pub(crate) mod lease;

@@ -93,12 +93,8 @@ mod tests {
     #[test]
     fn what_a_client_sends_stays_within_its_line() {
         let mut line = String::new();
-        write!(
-            OneLine(&mut Writer::new(&mut line)),
-            "Failed login for {}",
-            "x\n\u{1b}[31mINFO User logged in\r"
-        )
-        .unwrap();
+        let name = "x\n\u{1b}[31mINFO User logged in\r";
+        write!(OneLine(&mut Writer::new(&mut line)), "Failed login for {name}").unwrap();
         assert_eq!(line, "Failed login for x\\n\\u{1b}[31mINFO User logged in\\r");
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::TimeDelta;
 use hub_core::secret::random_alphanumeric;
 use hub_core::token::GENERATED_ROUNDS;
@@ -69,10 +69,15 @@ impl From<hub_db::DbError> for Failure {
 }
 
 /// `POST /hub/api/oauth2/token`.
-pub async fn token(
-    hub: web::Data<Hub>,
-    form: web::Form<BTreeMap<String, String>>,
-) -> ApiResult<HttpResponse> {
+pub async fn token(hub: web::Data<Hub>, rq: HttpRequest, body: web::Bytes) -> ApiResult<HttpResponse> {
+    // What is no form is one without fields: clients of OAuth are told so in the words of OAuth.
+    let is_form = rq
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let form: BTreeMap<String, String> =
+        if is_form { url::form_urlencoded::parse(&body).into_owned().collect() } else { BTreeMap::new() };
     match exchange(&hub, &form).await {
         Ok(body) => Ok(HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "no-store"))

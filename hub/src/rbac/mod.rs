@@ -161,19 +161,20 @@ impl Rbac {
         owner: &Holder,
     ) -> Result<ScopeSet, DbError> {
         let held = self.held(db, owner, false).await?;
-        self.token_scopes_of(db, token, owner, &held).await
+        let client = self.client_of(db, token.client_id.as_deref()).await?;
+        self.token_scopes_of(db, token, owner, &held, &client).await
     }
 
-    /// The same where it is known what the owner holds, shares given to groups not counted: for several tokens of one
-    /// owner.
+    /// The same where it is known what the owner holds, shares given to groups not counted, and what the token's client
+    /// is: for several tokens of one owner.
     pub async fn token_scopes_of(
         &self,
         db: &impl ConnectionTrait,
         token: &api_tokens::Model,
         owner: &Holder,
         held: &Held,
+        client: &ClientKind,
     ) -> Result<ScopeSet, DbError> {
-        let client = self.client_of(db, token.client_id.as_deref()).await?;
         // With what every token of the client gets beside its own scopes: a grant for a group decides about that, too.
         let mut wanted = token.scopes.0.clone();
         wanted.extend(required_client_scopes(&client.as_client()));

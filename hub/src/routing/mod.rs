@@ -14,9 +14,11 @@ use hub_proxy::RouteTable;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 
 pub use external::{ExternalProxy, ExternalSettings};
-pub use reconcile::{Wanted, check};
+pub use reconcile::Wanted;
+use reconcile::check;
 pub use wanted::CheckError;
 
 use crate::metrics::{Metrics, Outcome};
@@ -93,14 +95,21 @@ pub enum Proxy {
 pub struct Routing {
     proxy: Proxy,
     metrics: Arc<Metrics>,
-    /// One check at a time: two would fight.
-    checking: tokio::sync::Mutex<()>,
+    /// Held alone by a check, together by single changes: a check that ran beside a stop could put the route back.
+    changing: RwLock<()>,
+}
+
+/// The right to compare all routes with the wanted ones, while nothing else changes any.
+#[derive(Debug)]
+pub struct Checking<'a> {
+    routing: &'a Routing,
+    _alone: RwLockWriteGuard<'a, ()>,
 }
 
 impl Routing {
     /// Routing through `proxy`.
     pub fn new(proxy: Proxy, metrics: Arc<Metrics>) -> Self {
-        Self { proxy, metrics, checking: tokio::sync::Mutex::new(()) }
+        Self { proxy, metrics, changing: RwLock::new(()) }
     }
 
     /// The proxy behind.
@@ -110,6 +119,16 @@ impl Routing {
 
     /// Adds or replaces a route.
     pub async fn add(
+        &self,
+        routespec: &str,
+        target: &str,
+        data: Map<String, Value>,
+    ) -> Result<(), RoutingError> {
+        let _together = self.changing.read().await;
+        self.add_now(routespec, target, data).await
+    }
+
+    async fn add_now(
         &self,
         routespec: &str,
         target: &str,
@@ -128,6 +147,11 @@ impl Routing {
 
     /// Removes a route; one that is not there is no error.
     pub async fn remove(&self, routespec: &str) -> Result<(), RoutingError> {
+        let _together = self.changing.read().await;
+        self.remove_now(routespec).await
+    }
+
+    async fn remove_now(&self, routespec: &str) -> Result<(), RoutingError> {
         let started = Instant::now();
         let result = match &self.proxy {
             Proxy::InProcess(table) => {
@@ -158,12 +182,18 @@ impl Routing {
         Ok(routes)
     }
 
+    /// Begins a check, after the changes under way. What is wanted is to be found out after that.
+    pub async fn begin_check(&self) -> Checking<'_> {
+        Checking { routing: self, _alone: self.changing.write().await }
+    }
+}
+
+impl Checking<'_> {
     /// Makes the routes of the hub equal to `wanted`; see [`check`].
-    pub async fn check(&self, wanted: &Wanted) -> Result<BTreeMap<String, Route>, RoutingError> {
-        let _one = self.checking.lock().await;
+    pub async fn apply(self, wanted: &Wanted) -> Result<BTreeMap<String, Route>, RoutingError> {
         let started = Instant::now();
-        let routes = check(self, wanted).await?;
-        self.metrics.check_routes(started.elapsed());
+        let routes = check(self.routing, wanted).await?;
+        self.routing.metrics.check_routes(started.elapsed());
         Ok(routes)
     }
 }

@@ -20,7 +20,10 @@ pub struct Wanted {
 /// did not make (without `jupyterhub` in their data) stay. Returns what was there before, for their activity.
 ///
 /// One route that cannot be set does not keep the others from being set; the first error is returned at the end.
-pub async fn check(routing: &Routing, wanted: &Wanted) -> Result<BTreeMap<String, Route>, RoutingError> {
+pub(super) async fn check(
+    routing: &Routing,
+    wanted: &Wanted,
+) -> Result<BTreeMap<String, Route>, RoutingError> {
     let existing = routing.list().await?;
     let mut first_error = None;
     for (routespec, (target, data)) in &wanted.routes {
@@ -35,7 +38,7 @@ pub async fn check(routing: &Routing, wanted: &Wanted) -> Result<BTreeMap<String
             None => info!(%routespec, %target, "adding missing route"),
             Some(route) => warn!(%routespec, %target, found = %route.target, "correcting route"),
         }
-        if let Err(error) = routing.add(routespec, target, data.clone()).await {
+        if let Err(error) = routing.add_now(routespec, target, data.clone()).await {
             first_error.get_or_insert(error);
         }
     }
@@ -45,7 +48,7 @@ pub async fn check(routing: &Routing, wanted: &Wanted) -> Result<BTreeMap<String
             continue;
         }
         warn!(%routespec, target = %route.target, "deleting stale route");
-        if let Err(error) = routing.remove(routespec).await {
+        if let Err(error) = routing.remove_now(routespec).await {
             first_error.get_or_insert(error);
         }
     }
@@ -86,7 +89,7 @@ mod tests {
             ]),
             undecided: BTreeSet::from([canonical("/user/pending")]),
         };
-        routing.check(&wanted).await.unwrap();
+        routing.begin_check().await.apply(&wanted).await.unwrap();
         let routes = routing.list().await.unwrap();
         let found: Vec<_> =
             routes.iter().map(|(k, r)| (k.as_str(), r.target.trim_end_matches('/'))).collect();
@@ -99,5 +102,20 @@ mod tests {
                 ("/user/pending/", "http://127.0.0.1:2"),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_route_removed_during_a_check_stays_away() {
+        let metrics = Arc::new(Metrics::new("jupyterhub").unwrap());
+        let routing = Routing::new(Proxy::InProcess(RouteTable::new(false)), metrics);
+        let check = routing.begin_check().await;
+        let routes =
+            BTreeMap::from([(canonical("/user/ada"), ("http://127.0.0.1:1".to_owned(), hub_data()))]);
+        let wanted = Wanted { routes, ..Wanted::default() };
+        let stop = routing.remove("/user/ada/");
+        let (removed, checked) = tokio::join!(biased; stop, check.apply(&wanted));
+        removed.unwrap();
+        checked.unwrap();
+        assert!(routing.list().await.unwrap().is_empty());
     }
 }

@@ -44,8 +44,9 @@ impl Hub {
 
     /// Makes the proxy's routes what they should be, and takes over the activity that the proxy saw.
     pub async fn check_routes(&self) -> Result<(), CheckError> {
+        let check = self.routing.begin_check().await;
         let wanted = self.wanted_routes().await?;
-        let routes = self.routing.check(&wanted).await?;
+        let routes = check.apply(&wanted).await?;
         self.take_over_activity(&routes).await?;
         Ok(())
     }
@@ -62,6 +63,9 @@ impl Hub {
             let routespec = canonical(&self.urls.server(&record.key));
             let Some(at) = seen.get(routespec.as_str()) else { continue };
             let resolution = self.activity.resolution();
+            if record.last_activity.is_some_and(|last| *at - last <= resolution) {
+                continue;
+            }
             if repo::spawners::bump_activity(self.db.conn(), record.id, *at, resolution).await? {
                 repo::users::bump_activity(self.db.conn(), record.user_id, *at, resolution).await?;
             }

@@ -62,6 +62,8 @@ pub struct Record {
     pub oauth_client_id: Option<String>,
     /// When it was started.
     pub started: Option<DateTime<Utc>>,
+    /// When somebody last used it.
+    pub last_activity: Option<DateTime<Utc>>,
 }
 
 impl Record {
@@ -95,6 +97,7 @@ impl Record {
             address: row.server.as_ref().and_then(address),
             oauth_client_id: row.row.oauth_client_id.clone(),
             started: row.row.started.map(hub_db::Timestamp::utc),
+            last_activity: row.row.last_activity.map(hub_db::Timestamp::utc),
         }
     }
 }
@@ -224,6 +227,7 @@ impl Store {
         let client = Client::Server { user: key.user.as_str(), server: key.server.as_str() };
         let allowed = client_allowed_scopes(&self.grants.client_allowed_scopes, &client);
         let now = self.clock.now();
+        let secret = repo::oauth::hash_secret(&api_token).await?;
 
         let tx = self.db.begin().await?;
         // Locked, so that nobody is deleted or renamed while a server of theirs begins to start.
@@ -241,7 +245,7 @@ impl Store {
             redirect_uri: format!("{}oauth_callback", self.urls.for_browser(&prefix)),
             allowed_scopes: allowed.into_iter().collect(),
         };
-        repo::oauth::upsert_client(&tx, spec, &api_token).await?;
+        repo::oauth::upsert_client(&tx, spec, secret).await?;
         repo::spawners::set_oauth_client(&tx, id, Some(&client_id)).await?;
         let new = server_token(owner.id, &prefix, token::GENERATED_ROUNDS, scopes.into_iter().collect());
         repo::tokens::create(&tx, &api_token, new, now).await?;

@@ -136,7 +136,8 @@ async fn put_noted(
             allowed_scopes: client_allowed_scopes(&scopes, &client).into_iter().collect(),
         };
         let id = spec.identifier.clone();
-        repo::oauth::upsert_client(tx, spec, token.as_deref().unwrap_or_default()).await?;
+        let secret = repo::oauth::hash_secret(token.as_deref().unwrap_or_default()).await?;
+        repo::oauth::upsert_client(tx, spec, secret).await?;
         repo::services::set_oauth_client(tx, service.id, Some(&id)).await?;
     }
     Ok(service)

@@ -41,10 +41,9 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
     let public = |path: &str| hub.urls.public().map(|_| hub.urls.for_browser(path));
     // Stock shows the saved value of a stopped server, which may be null, and the value in use of an active one.
     let in_use = |saved: Option<Value>| if active { saved.or_else(|| Some(json!({}))) } else { saved };
-    let display_name = row.display_name.clone().or_else(|| row.name.is_empty().then(String::new));
     Server {
         name: row.name.clone(),
-        display_name,
+        display_name: row.display_name.clone(),
         full_name: key.scope_value(),
         last_activity: moment(row.last_activity),
         started: moment(row.started),

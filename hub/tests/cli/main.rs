@@ -4,6 +4,7 @@
 
 mod conformance;
 mod proxy;
+mod serving;
 mod support;
 
 use support::Place;

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -75,4 +77,58 @@ impl Place {
         }
         command
     }
+}
+
+/// Ends the process when the test does.
+pub(crate) struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    pub(crate) fn start(place: &Place, name: &str, arguments: &[&str]) -> Self {
+        let mut child = place.command(name).args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let (send, lines) = mpsc::channel();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Self { child, lines }
+    }
+
+    /// The next line of the log that has this in it.
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen = format!("{seen}{line}\n"),
+                Err(end) => panic!("no {text:?} ({end}) in\n{seen}"),
+            }
+        }
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn tell_to_end(&self) {
+        let done = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(done.success());
+    }
+
+    pub(crate) fn terminate(mut self) -> i32 {
+        self.tell_to_end();
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // it has usually ended already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two ports that nobody uses at the moment: the program prints none that the system chose.
+pub(crate) fn free_ports() -> (u16, u16) {
+    let one = TcpListener::bind("127.0.0.1:0").unwrap();
+    let two = TcpListener::bind("127.0.0.1:0").unwrap();
+    (one.local_addr().unwrap().port(), two.local_addr().unwrap().port())
 }

@@ -48,6 +48,6 @@ async fn the_next_hub_tells_why_a_start_failed_until_another_one_succeeds() {
     assert_eq!(shown().await["state"], json!({}));
     let page = browser.send(Method::GET, "/hub/spawn-pending/ada", None).await;
     assert_eq!(page.code(), 200);
-    assert_eq!(page.text.contains("The disk of ada"), false);
+    assert!(!page.text.contains("The disk of ada"));
     assert_eq!(ada.get("/users/ada/server/progress").await.message(), Value::Null);
 }

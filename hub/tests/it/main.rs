@@ -15,6 +15,7 @@ mod api_tokens;
 mod api_user_list;
 mod api_users;
 mod audit;
+mod blocked;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;

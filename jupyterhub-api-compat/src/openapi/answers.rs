@@ -54,6 +54,8 @@ enum Content {
     Nothing,
     Json(Schema),
     Other(&'static str),
+    /// Server-sent events. What one holds, OpenAPI has no words for before 3.2.
+    Events,
 }
 
 fn model<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Content {
@@ -91,18 +93,16 @@ fn successes(id: EndpointId, schemas: &mut SchemaGenerator) -> Vec<(u16, Content
         Id::CreateUsers => vec![(201, model::<Vec<User>>(schemas))],
         Id::GetUser | Id::EditUser => vec![(200, or_empty::<User>(schemas))],
         Id::CreateUser => vec![(201, or_empty::<User>(schemas))],
-        Id::DeleteUser
-        | Id::DeleteToken
-        | Id::LeaveUserShared
-        | Id::LeaveGroupShared
-        | Id::DeleteGroup
-        | Id::DeleteService => vec![nothing(204)],
+        Id::DeleteUser | Id::DeleteToken | Id::LeaveUserShared | Id::LeaveGroupShared | Id::DeleteGroup => {
+            vec![nothing(204)]
+        }
+        Id::DeleteService => vec![nothing(200)],
         Id::GetServer => vec![(200, model::<Server>(schemas)), (202, model::<Server>(schemas))],
         Id::EditServer => vec![(200, model::<Server>(schemas))],
         Id::CreateServer => vec![(201, model::<Server>(schemas))],
         Id::StartServer | Id::RestartServer => vec![nothing(201), nothing(202)],
         Id::StopServer => vec![nothing(202), nothing(204)],
-        Id::Progress | Id::Events => vec![(200, Content::Other("text/event-stream"))],
+        Id::Progress | Id::Events => vec![(200, Content::Events)],
         Id::ListTokens => vec![(200, model::<TokenList>(schemas))],
         Id::CreateToken => vec![(201, model::<TokenCreated>(schemas))],
         Id::GetToken => vec![(200, model::<Token>(schemas))],
@@ -207,6 +207,9 @@ pub(super) fn of(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
             Content::Json(schema) => {
                 let content = json!({"application/json": {"schema": schema}});
                 answer.insert("content".to_owned(), content);
+            }
+            Content::Events => {
+                answer.insert("content".to_owned(), json!({"text/event-stream": {}}));
             }
             Content::Other(media) => {
                 answer.insert("content".to_owned(), json!({media: {"schema": {"type": "string"}}}));

@@ -31,17 +31,26 @@ pub(crate) fn resolve(raw: &str) -> Result<RequestPath<'_>, MalformedPath> {
         return Ok(RequestPath { decoded: decode(raw)?, forwarded: Cow::Borrowed(raw) });
     }
     let parsed = base().join(raw).map_err(|_| MalformedPath)?;
-    let decoded = Cow::Owned(decode(parsed.path())?.into_owned());
-    let forwarded = if !needs_resolving(raw) {
-        Cow::Borrowed(raw)
-    } else if network {
-        let mut url = base();
-        url.set_path(raw);
-        Cow::Owned(url.path().to_owned())
-    } else {
-        Cow::Owned(parsed.path().to_owned())
+    let (routed, forwarded) = match (network, needs_resolving(raw)) {
+        (_, false) => (parsed.path(), Cow::Borrowed(raw)),
+        (true, true) => {
+            let rest = raw.trim_start_matches(is_slash);
+            let host = rest.split(is_slash).next().unwrap_or_default();
+            (parsed.path(), Cow::Owned(format!("//{host}{}", parsed.path())))
+        }
+        (false, true) => {
+            // What begins with two slashes after it was resolved would be read as a host by the next reader.
+            let path = parsed.path();
+            let path = path.find(|c| c != '/').map_or("/", |at| path.get(at - 1..).unwrap_or(path));
+            (path, Cow::Owned(path.to_owned()))
+        }
     };
-    Ok(RequestPath { decoded, forwarded })
+    Ok(RequestPath { decoded: Cow::Owned(decode(routed)?.into_owned()), forwarded })
+}
+
+/// A URL parser takes a backslash for a slash.
+fn is_slash(character: char) -> bool {
+    matches!(character, '/' | '\\')
 }
 
 fn base() -> Url {

@@ -7,6 +7,7 @@ mod support;
 mod api;
 mod bodies;
 mod corpus;
+mod cross;
 mod errors;
 mod forwarding;
 mod greeting;

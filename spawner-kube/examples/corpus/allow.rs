@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::case::Case;
+use super::case::Case;
 
 /// Why a case may differ; none when it may not.
 pub(crate) fn reason(case: &Case, differences: &[String]) -> Option<&'static str> {

@@ -4,9 +4,9 @@ use hub_spawner_kube::Server;
 use hub_spawner_kube::profiles::Forms;
 use serde_json::{Map, Value, json};
 
-use crate::case::{Case, Outcome};
-use crate::compare::differences;
-use crate::{html, hub, manifest};
+use super::case::{Case, Outcome};
+use super::compare::differences;
+use super::{html, hub, manifest};
 
 pub(crate) fn run(case: &Case) -> Outcome {
     match (rendered(case), case.expected.get("error")) {
@@ -21,9 +21,12 @@ pub(crate) fn run(case: &Case) -> Outcome {
 
 fn rendered(case: &Case) -> anyhow::Result<Value> {
     let mut traits = manifest::traits(case)?;
-    let mut list = serde_json::to_value(&traits.profile_list)?;
-    restore_order(&mut list, case.expected.get("form_fields").unwrap_or(&Value::Null));
-    traits.profile_list = serde_json::from_value(list)?;
+    let mut list = traits.profile_list.sorted();
+    let recorded = case.expected.get("form_fields").and_then(Value::as_array);
+    for (profile, recorded) in list.iter_mut().zip(recorded.into_iter().flatten()) {
+        restore_order(profile, recorded);
+    }
+    traits.profile_list = serde_json::from_value(list.into())?;
     if traits.profile_list.is_empty() {
         return Ok(json!({"form_fields": null}));
     }
@@ -37,49 +40,33 @@ fn rendered(case: &Case) -> anyhow::Result<Value> {
     Ok(json!({"form_fields": html::fields(&text), "initialized_profile_list": profiles}))
 }
 
-/// Recorded configurations have their keys sorted, while the order of choices is shown to people: it is taken back
-/// from the recorded form.
-fn restore_order(list: &mut Value, recorded: &Value) {
+/// Recorded configurations have their keys sorted, while the order of options and choices is shown to people: it is
+/// taken back from the recorded form of the same profile.
+fn restore_order(profile: &mut Value, recorded: &Value) {
     let selects: Vec<&Value> = recorded
-        .as_array()
+        .get("options")
+        .and_then(Value::as_array)
         .into_iter()
-        .flatten()
-        .filter_map(|profile| profile.get("options")?.as_array())
         .flatten()
         .filter(|option| option.get("choices").is_some())
         .collect();
-    let profiles: Vec<&mut Value> = match list {
-        Value::Array(items) => items.iter_mut().collect(),
-        Value::Object(map) => map.values_mut().collect(),
-        _ => return,
+    let place_of = |option: &str| {
+        let ending = format!("--{option}");
+        let named = |s: &&Value| s.get("name").and_then(Value::as_str).is_some_and(|n| n.ends_with(&ending));
+        selects.iter().position(named)
     };
-    for options in profiles.into_iter().filter_map(|p| p.get_mut("profile_options")?.as_object_mut()) {
-        for (name, option) in options.iter_mut() {
-            let Some(Value::Object(choices)) = option.get_mut("choices") else { continue };
-            let ending = format!("--{name}");
-            let place = |value: &str| {
-                selects
-                    .iter()
-                    .filter(|s| s.get("name").and_then(Value::as_str).is_some_and(|n| n.ends_with(&ending)))
-                    .find_map(|s| {
-                        s.get("choices")?
-                            .as_array()?
-                            .iter()
-                            .position(|c| c.get("value") == Some(&json!(value)))
-                    })
-            };
-            let mut entries: Vec<_> = std::mem::take(choices).into_iter().collect();
-            entries.sort_by_key(|(value, _)| place(value));
-            choices.extend(entries);
+    let Some(Value::Object(options)) = profile.get_mut("profile_options") else { return };
+    let mut entries: Vec<_> = std::mem::take(options).into_iter().collect();
+    entries.sort_by_key(|(name, _)| place_of(name));
+    for (name, mut option) in entries {
+        let select = place_of(&name).and_then(|at| selects.get(at));
+        let recorded = select.and_then(|s| s.get("choices")?.as_array());
+        if let (Some(Value::Object(choices)), Some(recorded)) = (option.get_mut("choices"), recorded) {
+            let place = |value: &str| recorded.iter().position(|c| c.get("value") == Some(&json!(value)));
+            let mut sorted: Vec<_> = std::mem::take(choices).into_iter().collect();
+            sorted.sort_by_key(|(value, _)| place(value));
+            choices.extend(sorted);
         }
-        let whole = |name: &str| {
-            let ending = format!("--{name}");
-            selects
-                .iter()
-                .position(|s| s.get("name").and_then(Value::as_str).is_some_and(|n| n.ends_with(&ending)))
-        };
-        let mut entries: Vec<_> = std::mem::take(options).into_iter().collect();
-        entries.sort_by_key(|(name, _)| whole(name));
-        options.extend(entries);
+        options.insert(name, option);
     }
 }

@@ -6,6 +6,13 @@ use serde_json::{Map, Value, json};
 
 type Attributes = BTreeMap<String, String>;
 
+/// A profile that was found, with its fields.
+struct Found {
+    profile: Map<String, Value>,
+    selects: Vec<Value>,
+    texts: Vec<Value>,
+}
+
 enum Token {
     Open(String, Attributes),
     Close(String),
@@ -17,7 +24,7 @@ pub(crate) fn fields(html: &str) -> Value {
     let tokens = tokens(html);
     let labels = labels(&tokens);
     let label = |id: Option<&String>| id.and_then(|id| labels.get(id)).cloned();
-    let mut profiles: Vec<(Map<String, Value>, Vec<Value>, Vec<Value>)> = Vec::new();
+    let mut profiles: Vec<Found> = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let Token::Open(tag, attributes) = token else { continue };
         let text = || inner_text(&tokens, at, tag);
@@ -28,10 +35,10 @@ pub(crate) fn fields(html: &str) -> Value {
                 "checked": attributes.contains_key("checked"), "display_name": null, "description": null,
             });
             let Value::Object(profile) = profile else { continue };
-            profiles.push((profile, Vec::new(), Vec::new()));
+            profiles.push(Found { profile, selects: Vec::new(), texts: Vec::new() });
             continue;
         }
-        let Some((profile, selects, texts)) = profiles.last_mut() else { continue };
+        let Some(Found { profile, selects, texts }) = profiles.last_mut() else { continue };
         match tag.as_str() {
             "h3" => {
                 profile.insert("display_name".to_owned(), text().into());
@@ -51,7 +58,7 @@ pub(crate) fn fields(html: &str) -> Value {
     }
     profiles
         .into_iter()
-        .map(|(mut profile, mut selects, texts)| {
+        .map(|Found { mut profile, mut selects, texts }| {
             selects.extend(texts);
             profile.insert("options".to_owned(), selects.into());
             Value::Object(profile)
@@ -159,17 +166,29 @@ fn tag(text: &str) -> (Token, &str) {
     (Token::Open(name.to_owned(), attributes), rest)
 }
 
+/// Characters written as `&amp;`, `&#65;` or `&#x41;`.
 fn unescape(text: &str) -> String {
-    let pairs = [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#34;", "\""),
-        ("&#x27;", "'"),
-        ("&#39;", "'"),
-        ("&#x2f;", "/"),
-        ("&#x2F;", "/"),
-        ("&amp;", "&"),
-    ];
-    pairs.iter().fold(text.to_owned(), |text, (entity, c)| text.replace(entity, c))
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        out.push_str(before);
+        let entity = after.split_once(';').and_then(|(name, tail)| Some((character(name)?, tail)));
+        let (c, tail) = entity.unwrap_or(('&', after));
+        out.push(c);
+        rest = tail;
+    }
+    out + rest
+}
+
+fn character(name: &str) -> Option<char> {
+    let code = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
+    match (name, name.strip_prefix("#x"), name.strip_prefix('#')) {
+        (_, Some(hex), _) => code(hex, 16),
+        (_, None, Some(decimal)) => code(decimal, 10),
+        ("lt", ..) => Some('<'),
+        ("gt", ..) => Some('>'),
+        ("quot", ..) => Some('"'),
+        ("amp", ..) => Some('&'),
+        _ => None,
+    }
 }

@@ -7,7 +7,7 @@ use hub_spawner_kube::python::json_text;
 use hub_spawner_kube::{Asker, Facts, VERSIONS};
 use serde_json::{Map, Value, json};
 
-use crate::case::Case;
+use super::case::Case;
 
 /// A setting of the hub.
 fn setting(case: &Case, name: &str) -> Value {

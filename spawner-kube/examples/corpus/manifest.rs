@@ -5,9 +5,9 @@ use hub_spawner_kube::traits::{Traits, UnlistedMatch, from_stock};
 use hub_spawner_kube::{SavedState, Server};
 use serde_json::{Map, Value, json};
 
-use crate::case::{Case, Outcome};
-use crate::compare::differences;
-use crate::hub;
+use super::case::{Case, Outcome};
+use super::compare::differences;
+use super::hub;
 
 pub(crate) fn run(case: &Case) -> Outcome {
     let options = match (&case.formdata, &case.user_options) {

@@ -6,9 +6,9 @@ use hub_spawner_kube::status::{is_running, look, moved};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::case::{Case, Outcome};
-use crate::compare::differences;
-use crate::{hub, manifest};
+use super::case::{Case, Outcome};
+use super::compare::differences;
+use super::{hub, manifest};
 
 pub(crate) fn poll(case: &Case) -> Outcome {
     match polled(case) {

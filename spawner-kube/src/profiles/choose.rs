@@ -23,6 +23,29 @@ pub fn check_choice(
     Ok(())
 }
 
+/// What of a choice of old is possible today: nothing without its profile, else the choices that there still are.
+pub(super) fn still_possible(
+    profiles: &[Value],
+    saved: &Map<String, Value>,
+    how: UnlistedMatch,
+) -> Map<String, Value> {
+    let mut kept = Map::new();
+    let Some(slug) = saved.get("profile").filter(|slug| truthy(slug)) else { return kept };
+    let Ok(profile) = find(profiles, slug) else { return kept };
+    kept.insert("profile".to_owned(), slug.clone());
+    for (name, option) in profile_options(profile) {
+        let unlisted = format!("{name}--unlisted-choice");
+        if let Some(chosen) = saved.get(name).filter(|chosen| choice(option, name, chosen).is_ok()) {
+            kept.insert(name.clone(), chosen.clone());
+        }
+        let text = saved.get(&unlisted).filter(|text| text.is_string() && truthy(text));
+        if let Some(text) = text.filter(|text| check_unlisted(name, option, text, how).is_ok()) {
+            kept.insert(unlisted, text.clone());
+        }
+    }
+    kept
+}
+
 fn check_unlisted(name: &str, option: &Value, text: &Value, how: UnlistedMatch) -> Result<(), ProfileError> {
     let unlisted = option.get("unlisted_choice");
     let part = |key: &str| unlisted.and_then(|unlisted| unlisted.get(key)).filter(|value| truthy(value));

@@ -7,7 +7,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value as Jinja, cont
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{apply_choice, check_choice, truthy};
+use super::still_possible;
 use crate::traits::Traits;
 
 /// The form that is used when the configuration brings none.
@@ -57,8 +57,8 @@ impl Forms {
         Ok(Self { environment, own })
     }
 
-    /// The form for prepared profiles. `saved` is what was chosen last time; a choice that is not possible any more
-    /// is not shown, so that the default is chosen instead.
+    /// The form for prepared profiles. `saved` is what was chosen last time; what of it is not possible any more is
+    /// not shown, so that the default is chosen instead.
     ///
     /// # Errors
     /// A template that fails.
@@ -68,10 +68,8 @@ impl Forms {
         saved: &Map<String, Value>,
         traits: &Traits,
     ) -> Result<String, FormError> {
-        let possible = check_choice(profiles, saved, traits.unlisted_choice_match).is_ok()
-            && apply_choice(&mut traits.clone(), profiles, saved).is_ok();
-        let saved = if possible { saved.clone() } else { Map::new() };
-        let chosen = saved.get("profile").filter(|slug| truthy(slug)).cloned();
+        let saved = still_possible(profiles, saved, traits.unlisted_choice_match);
+        let chosen = saved.get("profile").cloned();
         let template = if self.own { "profile_form_template" } else { NAME };
         Ok(self.environment.get_template(template)?.render(context! {
             profile_list => Jinja::from(Serde(profiles)),
@@ -138,7 +136,9 @@ mod tests {
         let html = form(&saved, &Traits::default());
         assert!(checked(&html, "opt") && !checked(&html, "small"), "{html}");
         assert!(html.contains("data-saved=\"z\"") && html.contains("value=\"f\""), "{html}");
-        let html = form(&json!({"profile": "gone"}), &Traits::default());
+        let html = form(&json!({"profile": "opt", "image": "gone"}), &Traits::default());
+        assert!(checked(&html, "opt") && !html.contains("data-saved"), "{html}");
+        let html = form(&json!({"profile": "gone", "image": "z"}), &Traits::default());
         assert!(checked(&html, "small"), "{html}");
     }
 

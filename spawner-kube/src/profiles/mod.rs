@@ -13,6 +13,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub(crate) use choose::fill_sample;
+use choose::still_possible;
 pub use choose::{apply_choice, check_choice};
 pub use form::{FormError, Forms, options_from_form};
 pub use pattern::check_pattern;

@@ -69,6 +69,7 @@ pub(crate) fn context(directory: &Path, root: bool) -> SpawnerContext {
         section: "spawner".to_owned(),
         ip: "127.0.0.1".to_owned(),
         port: 0,
+        shared: serde_json::Map::new(),
         env_keep: None,
         state_dir: directory.to_owned(),
         environment: BTreeMap::from([

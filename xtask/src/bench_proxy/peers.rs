@@ -41,7 +41,8 @@ impl Kind {
         let ours = target().join("release/examples/configurable-http-proxy");
         let original = environments::configurable_http_proxy(&Cache::open()?)?;
         let mut all = vec![Self::Ours(ours), Self::Original(original)];
-        for (name, kind) in [("nginx", Self::Nginx as fn(PathBuf) -> Self), ("haproxy", Self::Haproxy)] {
+        let others: [(&str, fn(PathBuf) -> Self); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
+        for (name, kind) in others {
             match find_program(name) {
                 Some(program) => all.push(kind(program)),
                 None => eprintln!("{name} is not installed and left out (apt-get install {name})"),

@@ -1,6 +1,7 @@
 //! API tokens of users. Answers to `UserTokenListAPIHandler` and `UserTokenAPIHandler`.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -22,7 +23,7 @@ use tracing::{info, warn};
 use super::answer;
 use super::call::Call;
 use super::users::short;
-use crate::rbac::{HUB_CLIENT, Held, Holder, roles};
+use crate::rbac::{ClientKind, HUB_CLIENT, Held, Holder, roles};
 use crate::web::caller::Who;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
@@ -35,9 +36,31 @@ fn holder(user: &users::Model) -> Holder {
     Holder::User { id: user.id, name: user.name.clone() }
 }
 
-async fn model(call: &Call, user: &users::Model, held: &Held, details: TokenDetails) -> ApiResult<Token> {
-    let scopes = call.hub.rbac.token_scopes_of(call.db(), &details.token, &holder(user), held).await?;
-    Ok(models::token(&details.token, &user.name, details.oauth_client, &scopes))
+/// What the models of one user's tokens have in common.
+struct Models<'a> {
+    call: &'a Call,
+    user: &'a users::Model,
+    held: Held,
+    /// Clients seen so far: there are far fewer than tokens.
+    clients: HashMap<Option<String>, ClientKind>,
+}
+
+impl<'a> Models<'a> {
+    async fn of(call: &'a Call, user: &'a users::Model) -> ApiResult<Self> {
+        let held = call.hub.rbac.held(call.db(), &holder(user), false).await?;
+        Ok(Self { call, user, held, clients: HashMap::new() })
+    }
+
+    async fn model(&mut self, details: TokenDetails) -> ApiResult<Token> {
+        let (rbac, db) = (&self.call.hub.rbac, self.call.db());
+        let token = &details.token;
+        let client = match self.clients.entry(token.client_id.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(rbac.client_of(db, token.client_id.as_deref()).await?),
+        };
+        let scopes = rbac.token_scopes_of(db, token, &holder(self.user), &self.held, client).await?;
+        Ok(models::token(token, &self.user.name, details.oauth_client, &scopes))
+    }
 }
 
 /// `GET /users/{user}/tokens`. Tokens that have ended go.
@@ -45,10 +68,10 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
     let user = call.named_user().await?;
     let now = call.hub.clock.now();
     repo::purge::expired(call.db(), now).await?;
-    let held = call.hub.rbac.held(call.db(), &holder(&user), false).await?;
+    let mut models = Models::of(&call, &user).await?;
     let mut api_tokens = Vec::new();
     for details in repo::tokens::of_owner(call.db(), repo::Owner::User(user.id), now).await? {
-        api_tokens.push(model(&call, &user, &held, details).await?);
+        api_tokens.push(models.model(details).await?);
     }
     answer::ok(&TokenList { api_tokens })
 }
@@ -69,8 +92,7 @@ pub(super) async fn find(call: &Call, user: &users::Model) -> ApiResult<TokenDet
 pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let user = call.named_user().await?;
     let details = find(&call, &user).await?;
-    let held = call.hub.rbac.held(call.db(), &holder(&user), false).await?;
-    answer::ok(&model(&call, &user, &held, details).await?)
+    answer::ok(&Models::of(&call, &user).await?.model(details).await?)
 }
 
 /// `DELETE /users/{user}/tokens/{token}`. A token that a server or service got goes with all that it ever got for
@@ -168,8 +190,7 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     info!(by = requester.who.name(), user = %user.name, token = token.id, "token made");
     let found = repo::tokens::by_id(call.db(), repo::Owner::User(user.id), token.id, now).await?;
     let found = found.ok_or_else(|| ApiError::internal("a new token is not there"))?;
-    let held = call.hub.rbac.held(call.db(), &holder(&user), false).await?;
-    let model = model(&call, &user, &held, found).await?;
+    let model = Models::of(&call, &user).await?.model(found).await?;
     answer::created(&TokenCreated { model, token: text })
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use actix_web::HttpMessage as _;
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 
 use super::identify::{hub_of, identify, note, xsrf_argument};

@@ -40,7 +40,7 @@ impl ServerState {
             let kept = record.failure.clone().filter(|error| is_recent(error, hub.clock.now()));
             live.failure = kept.map(Failure::Failed);
         }
-        Self { record, live, row }
+        Self { row, record, live }
     }
 
     /// What is being done to it. A server on its way without an address is being started, by this hub or another.

@@ -4,11 +4,14 @@ use hub_tests::environment::{Needed, available};
 use hub_tests::hub::Kind;
 
 mod admin;
+mod api_description;
 mod bad_input;
 mod browser_story;
+mod client_commands;
 mod crash;
 mod hundred;
 mod interchange;
+mod python_services;
 mod keycloak;
 mod singleuser_versions;
 mod takeover;
