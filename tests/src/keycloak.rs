@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
@@ -72,6 +72,8 @@ impl Keycloak {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
+            // The script starts Java as another process: signals go to both.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .context("cannot start Keycloak")?;
@@ -243,7 +245,7 @@ impl Keycloak {
 
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.process.id().context("Keycloak has ended")?;
-        Ok(kill(Pid::from_raw(i32::try_from(pid)?), signal)?)
+        Ok(killpg(Pid::from_raw(i32::try_from(pid)?), signal)?)
     }
 
     /// Goes to an address of Keycloak as a browser with this session; a form for name and password is filled in, a

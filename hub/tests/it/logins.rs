@@ -32,6 +32,7 @@ static SERVICES: LazyLock<Mutex<HashMap<String, Arc<Service>>>> = LazyLock::new(
 #[derive(Debug)]
 struct Scripted(Arc<Service>);
 
+#[expect(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "the signature of plugins")]
 fn build(options: Value, _: &AuthenticatorContext) -> Result<Arc<dyn Authenticator>, PluginError> {
     let name = options["service"].as_str().unwrap_or_default().to_owned();
     let service = Arc::clone(SERVICES.lock().unwrap().entry(name).or_default());
@@ -123,7 +124,7 @@ async fn hub(service: &str, database: &str) -> TestHub {
     TestHub::with_authenticator(AuthenticatorPlugin { name: "scripted", build }, move |config| {
         config.db.url = database.as_str().into();
         config.hub.crypt_keys = vec!["cd".repeat(32).into()];
-        config.authenticator.kind = "scripted".to_owned();
+        config.authenticator.kind = String::from("scripted");
         config.authenticator.enable_auth_state = true;
         let mut table = Map::new();
         table.insert("service".to_owned(), json!(service));

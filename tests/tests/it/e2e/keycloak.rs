@@ -118,6 +118,9 @@ async fn roles_and_groups_are_mapped(bench: &Bench) -> Result<Visitor> {
     ensure!(model["admin"] == false && model["groups"] == json!(["ws-beta"]), "{model}");
     let (mallory, status, _) = bench.tries("mallory").await?;
     ensure!(status == 403 && mallory.hub.who_am_i().await?.is_none(), "mallory gets {status}");
+    let answer = alice.hub.get("hub/account").await?;
+    let console = answer.headers().get(LOCATION).context("no way to the account")?.to_str()?;
+    ensure!(console.starts_with(&format!("{}/account/", bench.keycloak.issuer())), "{console}");
     Ok(alice)
 }
 
@@ -244,8 +247,6 @@ async fn the_form_works_in_a_browser(bench: &Bench) -> Result<()> {
     browser.types("#password", PASSWORD.chars()).await?;
     browser.clicks("#kc-login").await?;
     browser.arrives_at("/hub/token").await?;
-    browser.open(&bench.hub.url("hub/account")).await?;
-    browser.arrives_at("/account").await?;
     browser.open(&bench.hub.url("hub/logout")).await?;
     browser.arrives_at("/hub/login").await?;
     browser.quit().await
