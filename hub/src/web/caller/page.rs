@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use actix_web::HttpMessage as _;
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};

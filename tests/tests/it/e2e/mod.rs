@@ -11,8 +11,8 @@ mod client_commands;
 mod crash;
 mod hundred;
 mod interchange;
-mod python_services;
 mod keycloak;
+mod python_services;
 mod singleuser_versions;
 mod takeover;
 
