@@ -204,7 +204,7 @@ impl Town {
             kernel,
         };
         ensure!(town.servers.len() == SERVERS.len(), "{:#?}", town.servers);
-        town.receives(hub, "light-16").await?;
+        town.receives("light-16").await?;
         town.goes_on(hub, false).await.context("with the first hub")?;
         Ok(town)
     }
@@ -282,7 +282,7 @@ impl Town {
         let late = person_of(&self.people, "light-18")?;
         accept(late, &self.share_code).await?;
         self.visits.push(visit(late, page_of("real-0", ""), true).await?);
-        self.receives(hub, "light-19").await?;
+        self.receives("light-19").await?;
 
         let gone = self.tokens.pop().context("there are tokens")?;
         let id = gone.token.fetch("user").await?;
@@ -309,7 +309,7 @@ impl Town {
     }
 
     /// A visitor of the service.
-    async fn receives(&mut self, hub: &Hub, name: &str) -> Result<()> {
+    async fn receives(&mut self, name: &str) -> Result<()> {
         let guest = person_of(&self.people, name)?.clone();
         let page = service_page(&guest, "services/whoami/").await?;
         ensure!(says(&page.text, "visitor", name), "{} at {}", page.text, page.url);
