@@ -25,3 +25,4 @@ mod pages_safety;
 mod samples;
 mod support;
 mod templates;
+mod two_hubs;
