@@ -4,6 +4,7 @@
 //! the address is known. This module works towards what people ask for ([`supervisor`]) and keeps nothing in memory
 //! that the next hub could not find out.
 
+mod elsewhere;
 pub mod env;
 pub mod failures;
 pub mod limits;

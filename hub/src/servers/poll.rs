@@ -105,12 +105,17 @@ impl Servers {
         }
     }
 
-    /// Whether a start that nobody here works on should have ended by now, wherever it was made.
-    fn is_overdue(&self, record: &Record) -> bool {
+    /// How long a start may take at most, with a minute of grace.
+    pub(super) fn longest_start(&self) -> Duration {
         // Which profile it has is not known before it has a state: the most patient one counts.
         let all = std::iter::once(&self.settings).chain(self.profiles.values());
         let longest = all.map(|settings| settings.start_timeout + settings.http_timeout).max();
-        let limit = longest.unwrap_or_default() + GRACE;
+        longest.unwrap_or_default() + GRACE
+    }
+
+    /// Whether a start that nobody here works on should have ended by now, wherever it was made.
+    pub(super) fn is_overdue(&self, record: &Record) -> bool {
+        let limit = self.longest_start();
         let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
         record.started.is_none_or(|started| self.clock.now() - started > limit)
     }

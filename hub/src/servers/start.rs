@@ -20,7 +20,7 @@ use url::Url;
 use super::env::server_env;
 use super::live::{Failure, Live};
 use super::spawners::{mark, profile_of};
-use super::store::Prepared;
+use super::store::{Prepared, Record};
 use super::supervisor::{Entry, StartOrder};
 use super::{ServerSettings, Servers};
 use crate::metrics::{Metrics, Outcome};
@@ -157,15 +157,32 @@ impl Servers {
         }
     }
 
+    /// What the database tells before a start. Not to know whether the server runs is no reason to take it down.
+    async fn known(&self, entry: &Entry) -> Result<Option<Record>, FailedStart> {
+        let unread = |error| FailedStart { error: database_error(error), begun: false };
+        self.store.load(entry.id).await.map_err(unread)
+    }
+
     async fn bring_up(&self, entry: &Arc<Entry>, order: StartOrder) -> Result<Up, FailedStart> {
         let live = &entry.live;
-        let running = self.store.is_running(entry.id).await;
-        // Not to know whether it runs is no reason to take it down.
-        if running.map_err(|error| FailedStart { error: database_error(error), begun: false })? {
+        // What another hub does is no reason to take anything down.
+        let untouched = |error| FailedStart { error, begun: false };
+        let mut record = self.known(entry).await?;
+        if record.as_ref().is_some_and(|record| record.address.is_some()) {
             return Ok(Up::Before);
         }
+        if record.as_ref().is_some_and(|record| !order.resumed && self.is_started_elsewhere(entry, record)) {
+            if self.follow(entry).await.map_err(untouched)? {
+                return Ok(Up::Before);
+            }
+            record = self.known(entry).await?;
+        }
         let _permit = self.enter_queue(live).await;
-        let prepared = self.store.prepare_start(entry.id, order.options.as_ref()).await?;
+        let seen = record.and_then(|record| record.server_id);
+        let Some(prepared) = self.store.prepare_start(entry.id, seen, order.options.as_ref()).await? else {
+            let up = self.follow(entry).await.map_err(untouched)?;
+            return if up { Ok(Up::Before) } else { Err(untouched(super::elsewhere::not_up())) };
+        };
         let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
         let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
         let sink = Sink { servers: self, entry: entry.as_ref(), profile: profile.as_deref() };

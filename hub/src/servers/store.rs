@@ -203,18 +203,15 @@ impl Store {
             .collect())
     }
 
-    /// Whether a server runs and its address is known.
-    pub async fn is_running(&self, id: SpawnerId) -> Result<bool, DbError> {
-        Ok(self.load(id).await?.is_some_and(|record| record.address.is_some()))
-    }
-
     /// Rows for a start: an empty address, a fresh token, the OAuth client with the token as its secret, options.
-    /// Leftovers of an earlier run go.
+    /// Leftovers of an earlier run go. `seen` is the row in `servers` that was there before; where there is another one
+    /// now, another hub has just begun to start the server, and there is nothing to do: none.
     pub async fn prepare_start(
         &self,
         id: SpawnerId,
+        seen: Option<i32>,
         options: Option<&Map<String, Value>>,
-    ) -> Result<Prepared, DbError> {
+    ) -> Result<Option<Prepared>, DbError> {
         let gone = || DbError::Invalid("the server was deleted before it could start".to_owned());
         let record = self.load(id).await?.ok_or_else(gone)?;
         let owner = repo::users::by_id(self.db.conn(), record.user_id).await?.ok_or_else(gone)?;
@@ -234,6 +231,9 @@ impl Store {
         repo::users::lock(&tx, owner.id).await?.filter(|now| now.name == owner.name).ok_or_else(gone)?;
         let row = repo::spawners::by_id(&tx, id).await?.filter(|row| row.row.name == key.server.as_str());
         let row = row.ok_or_else(gone)?;
+        if row.server.as_ref().map(|server| server.id) != seen {
+            return Ok(None);
+        }
         let client_id = free_client_id(&tx, id, key).await?;
         repo::tokens::delete_of_server(&tx, owner.id, &token_note(&prefix)).await?;
         let address =
@@ -260,7 +260,7 @@ impl Store {
         tx.commit().await?;
 
         let saved = row.row.user_options.and_then(|saved| saved.0.as_object().cloned()).unwrap_or_default();
-        Ok(Prepared {
+        Ok(Some(Prepared {
             api_token,
             client_id,
             options: options.cloned().unwrap_or(saved),
@@ -274,7 +274,7 @@ impl Store {
                 .as_deref()
                 .and_then(|s| self.crypt.decrypt(s))
                 .map(|d| d.state),
-        })
+        }))
     }
 
     /// What the token of a server may do: what is configured, as far as its owner may do it.
@@ -313,6 +313,9 @@ impl Store {
         let Some(row) = repo::spawners::by_id(&tx, id).await? else {
             return Err(DbError::Invalid("the server was deleted while it started".to_owned()));
         };
+        if row.server.is_none() {
+            return Err(DbError::Conflict("the server was stopped while it started".to_owned()));
+        }
         let base_url = row.server.and_then(|server| server.base_url).unwrap_or_default();
         let address = Address {
             proto: address.scheme().to_owned(),

@@ -29,3 +29,4 @@ mod rbac_model;
 mod samples;
 mod support;
 mod templates;
+mod two_hubs;

@@ -6,7 +6,7 @@ use hub_core::{ServerKey, SpawnError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::intent::Intent;
+use super::intent::{Intent, StartOrder};
 use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Live, Pending};
 
@@ -123,7 +123,8 @@ impl Entry {
 
     /// Asks for a start after the check that is under way, unless something else was asked for already.
     pub(super) fn resume(&self) {
-        self.control().next.get_or_insert_with(|| Intent::Start(Box::default()));
+        let order = StartOrder { resumed: true, ..StartOrder::default() };
+        self.control().next.get_or_insert_with(|| Intent::Start(Box::new(order)));
     }
 
     /// Whether nothing is being done and nothing asked for.

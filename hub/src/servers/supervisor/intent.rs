@@ -34,6 +34,8 @@ pub struct StartOrder {
     pub options: Option<Map<String, Value>>,
     /// The request that asked for it, for hooks.
     pub request: Option<LoginRequest>,
+    /// It goes on with a start that was begun by a hub that is gone.
+    pub resumed: bool,
 }
 
 /// One stop.

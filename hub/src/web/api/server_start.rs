@@ -26,7 +26,7 @@ use crate::web::pages::context::{ServerState, server_of};
 /// A start with these options by this request.
 fn order(call: &Call, options: ServerOptions) -> StartOrder {
     let request = Some(call.as_login_request(std::collections::BTreeMap::new()));
-    StartOrder { options: options.user_options, request }
+    StartOrder { options: options.user_options, request, ..StartOrder::default() }
 }
 
 /// Waits until nothing is being done any more, for some time or until the hub ends.
