@@ -1,5 +1,6 @@
 //! `himalia audit`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -29,9 +30,9 @@ pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
         lines => format!("{lines} records, {} to {}, unchanged\n", found.first, found.head.seq),
     };
     if found.torn > 0 {
-        text.push_str(&format!("{} records were cut off by a crash\n", found.torn));
+        writeln!(text, "{} records were cut off by a crash", found.torn).map_err(anyhow::Error::new)?;
     }
-    text.push_str(&format!("hash of the last: {}\n", found.head.hash));
+    writeln!(text, "hash of the last: {}", found.head.hash).map_err(anyhow::Error::new)?;
     print(&text)?;
     match expect {
         Some(hash) if !hash.eq_ignore_ascii_case(&found.head.hash) => Err(Failure::Runtime(anyhow::anyhow!(

@@ -28,10 +28,12 @@ pub(super) fn in_path(name: &str) -> Value {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the schema becomes part of the parameter")]
 fn query(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "description": description, "schema": schema})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the schema becomes part of the parameter")]
 fn header(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "header", "description": description, "schema": schema})
 }

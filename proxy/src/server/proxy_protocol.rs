@@ -42,6 +42,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Header {
     }
 }
 
+#[expect(clippy::option_option, reason = "no such line, and a line that names nobody")]
 /// The line of version 1 without its end: `PROXY TCP4 source destination port port`.
 fn version1(line: &str) -> Option<Option<SocketAddr>> {
     let mut words = line.split(' ').skip(1);

@@ -48,7 +48,7 @@ struct Listener {
 }
 
 /// `GET /events`.
-pub(super) async fn stream_all(call: Call) -> ApiResult<HttpResponse> {
+pub(super) fn stream_all(call: &Call) -> ApiResult<HttpResponse> {
     let bus = call.hub.events.bus();
     let Some(place) = bus.listen() else {
         let text = "Too many listen to events already.";
@@ -153,7 +153,7 @@ impl Listener {
             if self.user.as_ref().is_none_or(|user| *user == event.user) && self.may_see(&event).await? {
                 let data = dumps(event.as_ref()).map_err(ApiError::internal)?;
                 let (id, name) = (bus.id(number), event.action.as_str());
-                chunk.push_str(&format!("id: {id}\nevent: {name}\ndata: {data}\n\n"));
+                chunk.extend(["id: ", &id, "\nevent: ", name, "\ndata: ", &data, "\n\n"]);
             }
         }
         Ok(chunk)

@@ -37,7 +37,7 @@ fn managed(name: &str, no_confirm: bool) -> Value {
 }
 
 async fn eventually_json(person: &Person, path: &str) -> Result<(Page, Value)> {
-    let found = eventually("the service answers", Duration::from_secs(60), || async {
+    let found = eventually("the service answers", Duration::from_mins(1), || async {
         let page = person.follow(path).await?;
         let value = serde_json::from_str::<Value>(&page.text).ok().filter(|_| page.status == 200);
         Ok(value.map(|value| (page, value)))
@@ -65,7 +65,7 @@ async fn people_and_programs_use_services_of_three_frameworks(kind: Kind) -> Res
     }
 
     // The third asks before it is told anything.
-    let asked = eventually("tornado asks", Duration::from_secs(60), || async {
+    let asked = eventually("tornado asks", Duration::from_mins(1), || async {
         let page = alice.follow("services/tornado/").await?;
         Ok((page.status == 200).then_some(page))
     });

@@ -85,10 +85,14 @@ fn tidy(value: &mut Value, keys: &[&str]) {
                     }
                 });
             }
-            map.values_mut().for_each(|value| tidy(value, keys));
+            for value in map.values_mut() {
+                tidy(value, keys);
+            }
         }
         Value::Array(list) => {
-            list.iter_mut().for_each(|value| tidy(value, keys));
+            for value in list.iter_mut() {
+                tidy(value, keys);
+            }
             // Scopes come from sets and models from unordered queries.
             list.sort_by_cached_key(Value::to_string);
         }
