@@ -50,7 +50,6 @@ impl Proxy {
 
     /// As [`bind_with_metrics`](Self::bind_with_metrics), using sockets that are open already where their
     /// addresses fit.
-    #[expect(clippy::needless_pass_by_value, reason = "the options belong to the proxy from here on")]
     pub fn bind_inheriting(
         mut options: ProxyOptions,
         routes: Arc<RouteTable>,

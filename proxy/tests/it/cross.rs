@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use super::support::{Message, Raw, dead_address};
 
 /// Starting a hub and a JupyterLab takes a while on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const TOKEN: &str = "an-admin-token-of-the-test";
 
 struct Hub {
@@ -50,10 +50,8 @@ async fn within<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, search).await {
-        Ok(found) => found,
-        Err(_) => panic!("{what} did not happen"),
-    }
+    let found = tokio::time::timeout(PATIENCE, search).await;
+    found.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
 impl Hub {

@@ -249,7 +249,7 @@ async fn over_tls_the_client_chooses_between_the_protocols() {
     };
     let target = Target::echo("one").await;
     let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
-    let hsts = Some(std::time::Duration::from_secs(60));
+    let hsts = Some(std::time::Duration::from_mins(1));
     let proxy = TestProxy::with(ProxyOptions { tls: tls.clone(), hsts, ..options() }, target.address);
     let name = || rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let tcp = tokio::net::TcpStream::connect(proxy.address).await.unwrap();

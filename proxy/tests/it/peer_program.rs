@@ -277,11 +277,13 @@ async fn metrics_have_the_names_of_the_original() {
             .collect();
         let mut kinds = kinds;
         kinds.sort();
-        (answer.header("content-type").map(|text| text.to_lowercase()), found, kinds)
+        (answer.header("content-type").map(str::to_lowercase), found, kinds)
     })
     .await;
     assert!(seen.1.len() >= 9, "{seen:?}");
 }
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_flags_work_as_in_the_original() {
@@ -292,7 +294,6 @@ async fn tls_flags_work_as_in_the_original() {
     let encrypted = fixture("leaf-key-encrypted.pem");
     let tls = ["--ssl-key", &key, "--ssl-cert", &certificate];
     let passphrase = [("CONFIGPROXY_SSL_KEY_PASSPHRASE", "opensesame")];
-    type Variables<'a> = &'a [(&'a str, &'a str)];
     let cases: Vec<(Vec<&str>, Variables<'_>)> = vec![
         (tls.to_vec(), &[]),
         ([&tls[..], &["--ssl-ca", &ca, "--ssl-request-cert", "--ssl-reject-unauthorized"]].concat(), &[]),

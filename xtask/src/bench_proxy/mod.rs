@@ -102,7 +102,9 @@ pub(crate) fn bench(args: &ProxyArgs) -> Result<()> {
 
 fn print_table(names: &[&str], rows: &[Value]) {
     print!("\n{:<38}{:<13}", "median", "");
-    names.iter().for_each(|name| print!("{name:>22}"));
+    for name in names {
+        print!("{name:>22}");
+    }
     println!();
     for row in rows {
         let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -26,6 +26,8 @@ const TOKEN: &str = "bench";
 /// Ticks of a process's CPU time in a second: what every Linux tells user space.
 const TICKS: f64 = 100.0;
 
+type Build = fn(PathBuf) -> Kind;
+
 /// A proxy program.
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -41,7 +43,7 @@ impl Kind {
         let ours = target().join("release/examples/configurable-http-proxy");
         let original = environments::configurable_http_proxy(&Cache::open()?)?;
         let mut all = vec![Self::Ours(ours), Self::Original(original)];
-        let others: [(&str, fn(PathBuf) -> Self); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
+        let others: [(&str, Build); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
         for (name, kind) in others {
             match find_program(name) {
                 Some(program) => all.push(kind(program)),
@@ -139,13 +141,10 @@ impl Peer {
 
     /// CPU seconds used so far, workers included.
     #[expect(clippy::cast_precision_loss, reason = "ticks of a bench fit easily")]
-    fn cpu(&self) -> Result<f64> {
+    fn cpu(&self) -> f64 {
         let ticks: u64 =
             self.processes().into_iter().filter_map(|id| Some(field(id, 13)? + field(id, 14)?)).sum();
-        if ticks == 0 {
-            return Ok(0.0);
-        }
-        Ok(ticks as f64 / TICKS)
+        ticks as f64 / TICKS
     }
 
     /// Resident memory in KiB, workers included.
@@ -166,7 +165,8 @@ impl Peer {
             (200, SMALL) => Ok(()),
             (status, size) => bail!("{size} bytes with status {status}"),
         };
-        let (before, after) = spread(self.address, connections, requests, |_| Ok(()), work, || self.cpu())?;
+        let (before, after) =
+            spread(self.address, connections, requests, |_| Ok(()), work, || Ok(self.cpu()))?;
         Ok((after - before) / f64::from(requests) * 1e6)
     }
 
@@ -177,7 +177,7 @@ impl Peer {
             (200, LARGE) => Ok(()),
             (status, size) => bail!("{size} bytes with status {status}"),
         };
-        let (before, after) = spread(self.address, 4, bodies, |_| Ok(()), work, || self.cpu())?;
+        let (before, after) = spread(self.address, 4, bodies, |_| Ok(()), work, || Ok(self.cpu()))?;
         Ok((after - before) / f64::from(bodies) * 16.0)
     }
 
@@ -187,7 +187,7 @@ impl Peer {
             200 => Ok(()),
             status => bail!("an upload was answered {status}"),
         };
-        let (before, after) = spread(self.address, 4, bodies, |_| Ok(()), work, || self.cpu())?;
+        let (before, after) = spread(self.address, 4, bodies, |_| Ok(()), work, || Ok(self.cpu()))?;
         Ok((after - before) / f64::from(bodies) * 16.0)
     }
 
@@ -196,7 +196,7 @@ impl Peer {
         let message = [b'm'; 120];
         let prepare = |connection: &mut Connection| connection.upgrade("/ws");
         let work = |connection: &mut Connection| connection.echo(&message);
-        let (before, after) = spread(self.address, websockets, messages, prepare, work, || self.cpu())?;
+        let (before, after) = spread(self.address, websockets, messages, prepare, work, || Ok(self.cpu()))?;
         Ok((after - before) / f64::from(messages) * 1e6)
     }
 
