@@ -50,8 +50,8 @@ async fn within<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let Ok(found) = tokio::time::timeout(PATIENCE, search).await else { panic!("{what} did not happen") };
-    found
+    let found = tokio::time::timeout(PATIENCE, search).await;
+    found.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
 impl Hub {

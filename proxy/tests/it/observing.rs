@@ -136,7 +136,7 @@ async fn statistics_name_the_busiest_routes() {
 #[tokio::test]
 async fn the_access_log_has_a_line_for_each_request_and_no_secret() {
     for (format, expected) in [
-        ("common", r"127.0.0.1 - - ["),
+        ("common", "127.0.0.1 - - ["),
         ("json", r#""client":"127.0.0.1","method":"GET","path":"/x","protocol":"HTTP/1.1","status":404"#),
     ] {
         let mut process =

@@ -26,6 +26,8 @@ const TOKEN: &str = "bench";
 /// Ticks of a process's CPU time in a second: what every Linux tells user space.
 const TICKS: f64 = 100.0;
 
+type Build = fn(PathBuf) -> Kind;
+
 /// A proxy program.
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -35,16 +37,13 @@ pub(super) enum Kind {
     Haproxy(PathBuf),
 }
 
-/// A kind from the path of its program.
-type Make = fn(PathBuf) -> Kind;
-
 impl Kind {
     /// Ours first; nginx and HAProxy where they are installed.
     pub(super) fn available() -> Result<Vec<Self>> {
         let ours = target().join("release/examples/configurable-http-proxy");
         let original = environments::configurable_http_proxy(&Cache::open()?)?;
         let mut all = vec![Self::Ours(ours), Self::Original(original)];
-        let others: [(&str, Make); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
+        let others: [(&str, Build); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
         for (name, kind) in others {
             match find_program(name) {
                 Some(program) => all.push(kind(program)),
@@ -106,6 +105,9 @@ impl Peer {
         let api = kind.has_table().then(|| SocketAddr::from(([127, 0, 0, 1], api_port)));
         let peer = Self { child, address, api, _folder: folder };
         wait_for(kind.name(), Duration::from_secs(20), || Ok(TcpStream::connect(address).ok()))?;
+        if let Some(api) = api {
+            wait_for("the API", Duration::from_secs(20), || Ok(TcpStream::connect(api).ok()))?;
+        }
         for number in 0..routes {
             peer.add_route(&format!("/user/somebody-{number}"), upstream.address)?;
         }
@@ -145,9 +147,6 @@ impl Peer {
     fn cpu(&self) -> f64 {
         let ticks: u64 =
             self.processes().into_iter().filter_map(|id| Some(field(id, 13)? + field(id, 14)?)).sum();
-        if ticks == 0 {
-            return 0.0;
-        }
         ticks as f64 / TICKS
     }
 
@@ -240,7 +239,7 @@ fn command(kind: &Kind, folder: &Path, target: SocketAddr, port: u16, api_port: 
         Kind::Nginx(program) => {
             write!(
                 text,
-                "worker_processes {threads};\ndaemon off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
+                "worker_processes {threads};\nworker_rlimit_nofile 16384;\ndaemon off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
                  events {{ worker_connections 8192; }}\n\
                  http {{\n access_log off;\n keepalive_requests 1000000000;\n client_max_body_size 0;\n\
                  client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n\
@@ -264,7 +263,7 @@ fn command(kind: &Kind, folder: &Path, target: SocketAddr, port: u16, api_port: 
         Kind::Haproxy(program) => {
             write!(
                 text,
-                "global\n nbthread {threads}\n maxconn 20000\ndefaults\n mode http\n timeout connect 10s\n\
+                "global\n nbthread {threads}\n maxconn 8000\ndefaults\n mode http\n timeout connect 10s\n\
                  timeout client 1h\n timeout server 1h\n timeout tunnel 1h\n option http-keep-alive\n\
                  option forwardfor\n http-reuse always\nfrontend public\n bind 127.0.0.1:{port}\n\
                  default_backend target\nbackend target\n server one {target}\n"

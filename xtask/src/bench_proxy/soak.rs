@@ -108,7 +108,7 @@ fn soak_one(kind: &Kind, args: &SoakArgs) -> Result<serde_json::Value> {
 /// Requests and websockets to three routes in turn. What breaks with its target is counted.
 fn traffic(peer: &Peer, clients: u32, requests: u32, websockets: u32, counts: &Counts) -> Result<()> {
     let next = AtomicU32::new(0);
-    let every = requests.checked_div(websockets).unwrap_or(u32::MAX).max(1);
+    let every = requests.checked_div(websockets).map_or(u32::MAX, |every| every.max(1));
     std::thread::scope(|scope| {
         let one = || {
             let mut kept: Option<Connection> = None;

