@@ -6,7 +6,7 @@ async fn the_proxy_alone_serves_its_api_to_who_has_the_token_and_stops_on_sigter
     let (port, api_port) = free_ports();
     let api = format!("proxy.api_url=http://127.0.0.1:{api_port}");
     let running = Running::start(&place, "himalia", &["proxy", "--port", &port.to_string(), "--set", &api]);
-    running.wait_for("proxy is running");
+    running.wait_for("proxy is serving");
     let client = reqwest::Client::new();
     let healthy = client.get(format!("http://127.0.0.1:{port}/_chp_healthz")).send().await.unwrap();
     assert_eq!(healthy.status(), 200);

@@ -43,7 +43,8 @@ async fn methods_that_clients_make_up_do_not_fill_the_metrics() {
     let test = TestHub::with(|config| config.hub.authenticate_prometheus = false).await;
     for i in 0..10 {
         let method = Method::from_bytes(format!("MADE{i}").as_bytes()).unwrap();
-        assert_eq!(test.anonymous().send(method, "/hub/login", None).await.code(), 405);
+        // Without the token of a page, as stock asks for it before it looks at the method.
+        assert_eq!(test.anonymous().send(method, "/hub/login", None).await.code(), 403);
     }
     let metrics = test.anonymous().send(Method::GET, "/hub/metrics", None).await.text;
     assert!(metrics.contains("method=\"other\"") && !metrics.contains("MADE"), "{metrics}");
@@ -63,5 +64,5 @@ async fn a_new_server_asked_for_twice_at_once_is_one_server() {
     let servers = repo::spawners::of_user(db, ada.id).await.unwrap();
     let names: Vec<_> =
         servers.iter().map(|it| (it.row.name.as_str(), it.row.display_name.as_deref())).collect();
-    assert_eq!(names, [("", None), ("lab", Some("My Lab"))]);
+    assert_eq!(names, [("", Some("")), ("lab", Some("My Lab"))]);
 }

@@ -75,11 +75,8 @@ async fn greet_tcp(
         };
         return Ok(Greeted { stream: Stream::TlsServer(Box::new(tls)), remote, secure: true, version });
     }
-    let version = if shared.settings.http2_cleartext && begins_with_preface(&tcp).await? {
-        Version::Http2
-    } else {
-        Version::Http1
-    };
+    let http2 = shared.settings.http2_cleartext && begins_with_preface(&tcp).await?;
+    let version = if http2 { Version::Http2 } else { Version::Http1 };
     Ok(Greeted { stream: Stream::Tcp(tcp), remote, secure: false, version })
 }
 

@@ -32,27 +32,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Header {
     match bytes.windows(2).position(|two| two == b"\r\n") {
         Some(end) if end + 2 <= LONGEST_V1 => {
             let line = bytes.get(..end).and_then(|line| std::str::from_utf8(line).ok());
-            line.map_or(Header::Invalid, |line| version1(line, end + 2))
+            match line.and_then(version1) {
+                Some(source) => Header::Complete { length: end + 2, source },
+                None => Header::Invalid,
+            }
         }
         None if bytes.len() < LONGEST_V1 => Header::Partial,
         _ => Header::Invalid,
     }
 }
 
+#[expect(clippy::option_option, reason = "no such line, and a line that names nobody")]
 /// The line of version 1 without its end: `PROXY TCP4 source destination port port`.
-fn version1(line: &str, length: usize) -> Header {
-    if line.split(' ').nth(1) == Some("UNKNOWN") {
-        return Header::Complete { length, source: None };
-    }
-    match source(line) {
-        None => Header::Invalid,
-        source => Header::Complete { length, source },
-    }
-}
-
-fn source(line: &str) -> Option<SocketAddr> {
+fn version1(line: &str) -> Option<Option<SocketAddr>> {
     let mut words = line.split(' ').skip(1);
     let family = words.next()?;
+    if family == "UNKNOWN" {
+        return Some(None);
+    }
     let (source, destination): (IpAddr, IpAddr) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let (from, _to): (u16, u16) = (port(words.next()?)?, port(words.next()?)?);
     let fits = match family {
@@ -60,7 +57,7 @@ fn source(line: &str) -> Option<SocketAddr> {
         "TCP6" => source.is_ipv6() && destination.is_ipv6(),
         _ => false,
     };
-    (fits && words.next().is_none()).then_some(SocketAddr::new(source, from))
+    (fits && words.next().is_none()).then_some(Some(SocketAddr::new(source, from)))
 }
 
 /// Digits only: the standard library would take a sign.
