@@ -34,15 +34,14 @@ enum Task {
     Run(run::RunArgs),
     /// Install what the tests need and run all stages, or the ones named
     Test(stages::TestArgs),
-    /// Measure start time and idle memory beside stock JupyterHub
-    Bench(bench::BenchArgs),
-    /// Measure the proxy beside configurable-http-proxy, nginx and HAProxy
-    BenchProxy(bench_proxy::ProxyArgs),
-    /// Much traffic over dying targets, the proxy and configurable-http-proxy one after the other
-    BenchSoak(bench_proxy::SoakArgs),
-    /// The target of the two; started by them
-    #[command(hide = true)]
-    BenchUpstream(bench_proxy::UpstreamArgs),
+    /// Measure beside the peers: start time and idle memory of the hub, or the part named
+    #[command(args_conflicts_with_subcommands = true)]
+    Bench {
+        #[command(subcommand)]
+        part: Option<BenchPart>,
+        #[command(flatten)]
+        args: bench::BenchArgs,
+    },
     /// Compare what the Kubernetes spawner makes of recorded configurations with what KubeSpawner made of them
     Corpus(corpus::CorpusArgs),
     /// Print the variables that the tests read, as shell exports, to run single tests by hand
@@ -51,14 +50,25 @@ enum Task {
     CleanCache,
 }
 
+#[derive(Debug, Subcommand)]
+enum BenchPart {
+    /// The proxy beside configurable-http-proxy, nginx and HAProxy
+    Proxy(bench_proxy::ProxyArgs),
+    /// Much traffic over dying targets, the proxy and configurable-http-proxy one after the other
+    Soak(bench_proxy::SoakArgs),
+    /// The target of the two; started by them
+    #[command(hide = true)]
+    Upstream(bench_proxy::UpstreamArgs),
+}
+
 fn main() -> Result<ExitCode> {
     match Cli::parse().task {
         Task::Run(args) => run::run(&args)?,
         Task::Test(args) => return stages::test(&args),
-        Task::Bench(args) => bench::bench(&args)?,
-        Task::BenchProxy(args) => bench_proxy::bench(&args)?,
-        Task::BenchSoak(args) => bench_proxy::soak(&args)?,
-        Task::BenchUpstream(args) => bench_proxy::serve(&args)?,
+        Task::Bench { part: None, args } => bench::bench(&args)?,
+        Task::Bench { part: Some(BenchPart::Proxy(args)), .. } => bench_proxy::bench(&args)?,
+        Task::Bench { part: Some(BenchPart::Soak(args)), .. } => bench_proxy::soak(&args)?,
+        Task::Bench { part: Some(BenchPart::Upstream(args)), .. } => bench_proxy::serve(&args)?,
         Task::Corpus(args) => return corpus::corpus(&args),
         Task::Env => {
             let found = environments::prepare_all(&cache::Cache::open()?)?;

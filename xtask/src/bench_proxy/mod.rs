@@ -1,5 +1,5 @@
-//! `cargo xtask bench-proxy`: the proxy beside configurable-http-proxy, nginx and HAProxy, same machine, same run,
-//! same target. `cargo xtask bench-soak`: whether memory and descriptors come back after much traffic.
+//! `cargo xtask bench proxy`: the proxy beside configurable-http-proxy, nginx and HAProxy, same machine, same run,
+//! same target. `cargo xtask bench soak`: whether memory and descriptors come back after much traffic.
 //!
 //! What is compared is CPU time of the proxy for each unit of work, read from `/proc`: it depends far less than
 //! throughput on what else the machine does. Recorded, not asserted.

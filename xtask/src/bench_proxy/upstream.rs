@@ -107,7 +107,7 @@ impl Upstream {
     pub(super) fn start_at(port: u16) -> Result<Self> {
         let program = std::env::current_exe().context("this program has a path")?;
         let mut command = Command::new(program);
-        command.args(["bench-upstream", "--port", &port.to_string()]);
+        command.args(["bench", "upstream", "--port", &port.to_string()]);
         let child = command.stdin(Stdio::null()).spawn().context("the target cannot be started")?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let started = Self { address, child };
