@@ -189,7 +189,7 @@ impl Routing {
 }
 
 impl Checking<'_> {
-    /// Makes the routes of the hub equal to `wanted`; see [`check`].
+    /// Makes the routes of the hub equal to `wanted`; see `check`.
     pub async fn apply(self, wanted: &Wanted) -> Result<BTreeMap<String, Route>, RoutingError> {
         let started = Instant::now();
         let routes = check(self.routing, wanted).await?;
