@@ -219,8 +219,14 @@ pub(super) fn of(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
         answers.insert(status.to_string(), Value::Object(answer));
     }
     for status in errors(endpoint) {
-        let component = json!({"$ref": format!("#/components/responses/{}", error_name(status))});
-        answers.insert(status.to_string(), component);
+        // Whoever may not see the metrics gets the page that people get, as in stock.
+        let answer = match ERRORS.iter().find(|(known, _)| *known == status) {
+            Some((_, description)) if endpoint.id == EndpointId::Metrics => {
+                json!({"description": description, "content": {"text/html": {"schema": {"type": "string"}}}})
+            }
+            _ => json!({"$ref": format!("#/components/responses/{}", error_name(status))}),
+        };
+        answers.insert(status.to_string(), answer);
     }
     if endpoint.auth == Auth::OAuthClient {
         oauth_errors(&mut answers);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// What changes by itself, or belongs to one hub's process.
 const FLEETING: [&str; 2] = ["last_activity", "pid"];
 /// What models of JupyterHub 6 have beyond those of 5.4.
-const NEW_IN_6: [&str; 1] = ["display_name"];
+const NEW_IN_6: [&str; 2] = ["display_name", "user_info"];
 
 /// The answers, by what was asked.
 #[derive(Debug)]
@@ -55,12 +55,25 @@ impl Inventory {
             let mut value = Value::Object(inventory.0.clone());
             if versions_differ {
                 tidy(&mut value, &NEW_IN_6);
+                without_new_scopes(&mut value);
             }
             value
         };
         let mut found = Vec::new();
         compare("", &whole(self), &whole(other), &mut found);
         found
+    }
+}
+
+/// Takes out `start:servers`, a part of `servers` that has a name of its own since version 6.
+fn without_new_scopes(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(without_new_scopes),
+        Value::Array(list) => {
+            list.retain(|scope| !scope.as_str().is_some_and(|scope| scope.starts_with("start:servers")));
+            list.iter_mut().for_each(without_new_scopes);
+        }
+        _ => {}
     }
 }
 
