@@ -7,7 +7,7 @@ use hub_core::spawner::Exit;
 use hub_core::{Adoption, PollStatus, Spawner as _, StopMode};
 use serde_json::json;
 
-use crate::support::{Bench, SERVER, Sink, facts, marked, pid_of, server, started, until};
+use crate::support::{Bench, SERVER, Sink, facts, has_ended, marked, pid_of, server, started, until};
 
 /// A process that neither belongs to a hub nor may be touched by one.
 struct Bystander(std::process::Child);
@@ -88,8 +88,10 @@ async fn what_a_dead_server_left_behind_is_removed_when_it_is_looked_for() {
     until("both run", || marked(&launch).len() == 2).await;
     let pid = pid_of(&up.state);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-    until("the server is dead", || !marked(&launch).contains(&pid)).await;
-    let Adoption::Gone(_) = bench.restarted().adopt(&started("ann", &up)).await.unwrap() else { panic!() };
+    until("the server is dead", || has_ended(pid)).await;
+    let Adoption::Gone(_) = bench.restarted().adopt(&started("ann", &up)).await.unwrap() else {
+        panic!("it was killed")
+    };
     assert_eq!(marked(&launch), [0; 0]);
 }
 

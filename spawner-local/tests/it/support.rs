@@ -221,6 +221,14 @@ impl StartSink for Sink {
     }
 }
 
+/// Whether a process has ended. One that was killed loses its environment, and with it the mark, a moment before.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| {
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        rest.starts_with(['Z', 'X'])
+    })
+}
+
 /// Processes, zombies left out, that carry the mark of a launch.
 pub(crate) fn marked(launch: &str) -> Vec<i32> {
     let mark = format!("HIMALIA_LAUNCH={launch}");
