@@ -17,6 +17,10 @@ pub enum Needed {
     Venv61,
     /// Virtual environment with services and clients of JupyterHub, and with schemathesis.
     VenvClients,
+    /// Virtual environment with JupyterHub 6.1 and KubeSpawner.
+    VenvKubespawner,
+    /// The Kubernetes cluster.
+    Kubebed,
     /// The program `configurable-http-proxy`.
     Chp,
     /// A prepared Keycloak.
@@ -36,6 +40,8 @@ impl Needed {
             Self::Venv54 => "HIMALIA_TEST_VENV_54",
             Self::Venv61 => "HIMALIA_TEST_VENV_61",
             Self::VenvClients => "HIMALIA_TEST_VENV_CLIENTS",
+            Self::VenvKubespawner => "HIMALIA_TEST_VENV_KUBESPAWNER",
+            Self::Kubebed => "HIMALIA_TEST_KUBEBED",
             Self::Chp => "HIMALIA_TEST_CHP_BIN",
             Self::Keycloak => "HIMALIA_TEST_KEYCLOAK",
             Self::Chromium => "HIMALIA_TEST_CHROMIUM",

@@ -16,7 +16,7 @@ use crate::client::{Api, Person};
 use crate::environment::{Needed, target};
 use crate::ports::free_port;
 use crate::processes::Mark;
-use crate::settings::{Place, Settings};
+use crate::settings::{Place, Settings, Spawner};
 use crate::wait::eventually;
 
 /// A start of stock takes some seconds, and tests share the machine.
@@ -329,7 +329,13 @@ impl Hub {
                 command.arg(if self.settings.separate_proxy { "hub" } else { "serve" });
                 command
             }
-            Kind::Stock => Command::new(Needed::Venv61.path().join("bin/jupyterhub")),
+            Kind::Stock => {
+                let venv = match self.settings.spawner {
+                    Spawner::Local => Needed::Venv61,
+                    Spawner::Kube(_) => Needed::VenvKubespawner,
+                };
+                Command::new(venv.path().join("bin/jupyterhub"))
+            }
             Kind::Stock5 => Command::new(Needed::Venv54.path().join("bin/jupyterhub")),
         };
         command.arg("--config").arg(self.configuration());
@@ -372,6 +378,7 @@ impl Hub {
             .env("HOME", self.folder.path())
             .env("LANG", "C.UTF-8")
             .env(crate::processes::VARIABLE, self.mark.value())
+            .envs(&self.settings.hub_environment)
             .stdin(Stdio::null())
             .stdout(log())
             .stderr(log())

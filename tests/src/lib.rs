@@ -14,6 +14,7 @@ pub mod forms;
 pub mod hub;
 pub mod kernel;
 pub mod keycloak;
+pub mod kube;
 pub mod ports;
 pub mod processes;
 pub mod settings;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::environment::Needed;
 use crate::hub::Ports;
@@ -19,6 +19,15 @@ pub struct Service {
     pub token: String,
     /// Its scopes, through a role of its own.
     pub scopes: Vec<String>,
+}
+
+/// Where the servers of a hub run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Spawner {
+    /// As processes of this user.
+    Local,
+    /// As pods, with these options of KubeSpawner, which have the same names in our `[spawner.kube]`.
+    Kube(Map<String, Value>),
 }
 
 /// A hub for a test: dummy authenticator that lets everybody in, servers as local processes of this user.
@@ -42,6 +51,10 @@ pub struct Settings {
     pub password: Option<String>,
     /// Services; there is always the one of [`Settings::administrator`].
     pub services: Vec<Service>,
+    /// Where servers run.
+    pub spawner: Spawner,
+    /// Further environment of the hub itself.
+    pub hub_environment: BTreeMap<String, String>,
     /// The command of a server. A name without a slash is looked up in [`Settings::path`].
     pub command: Vec<String>,
     /// Folders before the system's on the PATH of hub and servers.
@@ -94,6 +107,8 @@ impl Default for Settings {
                 .map(str::to_owned)
                 .to_vec(),
             }],
+            spawner: Spawner::Local,
+            hub_environment: BTreeMap::new(),
             // Tests may run as root, which a server refuses unless told otherwise.
             command: vec!["jupyterhub-singleuser".to_owned(), "--allow-root".to_owned()],
             path: Needed::Venv61.find().map(|venv| venv.join("bin")).into_iter().collect(),
@@ -192,6 +207,21 @@ impl Settings {
             .map(|service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }))
             .chain(self.further_roles.iter().cloned())
             .collect();
+        let (kind, options) = match &self.spawner {
+            Spawner::Local => {
+                ("local", json!({ "home_dir_template": format!("{}/homes/{{username}}", folder.display()) }))
+            }
+            Spawner::Kube(options) => ("kube", Value::Object(options.clone())),
+        };
+        let spawner = json!({
+            "kind": kind,
+            "cmd": self.command,
+            "environment": self.server_environment(place),
+            "default_url": self.default_url,
+            "start_timeout": seconds(self.start_timeout),
+            "http_timeout": seconds(self.start_timeout),
+            (kind): options,
+        });
         let whole = json!({
             "hub": {
                 "base_url": self.base_url,
@@ -210,15 +240,7 @@ impl Settings {
                 "should_start": !self.separate_proxy,
             },
             "authenticator": authenticator,
-            "spawner": {
-                "kind": "local",
-                "cmd": self.command,
-                "environment": self.server_environment(place),
-                "default_url": self.default_url,
-                "start_timeout": seconds(self.start_timeout),
-                "http_timeout": seconds(self.start_timeout),
-                "local": { "home_dir_template": format!("{}/homes/{{username}}", folder.display()) },
-            },
+            "spawner": spawner,
             "services": services,
             "roles": roles,
         });
@@ -252,11 +274,21 @@ impl Settings {
         if let Some(password) = &self.password {
             set("DummyAuthenticator.password", json!(password));
         }
-        set("JupyterHub.spawner_class", json!("simple"));
-        set(
-            "SimpleLocalProcessSpawner.home_dir_template",
-            json!(format!("{}/homes/{{username}}", folder.display())),
-        );
+        match &self.spawner {
+            Spawner::Local => {
+                set("JupyterHub.spawner_class", json!("simple"));
+                set(
+                    "SimpleLocalProcessSpawner.home_dir_template",
+                    json!(format!("{}/homes/{{username}}", folder.display())),
+                );
+            }
+            Spawner::Kube(options) => {
+                set("JupyterHub.spawner_class", json!("kubespawner.KubeSpawner"));
+                for (name, value) in options {
+                    set(&format!("KubeSpawner.{name}"), value.clone());
+                }
+            }
+        }
         set("Spawner.cmd", json!(self.command));
         set("Spawner.environment", json!(self.server_environment(place)));
         set("Spawner.default_url", json!(self.default_url));

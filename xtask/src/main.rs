@@ -12,6 +12,7 @@ mod counts;
 mod databases;
 mod environments;
 mod examples;
+mod kubebed;
 mod packages;
 mod run;
 mod stages;
@@ -45,7 +46,11 @@ enum Task {
     /// Compare what the Kubernetes spawner makes of recorded configurations with what KubeSpawner made of them
     Corpus(corpus::CorpusArgs),
     /// Print the variables that the tests read, as shell exports, to run single tests by hand
-    Env,
+    Env {
+        /// Build the Kubernetes cluster of the tests as well, which takes minutes the first time
+        #[arg(long)]
+        kubernetes: bool,
+    },
     /// Remove the cache folder
     CleanCache,
 }
@@ -70,9 +75,13 @@ fn main() -> Result<ExitCode> {
         Task::Bench { part: Some(BenchPart::Soak(args)), .. } => bench_proxy::soak(&args)?,
         Task::Bench { part: Some(BenchPart::Upstream(args)), .. } => bench_proxy::serve(&args)?,
         Task::Corpus(args) => return corpus::corpus(&args),
-        Task::Env => {
-            let found = environments::prepare_all(&cache::Cache::open()?)?;
-            for (name, value) in found.variables() {
+        Task::Env { kubernetes } => {
+            let cache = cache::Cache::open()?;
+            let mut variables = environments::prepare_all(&cache)?.variables();
+            if kubernetes {
+                variables.extend(kubebed::prepare(&cache)?);
+            }
+            for (name, value) in variables {
                 println!("export {name}='{value}'");
             }
         }

@@ -13,7 +13,7 @@ use crate::command::{self, cargo, in_ci, run, shown, workspace};
 use crate::counts::Counts;
 use crate::databases::Databases;
 use crate::environments::{self, Environments};
-use crate::examples;
+use crate::{examples, kubebed};
 
 /// The folder of the program that runs JupyterHub's own tests, if it is not `../shared/conformance`.
 const RUNNER: &str = "HIMALIA_CONFORMANCE_RUNNER";
@@ -42,12 +42,14 @@ enum Stage {
     Differential,
     /// The tests of `e2e` against the stock hub, which shows that they ask for what it does
     Reference,
+    /// The release binary with servers as pods of a real Kubernetes API server, KubeSpawner beside it
+    Kubernetes,
     /// JupyterHub's own tests against the release binary
     Conformance,
 }
 
 impl Stage {
-    const DEFAULT: [Self; 8] = [
+    const DEFAULT: [Self; 9] = [
         Self::Format,
         Self::Clippy,
         Self::Doc,
@@ -55,6 +57,7 @@ impl Stage {
         Self::Examples,
         Self::E2e,
         Self::Differential,
+        Self::Kubernetes,
         Self::Conformance,
     ];
 
@@ -68,16 +71,20 @@ impl Stage {
             Self::E2e => "e2e",
             Self::Differential => "differential",
             Self::Reference => "reference",
+            Self::Kubernetes => "kubernetes",
             Self::Conformance => "conformance",
         }
     }
 
     fn needs_environments(self) -> bool {
-        matches!(self, Self::Unit | Self::E2e | Self::Differential | Self::Reference | Self::Conformance)
+        !matches!(self, Self::Format | Self::Clippy | Self::Doc | Self::Examples)
     }
 
     fn needs_release(self) -> bool {
-        matches!(self, Self::Examples | Self::E2e | Self::Differential | Self::Conformance)
+        matches!(
+            self,
+            Self::Examples | Self::E2e | Self::Differential | Self::Kubernetes | Self::Conformance
+        )
     }
 }
 
@@ -197,18 +204,20 @@ impl TestBed {
             Stage::E2e => return self.end_to_end(&["e2e::", "--skip", "::reference"], "himalia"),
             Stage::Differential => return self.differential(),
             Stage::Reference => return self.end_to_end(&["::reference"], "reference"),
+            Stage::Kubernetes => return self.kubernetes(),
             Stage::Conformance => return self.conformance(),
         }
         Ok(Counts::default())
     }
 
-    /// Everything but the modules `e2e` and `differential`. All calls of `cargo test` name the whole workspace, because cargo would build
+    /// Everything but the modules `e2e`, `differential` and `kubernetes`. All calls of `cargo test` name the whole workspace, because cargo would build
     /// the dependencies of a part of it once more, with fewer features.
     fn unit(&self) -> Result<Counts> {
         let databases = Databases::start()?;
         counted(
             self.cargo("test")
-                .args(["--workspace", "--no-fail-fast", "--", "--skip", "e2e::", "--skip", "differential::"])
+                .args(["--workspace", "--no-fail-fast", "--"])
+                .args(["--skip", "e2e::", "--skip", "differential::", "--skip", "kubernetes::"])
                 .envs(databases.variables()),
         )
     }
@@ -238,6 +247,16 @@ impl TestBed {
                 .args(["--workspace", "--test", "end_to_end", "--", "differential::"])
                 .args(["--skip", "::reference_", "--test-threads", "2", "--nocapture"])
                 .envs(databases.variables()),
+        )
+    }
+
+    /// Servers as pods. The tests of the stock hub run here too: what they compare with is then known to be so.
+    fn kubernetes(&self) -> Result<Counts> {
+        let variables = kubebed::prepare(&self.cache)?;
+        counted(
+            self.cargo("test")
+                .args(["--workspace", "--test", "end_to_end", "--", "kubernetes::", "--test-threads", "2"])
+                .envs(variables),
         )
     }
 

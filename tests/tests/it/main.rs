@@ -1,5 +1,6 @@
-//! Tests of the workspace as a whole. Those in [`e2e`] need the programs that `cargo xtask test` prepares.
+//! Tests of the workspace as a whole. Most need the programs that `cargo xtask test` prepares.
 
 mod arrows;
 mod differential;
 mod e2e;
+mod kubernetes;

@@ -40,10 +40,10 @@ macro_rules! with_both_hubs {
         }
     };
 }
-use with_both_hubs;
+pub(crate) use with_both_hubs;
 
 /// Whether these hubs and programs are there.
-fn ready(kinds: &[Kind], needs: &[Needed]) -> bool {
+pub(crate) fn ready(kinds: &[Kind], needs: &[Needed]) -> bool {
     let all: Vec<Needed> = kinds.iter().flat_map(|kind| kind.needs()).chain(needs).copied().collect();
     available(&all)
 }

@@ -1,0 +1,117 @@
+//! The hub's service account.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::namespace::Namespace;
+
+/// What the Role `hub` of the Z2JH chart allows: resources and verbs.
+pub const CHART_ROLE: [(&[&str], &[&str]); 2] = [
+    (
+        &["pods", "persistentvolumeclaims", "secrets", "services"],
+        &["get", "watch", "list", "create", "delete"],
+    ),
+    (&["events"], &["get", "watch", "list"]),
+];
+
+const NAME: &str = "hub";
+/// Seconds, longer than any test.
+const TOKEN_LASTS: u32 = 2 * 3600;
+
+/// A service account named `hub` that may do in a namespace what the chart's Role says.
+#[derive(Debug)]
+pub struct Account {
+    /// Its name in the API server's eyes.
+    pub user: String,
+    kubeconfig: PathBuf,
+    home: String,
+    _folder: TempDir,
+}
+
+impl Account {
+    /// Makes the account and its rights in `home`. It reaches the API server at `port` on 127.0.0.1.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn new(home: &Namespace, port: u16) -> Result<Self> {
+        let object = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": NAME } });
+        home.cluster.create(&home.path("serviceaccounts", ""), &object).await?;
+        let ask = json!({ "spec": { "expirationSeconds": TOKEN_LASTS } });
+        let path = home.path("serviceaccounts", &format!("{NAME}/token"));
+        let answer = home.cluster.create(&path, &ask).await?;
+        let token = answer.pointer("/status/token").and_then(Value::as_str).context("no token")?;
+        let folder = tempfile::tempdir()?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        // JSON is YAML.
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "bed",
+            "clusters": [{ "name": "bed", "cluster": {
+                "server": format!("https://127.0.0.1:{port}"),
+                "certificate-authority": home.bed.authority(),
+            } }],
+            "users": [{ "name": NAME, "user": { "token": token } }],
+            "contexts": [{ "name": "bed", "context": { "cluster": "bed", "user": NAME, "namespace": home.name } }],
+        });
+        std::fs::write(&kubeconfig, config.to_string())?;
+        let user = format!("system:serviceaccount:{}:{NAME}", home.name);
+        let account = Self { user, kubeconfig, home: home.name.clone(), _folder: folder };
+        account.allow_in(home).await?;
+        Ok(account)
+    }
+
+    /// The file by which programs find the API server.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Gives it the same rights in another namespace.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn allow_in(&self, namespace: &Namespace) -> Result<()> {
+        let rules: Vec<Value> = CHART_ROLE
+            .iter()
+            .map(|(resources, verbs)| json!({ "apiGroups": [""], "resources": resources, "verbs": verbs }))
+            .collect();
+        let api = "rbac.authorization.k8s.io/v1";
+        let role = json!({ "apiVersion": api, "kind": "Role", "metadata": { "name": NAME }, "rules": rules });
+        let binding = json!({
+            "apiVersion": api,
+            "kind": "RoleBinding",
+            "metadata": { "name": NAME },
+            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": self.home }],
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
+        });
+        namespace.cluster.create(&rights(namespace, "roles"), &role).await?;
+        namespace.cluster.create(&rights(namespace, "rolebindings"), &binding).await?;
+        Ok(())
+    }
+
+    /// Takes its rights in a namespace away.
+    ///
+    /// # Errors
+    /// When the API server refuses, or there were none.
+    pub async fn forbid_in(&self, namespace: &Namespace) -> Result<()> {
+        let path = format!("{}/{NAME}", rights(namespace, "rolebindings"));
+        ensure!(namespace.cluster.find(&path).await?.is_some(), "no rights to take away");
+        namespace.cluster.delete(&path, 0).await
+    }
+
+    /// Gives them back.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn allow_again_in(&self, namespace: &Namespace) -> Result<()> {
+        namespace.cluster.delete(&format!("{}/{NAME}", rights(namespace, "roles")), 0).await?;
+        self.allow_in(namespace).await
+    }
+}
+
+fn rights(namespace: &Namespace, resource: &str) -> String {
+    format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/{resource}", namespace.name)
+}

@@ -1,0 +1,56 @@
+//! Servers as pods, on a real API server. See `tests/kubebed` for what is real there and what is not.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use hub_tests::environment::Needed;
+use hub_tests::hub::{Hub, Kind};
+use hub_tests::kube::{Account, Audit, Bed, Deed, Namespace, kube_settings};
+use hub_tests::settings::Settings;
+use reqwest::Method;
+use serde_json::Value;
+
+mod life;
+mod side_by_side;
+mod takeover;
+
+/// What these tests need beside a hub.
+const NEEDS: [Needed; 4] =
+    [Needed::Kubebed, Needed::VenvKubespawner, Needed::Venv61, Needed::LightSingleuser];
+
+/// A hub with servers in a namespace of its own, where it may do what the Z2JH chart's Role allows.
+struct Site {
+    hub: Hub,
+    account: Account,
+    namespace: Namespace,
+}
+
+impl Site {
+    /// `options` are those of the spawner, `change` may change the rest.
+    async fn start(kind: Kind, options: Value, change: impl FnOnce(Settings) -> Settings) -> Result<Self> {
+        let bed = Bed::shared();
+        let namespace = Namespace::new(&bed, "site").await?;
+        let account = Account::new(&namespace, bed.port).await?;
+        let hub = Hub::start(kind, change(kube_settings(&namespace, &account, options))).await?;
+        Ok(Self { hub, account, namespace })
+    }
+
+    /// Everything that the hub asked of the API server is in the chart's Role.
+    fn kept_to_the_charts_role(&self) -> Result<()> {
+        let deeds = Audit::of(&self.namespace.bed, &self.account).deeds()?;
+        ensure!(deeds.iter().any(|deed| deed.verb == "create" && deed.resource == "pods"), "{deeds:#?}");
+        let outside: BTreeSet<&Deed> = deeds.iter().filter(|deed| !deed.in_the_charts_role()).collect();
+        ensure!(outside.is_empty(), "outside the chart's Role: {outside:#?}");
+        Ok(())
+    }
+}
+
+/// The events of a start, up to the one that it is over.
+async fn progress(hub: &Hub, user: &str) -> Result<Vec<Value>> {
+    let path = format!("users/{user}/server/progress");
+    let answer = hub.administrator()?.request(Method::GET, &path)?.send().await?;
+    ensure!(answer.status() == 200, "{path} answers {}", answer.status());
+    let text = answer.text().await?;
+    let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    events.map(|event| serde_json::from_str(event).with_context(|| event.to_owned())).collect()
+}

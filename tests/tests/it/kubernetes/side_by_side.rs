@@ -1,0 +1,165 @@
+//! The same starts under KubeSpawner and under ours, on the same cluster: the objects must be the same.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use hub_tests::hub::Kind;
+use hub_tests::settings::Settings;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{NEEDS, Site};
+
+/// Objects of one site by kind and name, without what differs between any two sites.
+type Objects = BTreeMap<String, Value>;
+
+/// People and servers: plain names and such as need slugs, with and without a profile.
+const STARTS: [(&str, &str, &str); 5] = [
+    ("alice", "", "plain"),
+    ("alice", "lab-1", "plain"),
+    ("Bob@Example.org", "", "rich"),
+    ("quentin.the-one-with-a-name-of-great-length.of-the-lab", "Some Name", "plain"),
+    ("user.name+x", "", "rich"),
+];
+
+#[tokio::test]
+async fn pods_and_claims_are_the_same_as_those_of_kubespawner() -> Result<()> {
+    let kinds = [Kind::Stock, Kind::Himalia];
+    if !crate::e2e::ready(&kinds, &NEEDS) {
+        return Ok(());
+    }
+    let [stock, himalia] = kinds.map(objects);
+    let (stock, himalia) = (stock.await?, himalia.await?);
+    same(&stock, &himalia)
+}
+
+#[tokio::test]
+async fn reference_two_hubs_with_kubespawner_make_the_same_pods_and_claims() -> Result<()> {
+    if !crate::e2e::ready(&[Kind::Stock], &NEEDS) {
+        return Ok(());
+    }
+    let (one, other) = (objects(Kind::Stock).await?, objects(Kind::Stock).await?);
+    ensure!(one.len() == 2 * STARTS.len(), "{:#?}", one.keys());
+    same(&one, &other)
+}
+
+fn same(stock: &Objects, ours: &Objects) -> Result<()> {
+    let names = |objects: &Objects| objects.keys().cloned().collect::<Vec<_>>();
+    ensure!(names(stock) == names(ours), "stock: {:#?}\nours: {:#?}", names(stock), names(ours));
+    for (name, theirs) in stock {
+        let ours = ours.get(name).context("the names are the same")?;
+        ensure!(theirs == ours, "{name}\nstock: {theirs:#}\nours: {ours:#}");
+    }
+    Ok(())
+}
+
+/// Starts all servers and reads what there is then.
+async fn objects(kind: Kind) -> Result<Objects> {
+    let rich = json!({
+        "cpu_limit": 1.5, "cpu_guarantee": 0.25, "mem_limit": "1G", "mem_guarantee": "256M",
+        "extra_labels": { "team": "{username}" },
+        "extra_annotations": { "example.org/owner": "{unescaped_username}" },
+        "environment": { "GREETING": "Hello, {username}", "LATER": "$(GREETING)!", "EMPTY": "" },
+        "node_selector": { "kubernetes.io/os": "linux" },
+        "tolerations": [{ "key": "dedicated", "operator": "Equal", "value": "users", "effect": "NoSchedule" }],
+        "node_affinity_preferred": [{ "weight": 10, "preference": {
+            "matchExpressions": [{ "key": "disk", "operator": "In", "values": ["fast"] }],
+        } }],
+        "init_containers": [{ "name": "first", "image": "registry.test/tools:1", "command": ["true"] }],
+        "extra_containers": [{ "name": "beside", "image": "registry.test/pause:1" }],
+        "lifecycle_hooks": { "preStop": { "sleep": { "seconds": 1 } } },
+        "supplemental_gids": [200, 201],
+        "image_pull_policy": "IfNotPresent",
+        "automount_service_account_token": false,
+    });
+    let options = json!({
+        "profile_list": [
+            { "display_name": "Plain", "slug": "plain", "default": true },
+            { "display_name": "Rich", "slug": "rich", "kubespawner_override": rich },
+        ],
+        "delete_grace_period": 0,
+    });
+    let site = Site::start(kind, options, Settings::with_light_singleuser).await?;
+    let administrator = site.hub.administrator()?;
+    for (user, server, profile) in STARTS {
+        let name = urlencoded(user);
+        let (status, answer) = administrator.send(Method::POST, &format!("users/{name}"), Value::Null).await?;
+        ensure!(status == 201 || status == 409, "{status}: {answer}");
+        let path = if server.is_empty() {
+            format!("users/{name}/server")
+        } else {
+            format!("users/{name}/servers/{}", urlencoded(server))
+        };
+        let (status, answer) =
+            administrator.send(Method::POST, &path, json!({ "profile": profile })).await?;
+        ensure!(status == 201 || status == 202, "starting {user}/{server} answers {status}: {answer}");
+    }
+    for (user, server, _) in STARTS {
+        administrator.server_is_ready(&urlencoded(user), server).await.with_context(|| user.to_owned())?;
+    }
+    let mut objects = Objects::new();
+    for resource in ["pods", "persistentvolumeclaims"] {
+        for (name, object) in site.namespace.all(resource).await? {
+            objects.insert(format!("{resource}/{name}"), plain(&site, object)?);
+        }
+    }
+    site.kept_to_the_charts_role()?;
+    Ok(objects)
+}
+
+/// The object without what the API server and the nodes add, and without ports, tokens and names of this site.
+fn plain(site: &Site, mut object: Value) -> Result<Value> {
+    let whole = object.as_object_mut().context("an object")?;
+    whole.remove("status");
+    let metadata = whole.get_mut("metadata").and_then(Value::as_object_mut).context("metadata")?;
+    for added in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"] {
+        metadata.remove(added);
+    }
+    let spec = whole.get_mut("spec").and_then(Value::as_object_mut).context("a spec")?;
+    for added in ["nodeName", "volumeName"] {
+        spec.remove(added);
+    }
+    // The environment's order does not tell anything of the order of what comes from the hub.
+    let tokens = ["JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"];
+    for variable in spec.pointer_mut_list("containers", "env") {
+        if variable.get("name").and_then(Value::as_str).is_some_and(|name| tokens.contains(&name)) {
+            variable["value"] = "TOKEN".into();
+        }
+    }
+    let hub = format!("127.0.0.1:{}", site.hub.ports.hub);
+    let mut text = object.to_string();
+    for (found, word) in [(site.namespace.name.as_str(), "NAMESPACE"), (&hub, "HUB"), (site.hub.mark.value(), "MARK")] {
+        text = text.replace(found, word);
+    }
+    Ok(sorted(serde_json::from_str(&text)?))
+}
+
+/// The same with keys in order and with one name for the volume of the service account's token.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<String, Value> =
+                map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(Map::from_iter(ordered))
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        Value::String(text) if text.starts_with("kube-api-access-") => "kube-api-access".into(),
+        other => other,
+    }
+}
+
+trait PointerMutList {
+    /// All elements of the lists `inner` in the elements of the list `outer`.
+    fn pointer_mut_list(&mut self, outer: &str, inner: &str) -> Vec<&mut Value>;
+}
+
+impl PointerMutList for Map<String, Value> {
+    fn pointer_mut_list(&mut self, outer: &str, inner: &str) -> Vec<&mut Value> {
+        let list = self.get_mut(outer).and_then(Value::as_array_mut).into_iter().flatten();
+        list.filter_map(|item| item.get_mut(inner)?.as_array_mut()).flatten().collect()
+    }
+}
+
+fn urlencoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
