@@ -176,7 +176,8 @@ impl Cluster {
         let mut request =
             self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(ADMINISTRATOR);
         if !body.is_null() {
-            let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+            let kind =
+                if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
             request = request.header("Content-Type", kind).body(body.to_string());
         }
         let answer = request.send().await.with_context(|| format!("{method} {path}"))?;

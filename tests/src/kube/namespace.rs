@@ -44,10 +44,8 @@ impl Namespace {
         let namespace = Self { name: name.to_owned(), bed: bed.clone(), cluster };
         // Pods are refused until the namespace has its default service account.
         let account = namespace.path("serviceaccounts", "default");
-        eventually("the default service account is there", THERE_WITHIN, || {
-            namespace.cluster.find(&account)
-        })
-        .await?;
+        eventually("the default service account is there", THERE_WITHIN, || namespace.cluster.find(&account))
+            .await?;
         Ok(namespace)
     }
 

@@ -45,7 +45,8 @@ async fn a_server_is_started_with_its_progress_shown_then_used_stopped_and_start
     ensure!(page.status == 200 && page.url.path().ends_with("/lab"), "{} at {}", page.status, page.url);
     let mut kernel = Kernel::start(&alice, "user/alice/").await?;
     kernel.execute("open('/home/jovyan/kept', 'w').write('until the end')").await?;
-    let where_from = kernel.execute("import os; print(os.getcwd(), os.getuid(), os.environ['HOSTNAME'])").await?;
+    let where_from =
+        kernel.execute("import os; print(os.getcwd(), os.getuid(), os.environ['HOSTNAME'])").await?;
     ensure!(where_from == "/home/jovyan 1000 jupyter-alice\n", "{where_from}");
 
     administrator.stop_server("alice", "").await?;
@@ -124,12 +125,18 @@ async fn a_choice_of_profile_makes_another_pod(kind: Kind) -> Result<()> {
               "old": { "display_name": "Old", "kubespawner_override": { "image": "registry.test/old:1" } },
           } } } },
     ]);
-    let site = Site::start(kind, json!({ "profile_list": profiles }), Settings::with_light_singleuser).await?;
+    let site =
+        Site::start(kind, json!({ "profile_list": profiles }), Settings::with_light_singleuser).await?;
     let (hub, namespace) = (&site.hub, &site.namespace);
     let administrator = hub.administrator()?;
     administrator.add_user("alice").await?;
     for (choice, image, memory, size) in [
-        (json!({ "profile": "big", "image": "old" }), "registry.test/old:1", json!("2147483648"), json!("alice-big")),
+        (
+            json!({ "profile": "big", "image": "old" }),
+            "registry.test/old:1",
+            json!("2147483648"),
+            json!("alice-big"),
+        ),
         (json!({ "profile": "small" }), "registry.test/singleuser:1", Value::Null, Value::Null),
     ] {
         let (status, answer) = administrator.send(Method::POST, "users/alice/server", choice).await?;

@@ -83,15 +83,15 @@ async fn objects(kind: Kind) -> Result<Objects> {
     let administrator = site.hub.administrator()?;
     for (user, server, profile) in STARTS {
         let name = urlencoded(user);
-        let (status, answer) = administrator.send(Method::POST, &format!("users/{name}"), Value::Null).await?;
+        let (status, answer) =
+            administrator.send(Method::POST, &format!("users/{name}"), Value::Null).await?;
         ensure!(status == 201 || status == 409, "{status}: {answer}");
         let path = if server.is_empty() {
             format!("users/{name}/server")
         } else {
             format!("users/{name}/servers/{}", urlencoded(server))
         };
-        let (status, answer) =
-            administrator.send(Method::POST, &path, json!({ "profile": profile })).await?;
+        let (status, answer) = administrator.send(Method::POST, &path, json!({ "profile": profile })).await?;
         ensure!(status == 201 || status == 202, "starting {user}/{server} answers {status}: {answer}");
     }
     for (user, server, _) in STARTS {
@@ -128,7 +128,9 @@ fn plain(site: &Site, mut object: Value) -> Result<Value> {
     }
     let hub = format!("127.0.0.1:{}", site.hub.ports.hub);
     let mut text = object.to_string();
-    for (found, word) in [(site.namespace.name.as_str(), "NAMESPACE"), (&hub, "HUB"), (site.hub.mark.value(), "MARK")] {
+    for (found, word) in
+        [(site.namespace.name.as_str(), "NAMESPACE"), (&hub, "HUB"), (site.hub.mark.value(), "MARK")]
+    {
         text = text.replace(found, word);
     }
     Ok(sorted(serde_json::from_str(&text)?))
