@@ -81,8 +81,8 @@ impl Namespace {
     /// # Errors
     /// When it does not; with the pod and its events.
     pub async fn pod(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let wanted = &wanted;
-        let seen = eventually(&format!("pod {name} {what}"), THERE_WITHIN, || async move {
+        let (wanted, what) = (&wanted, format!("pod {name} {what}"));
+        let seen = eventually(&what, THERE_WITHIN, || async move {
             Ok(self.find("pods", name).await?.filter(|pod| wanted(pod)))
         });
         match seen.await {
@@ -96,7 +96,8 @@ impl Namespace {
     /// # Errors
     /// When it is not; with the pod and its events.
     pub async fn pod_is_gone(&self, name: &str) -> Result<()> {
-        let gone = eventually(&format!("pod {name} is gone"), THERE_WITHIN, || async move {
+        let what = format!("pod {name} is gone");
+        let gone = eventually(&what, THERE_WITHIN, || async move {
             Ok(self.find("pods", name).await?.is_none().then_some(()))
         });
         match gone.await {

@@ -10,9 +10,13 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
+mod crash;
 mod life;
+mod namespaces;
+mod outage;
 mod side_by_side;
 mod takeover;
+mod trouble;
 
 /// What these tests need beside a hub.
 const NEEDS: [Needed; 4] =
