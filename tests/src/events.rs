@@ -42,8 +42,10 @@ impl Listener {
             loop {
                 while let Some((line, rest)) = self.text.split_once('\n') {
                     let event = line.strip_prefix("data:").map(serde_json::from_str::<Value>);
-                    self.text = rest.to_owned();
-                    if let Some(event) = event.transpose()? {
+                    let rest = rest.len();
+                    let event = event.transpose()?;
+                    self.text.drain(..self.text.len() - rest);
+                    if let Some(event) = event {
                         let is =
                             |key: &str, wanted: &str| event.get(key).and_then(Value::as_str) == Some(wanted);
                         if is("user", user) && is("action", action) {

@@ -78,7 +78,8 @@ fn contents(folder: &Path) -> Result<String> {
             text.push_str(&contents(&path)?);
         } else if path.extension().is_some_and(|extension| extension != "md") {
             let content = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            text.push_str(&format!("{}\n{content}\n", path.display()));
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            text.extend([name.as_ref(), "\n", &content, "\n"]);
         }
     }
     Ok(text)

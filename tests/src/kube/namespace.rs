@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::bed::{Bed, Cluster};
 use crate::wait::eventually;
 
-const THERE_WITHIN: Duration = Duration::from_secs(60);
+const THERE_WITHIN: Duration = Duration::from_mins(1);
 
 /// A namespace with a name that no other test has. It is deleted with all its pods when dropped.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ const IMAGE: &str = "registry.test/singleuser:1";
 ///
 /// # Panics
 /// When `more` is no table.
-pub fn kube_settings(namespace: &Namespace, account: &Account, more: Value) -> Settings {
+pub fn kube_settings(namespace: &Namespace, account: &Account, more: &Value) -> Settings {
     let mut options = json!({
         "namespace": namespace.name,
         "image": IMAGE,

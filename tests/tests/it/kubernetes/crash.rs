@@ -28,7 +28,8 @@ enum Step {
 
 #[tokio::test]
 async fn a_hub_killed_at_any_step_of_a_start_leaves_nothing_that_the_next_does_not_know() -> Result<()> {
-    killed_at(&[Step::Asked, Step::ClaimIsThere, Step::PodIsThere, Step::PodHasANode, Step::PodRuns], false).await
+    killed_at(&[Step::Asked, Step::ClaimIsThere, Step::PodIsThere, Step::PodHasANode, Step::PodRuns], false)
+        .await
 }
 
 #[tokio::test]

@@ -7,11 +7,11 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{NEEDS, Site, progress};
+use super::{Site, progress};
 use crate::e2e::with_both_hubs;
 
 with_both_hubs! {
-    super::NEEDS;
+    [Needed::Kubebed, Needed::VenvKubespawner, Needed::Venv61, Needed::LightSingleuser];
     a_server_is_started_with_its_progress_shown_then_used_stopped_and_started_on_the_same_files,
     named_servers_have_pods_and_claims_of_their_own_which_go_with_the_last_of_their_owners,
     a_choice_of_profile_makes_another_pod,

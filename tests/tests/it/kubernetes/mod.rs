@@ -35,7 +35,7 @@ impl Site {
         let bed = Bed::shared();
         let namespace = Namespace::new(&bed, "site").await?;
         let account = Account::new(&namespace, bed.port).await?;
-        let hub = Hub::start(kind, change(kube_settings(&namespace, &account, options))).await?;
+        let hub = Hub::start(kind, change(kube_settings(&namespace, &account, &options))).await?;
         Ok(Self { hub, account, namespace })
     }
 

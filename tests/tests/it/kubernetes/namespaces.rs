@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use hub_tests::events::Listener;
 use hub_tests::hub::{Hub, Kind};
 use hub_tests::kube::{Account, Bed, Namespace, kube_settings};
-use hub_tests::settings::Settings;
 use serde_json::json;
 
 use super::{NEEDS, Site};
@@ -34,7 +33,7 @@ async fn a_namespace_that_loses_its_rights_does_not_touch_the_others() -> Result
         "create_namespaces": false,
         "user_namespace_template": format!("{}-{{servername}}", home.name),
     });
-    let settings = kube_settings(&home, &account, options).with_light_singleuser();
+    let settings = kube_settings(&home, &account, &options).with_light_singleuser();
     let hub = Hub::start(Kind::Himalia, settings).await?;
     let site = Site { hub, account, namespace: home };
     let administrator = site.hub.administrator()?;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use hub_tests::hub::{Hub, Kind};
 use hub_tests::kube::{Account, Bed, Condition, Line, Namespace, kube_settings};
-use hub_tests::settings::Settings;
 use hub_tests::wait::eventually;
 use serde_json::{Value, json};
 
@@ -31,7 +30,7 @@ impl Far {
         let namespace = Namespace::new(bed, "far").await?;
         let line = Line::to(bed.port).await?;
         let account = Account::new(&namespace, line.port).await?;
-        let settings = kube_settings(&namespace, &account, json!({})).with_light_singleuser();
+        let settings = kube_settings(&namespace, &account, &json!({})).with_light_singleuser();
         let hub = Hub::start(Kind::Himalia, settings).await?;
         let administrator = hub.administrator()?;
         for person in PEOPLE {
@@ -73,10 +72,10 @@ impl Far {
         self.line.be(Condition::Whole).await?;
         let back = Instant::now();
         let truth: BTreeSet<String> = ["ann", "dan", "eve"].map(str::to_owned).into();
-        let truth = &truth;
+        let (far, truth) = (&*self, &truth);
         let what = "the hub's view is the truth";
         let seen = eventually(what, SEEN_WITHIN + SLACK, || async move {
-            Ok((self.servers().await? == *truth).then_some(()))
+            Ok((far.servers().await? == *truth).then_some(()))
         });
         seen.await?;
         println!("seen {:?} after the return", back.elapsed());

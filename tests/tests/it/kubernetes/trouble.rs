@@ -27,9 +27,11 @@ async fn a_server_whose_pod_ends_is_noticed_at_once_and_its_end_is_explained() -
     let Some(site) = himalia(json!({})).await? else { return Ok(()) };
     let administrator = site.hub.administrator()?;
     let mut events = Listener::new(&administrator).await?;
-    for (user, fault, cause) in
-        [("evan", "evict-after", "evicted"), ("nora", "shutdown-after", "node-shutdown"), ("olga", "oom-after", "oom-killed")]
-    {
+    for (user, fault, cause) in [
+        ("evan", "evict-after", "evicted"),
+        ("nora", "shutdown-after", "node-shutdown"),
+        ("olga", "oom-after", "oom-killed"),
+    ] {
         administrator.add_user(user).await?;
         administrator.start_server(user, "").await?;
         let pod = format!("jupyter-{user}");
