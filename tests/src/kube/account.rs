@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,7 +27,6 @@ pub struct Account {
     /// Its name in the API server's eyes.
     pub user: String,
     kubeconfig: PathBuf,
-    home: String,
     _folder: TempDir,
 }
 
@@ -59,7 +58,7 @@ impl Account {
         });
         std::fs::write(&kubeconfig, config.to_string())?;
         let user = format!("system:serviceaccount:{}:{NAME}", home.name);
-        let account = Self { user, kubeconfig, home: home.name.clone(), _folder: folder };
+        let account = Self { user, kubeconfig, _folder: folder };
         account.allow_in(home).await?;
         Ok(account)
     }
@@ -69,11 +68,7 @@ impl Account {
         &self.kubeconfig
     }
 
-    /// Gives it the same rights in another namespace.
-    ///
-    /// # Errors
-    /// When the API server refuses.
-    pub async fn allow_in(&self, namespace: &Namespace) -> Result<()> {
+    async fn allow_in(&self, namespace: &Namespace) -> Result<()> {
         let rules: Vec<Value> = CHART_ROLE
             .iter()
             .map(|(resources, verbs)| json!({ "apiGroups": [""], "resources": resources, "verbs": verbs }))
@@ -84,31 +79,12 @@ impl Account {
             "apiVersion": api,
             "kind": "RoleBinding",
             "metadata": { "name": NAME },
-            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": self.home }],
+            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": namespace.name }],
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
         });
         namespace.cluster.create(&rights(namespace, "roles"), &role).await?;
         namespace.cluster.create(&rights(namespace, "rolebindings"), &binding).await?;
         Ok(())
-    }
-
-    /// Takes its rights in a namespace away.
-    ///
-    /// # Errors
-    /// When the API server refuses, or there were none.
-    pub async fn forbid_in(&self, namespace: &Namespace) -> Result<()> {
-        let path = format!("{}/{NAME}", rights(namespace, "rolebindings"));
-        ensure!(namespace.cluster.find(&path).await?.is_some(), "no rights to take away");
-        namespace.cluster.delete(&path, 0).await
-    }
-
-    /// Gives them back.
-    ///
-    /// # Errors
-    /// When the API server refuses.
-    pub async fn allow_again_in(&self, namespace: &Namespace) -> Result<()> {
-        namespace.cluster.delete(&format!("{}/{NAME}", rights(namespace, "roles")), 0).await?;
-        self.allow_in(namespace).await
     }
 }
 

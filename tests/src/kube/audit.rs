@@ -52,18 +52,6 @@ impl Audit {
         Ok(self.entries()?.iter().map(deed).collect())
     }
 
-    /// How often it has asked for this.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn count(&self, verb: &str, resource: &str) -> Result<usize> {
-        let same = |entry: &&Value| {
-            let deed = deed(entry);
-            deed.verb == verb && deed.resource == resource && text(entry, "/stage") == "ResponseComplete"
-        };
-        Ok(self.entries()?.iter().filter(same).count())
-    }
-
     fn entries(&self) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.bed.audit_log())?;
         let mut entries = Vec::new();

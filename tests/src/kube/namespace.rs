@@ -30,18 +30,11 @@ impl Namespace {
     /// When it cannot be made.
     pub async fn new(bed: &Arc<Bed>, prefix: &str) -> Result<Self> {
         let id = uuid::Uuid::new_v4().simple().to_string();
-        Self::named(bed, &format!("{prefix}-{}", &id[..8])).await
-    }
-
-    /// A new one with this name.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub async fn named(bed: &Arc<Bed>, name: &str) -> Result<Self> {
+        let name = format!("{prefix}-{}", &id[..8]);
         let cluster = bed.administrator()?;
         let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         cluster.create("/api/v1/namespaces", &object).await?;
-        let namespace = Self { name: name.to_owned(), bed: bed.clone(), cluster };
+        let namespace = Self { name, bed: bed.clone(), cluster };
         // Pods are refused until the namespace has its default service account.
         let account = namespace.path("serviceaccounts", "default");
         eventually("the default service account is there", THERE_WITHIN, || namespace.cluster.find(&account))

@@ -40,7 +40,7 @@ macro_rules! with_both_hubs {
         }
     };
 }
-pub(crate) use with_both_hubs;
+use with_both_hubs;
 
 /// Whether these hubs and programs are there.
 pub(crate) fn ready(kinds: &[Kind], needs: &[Needed]) -> bool {

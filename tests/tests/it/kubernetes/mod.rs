@@ -10,13 +10,29 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
-mod crash;
+mod cluster;
 mod life;
-mod namespaces;
-mod outage;
 mod side_by_side;
 mod takeover;
-mod trouble;
+
+/// Makes a test `reference::NAME` of each function that takes the hub under test.
+macro_rules! with_stock {
+    ($($name:ident),+ $(,)?) => {
+        mod reference {
+            $(
+                #[tokio::test]
+                async fn $name() -> anyhow::Result<()> {
+                    let kind = hub_tests::hub::Kind::Stock;
+                    if !$crate::e2e::ready(&[kind], &$crate::kubernetes::NEEDS) {
+                        return Ok(());
+                    }
+                    super::$name(kind).await
+                }
+            )+
+        }
+    };
+}
+use with_stock;
 
 /// What these tests need beside a hub.
 const NEEDS: [Needed; 4] =
