@@ -93,6 +93,10 @@ func serve(o options) (err error) {
 			return err
 		}
 		defer os.RemoveAll(b.o.dir)
+		// Containers read parts of it under user ids of their own.
+		if err := os.Chmod(b.o.dir, 0o755); err != nil {
+			return err
+		}
 	} else if err = resetDir(o.dir); err != nil {
 		return err
 	}

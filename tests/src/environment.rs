@@ -25,6 +25,8 @@ pub enum Needed {
     Chp,
     /// A prepared Keycloak.
     Keycloak,
+    /// The web server nginx.
+    Nginx,
     /// The browser.
     Chromium,
     /// Its driver.
@@ -44,6 +46,7 @@ impl Needed {
             Self::Kubebed => "HIMALIA_TEST_KUBEBED",
             Self::Chp => "HIMALIA_TEST_CHP_BIN",
             Self::Keycloak => "HIMALIA_TEST_KEYCLOAK",
+            Self::Nginx => "HIMALIA_TEST_NGINX",
             Self::Chromium => "HIMALIA_TEST_CHROMIUM",
             Self::Chromedriver => "HIMALIA_TEST_CHROMEDRIVER",
         }

@@ -15,6 +15,8 @@ pub mod hub;
 pub mod kernel;
 pub mod keycloak;
 pub mod kube;
+pub mod nginx;
+pub mod openhexa;
 pub mod ports;
 pub mod processes;
 pub mod settings;

@@ -98,6 +98,9 @@ async fn named_servers_have_pods_and_claims_of_their_own_which_go_with_the_last_
     claim_is_gone(&site, "claim-alice--second").await?;
     ensure!(claims().await?.len() == 2);
 
+    for server in ["", "third"] {
+        administrator.stop_server("alice", server).await?;
+    }
     let (status, answer) = administrator.send(Method::DELETE, "users/alice", Value::Null).await?;
     ensure!(status == 204, "{status}: {answer}");
     for name in ["claim-alice", "claim-alice--third"] {

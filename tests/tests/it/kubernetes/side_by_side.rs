@@ -18,7 +18,7 @@ const STARTS: [(&str, &str, &str); 5] = [
     ("alice", "", "plain"),
     ("alice", "lab-1", "plain"),
     ("bob@example.org", "", "rich"),
-    ("quentin.the-one-with-a-name-of-great-length.of-the-lab", "malaria-study-2024-in-the-north", "plain"),
+    ("quentin.the-one-with-a-name-of-great-length.of-the-lab", "malaria-study-in-the-north", "plain"),
     ("user.name+x", "", "rich"),
 ];
 
