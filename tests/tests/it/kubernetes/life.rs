@@ -7,7 +7,7 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Site, progress, with_stock};
+use super::{Site, address, progress, with_stock};
 
 with_stock! {
     a_server_is_started_with_its_progress_shown_then_used_stopped_and_started_on_the_same_files,
@@ -79,7 +79,7 @@ async fn named_servers_have_pods_and_claims_of_their_own_which_go_with_the_last_
     }
     for server in ["", "second", "third"] {
         administrator.server_is_ready("alice", server).await?;
-        let page = alice.follow(&format!("user/alice/{server}")).await?;
+        let page = alice.follow(&address("alice", server)).await?;
         ensure!(page.status == 200, "{} at {}", page.status, page.url);
     }
     let names = ["alice", "alice--second", "alice--third"];

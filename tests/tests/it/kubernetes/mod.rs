@@ -65,6 +65,11 @@ impl Site {
     }
 }
 
+/// The path of a server, below the base URL.
+fn address(user: &str, server: &str) -> String {
+    if server.is_empty() { format!("user/{user}/") } else { format!("user/{user}/{server}/") }
+}
+
 /// The events of a start, up to the one that it is over.
 async fn progress(hub: &Hub, user: &str) -> Result<Vec<Value>> {
     let path = format!("users/{user}/server/progress");

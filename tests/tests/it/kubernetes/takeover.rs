@@ -5,7 +5,7 @@ use hub_tests::hub::Kind;
 use hub_tests::settings::Settings;
 use serde_json::{Value, json};
 
-use super::{NEEDS, Site};
+use super::{NEEDS, Site, address};
 
 #[tokio::test]
 async fn reference_stock_hands_over_to_itself() -> Result<()> {
@@ -75,7 +75,7 @@ impl Site {
         let kind = hub.kind;
         let what = || format!("{user}/{server} under {kind:?}");
         hub.administrator()?.server_is_ready(user, server).await.with_context(what)?;
-        let page = hub.logged_in(user).await?.follow(&format!("user/{user}/{server}")).await?;
+        let page = hub.logged_in(user).await?.follow(&address(user, server)).await?;
         ensure!(page.status == 200, "{}: {} at {}: {}", what(), page.status, page.url, page.text);
         Ok(())
     }
