@@ -12,7 +12,6 @@ use serde_json::Value;
 
 mod cluster;
 mod life;
-mod side_by_side;
 mod takeover;
 
 /// Makes a test `reference::NAME` of each function that takes the hub under test.
