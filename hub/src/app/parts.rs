@@ -257,6 +257,7 @@ fn build_auth(
         crypt,
         settings: AuthSettings {
             manage_groups: section.manage_groups,
+            manage_roles: section.manage_roles,
             auth_state: section.enable_auth_state,
             refresh_age: section.auth_refresh_age,
             refresh_pre_spawn: section.refresh_pre_spawn,
