@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hub_core::secret::{ExposeSecret as _, SecretString};
+use hub_proxy::Cut;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -94,7 +95,16 @@ impl ExternalProxy {
         Ok(routes.into_iter().map(|(routespec, data)| (canonical(&routespec), route(data))).collect())
     }
 
-    /// One call, tried again while the proxy does not answer or answers 5xx.
+    pub(super) async fn cut(&self, order: &Cut) -> Result<(), RoutingError> {
+        let Ok(order) = serde_json::to_value(order) else { return Ok(()) };
+        match self.ask(Method::POST, "POST", "websockets/cut", Some(&order)).await {
+            // configurable-http-proxy has no such thing.
+            Err(RoutingError::Refused { status: 404 | 405, .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// One call about a route, or about all.
     async fn call(
         &self,
         method: Method,
@@ -102,15 +112,27 @@ impl ExternalProxy {
         routespec: &str,
         body: Option<&Value>,
     ) -> Result<Response, RoutingError> {
+        let path = routespec.trim_start_matches('/');
+        if path.is_empty() && body.is_none() {
+            return self.ask(method, name, "routes", body).await;
+        }
+        self.ask(method, name, &format!("routes/{path}"), body).await
+    }
+
+    /// One call, tried again while the proxy does not answer or answers 5xx.
+    async fn ask(
+        &self,
+        method: Method,
+        name: &'static str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, RoutingError> {
         let _slot = self.slots.acquire().await;
         let until = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(100);
         loop {
             let settings = self.settings.load_full();
-            let path = routespec.trim_start_matches('/');
-            let url = format!("{}/api/routes/{path}", settings.api_url.as_str().trim_end_matches('/'));
-            let url =
-                if path.is_empty() && body.is_none() { url.trim_end_matches('/').to_owned() } else { url };
+            let url = format!("{}/api/{path}", settings.api_url.as_str().trim_end_matches('/'));
             let mut request = self
                 .client
                 .request(method.clone(), &url)
@@ -124,11 +146,8 @@ impl ExternalProxy {
                 Ok(response) => {
                     let status = response.status();
                     let again = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
-                    let routespec = routespec.to_owned();
-                    (
-                        RoutingError::Refused { url: api, status: status.as_u16(), method: name, routespec },
-                        again,
-                    )
+                    let (status, path) = (status.as_u16(), path.to_owned());
+                    (RoutingError::Refused { url: api, status, method: name, path }, again)
                 }
                 Err(e) => (RoutingError::Unreachable { url: api, cause: e.without_url().to_string() }, true),
             };
