@@ -110,7 +110,8 @@ impl Program {
 
         let mut predecessor_ended = None;
         if let Some(predecessor) = predecessor {
-            let (given, predecessor) = handover::blocking(move || (predecessor.routes(), predecessor)).await?;
+            let (given, predecessor) =
+                handover::blocking(move || (predecessor.routes(), predecessor)).await?;
             let given = given.map_err(|source| self.handover_problem(source))?;
             routes.restore(&given);
             if let Some(target) = &default_target {

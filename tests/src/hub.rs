@@ -232,7 +232,8 @@ impl Hub {
         use std::os::unix::fs::MetadataExt as _;
         let socket = self.place().handover_socket();
         let inode = || fs::metadata(&socket).map(|data| data.ino()).ok();
-        let before = eventually("the process offers its place", HEALTHY_WITHIN, || async { Ok(inode()) }).await?;
+        let before =
+            eventually("the process offers its place", HEALTHY_WITHIN, || async { Ok(inode()) }).await?;
         self.write_configuration()?;
         let mut next = self.command().spawn().context("cannot start the next process")?;
         let taken = eventually("the next process has taken over", HEALTHY_WITHIN, || {

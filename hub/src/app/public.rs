@@ -44,7 +44,8 @@ impl Public {
         let address: SocketAddr = hub.local_addr()?;
         let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), inherited)?;
         let handover = config.proxy.handover_socket.clone();
-        let estate = handover.is_some().then(|| proxy.estate(&[hub.try_clone()?]).map_err(anyhow::Error::new));
+        let estate =
+            handover.is_some().then(|| proxy.estate(&[hub.try_clone()?]).map_err(anyhow::Error::new));
         Ok(Self {
             scissors: proxy.scissors(),
             bound: Some((proxy, estate.transpose()?)),

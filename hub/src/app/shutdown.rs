@@ -82,15 +82,9 @@ pub async fn wait(hub: &Hub) -> Reason {
 
 /// Ends everything of the hub in order: servers if they shall stop, requests, background work. With the background work
 /// `public` takes no more connections.
-pub(super) async fn stop(
-    hub: &Hub,
-    reason: Reason,
-    web: ServerHandle,
-    public: Option<&Public>,
-) {
+pub(super) async fn stop(hub: &Hub, reason: Reason, web: ServerHandle, public: Option<&Public>) {
     let order = hub.shutdown.order();
-    let stop_servers =
-        reason != Reason::Replaced && order.servers.unwrap_or(hub.config.hub.cleanup_servers);
+    let stop_servers = reason != Reason::Replaced && order.servers.unwrap_or(hub.config.hub.cleanup_servers);
     info!(?reason, servers = stop_servers, "shutting down");
     hub.managed.stop().await;
     if stop_servers && let Err(error) = hub.servers.stop_all(SERVERS_DEADLINE).await {

@@ -34,8 +34,7 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     let socket = config.proxy.handover_socket.as_deref().filter(|_| in_process);
     let (mut succession, mut inherited) = Succession::begin(socket).await?;
     let listener = listen::bind(&config.hub.hub_bind_url, "hub.hub_bind_url", &mut inherited)?;
-    let mut public =
-        if in_process { Some(Public::bind(&config, &listener, &mut inherited)?) } else { None };
+    let mut public = if in_process { Some(Public::bind(&config, &listener, &mut inherited)?) } else { None };
     inherited.finish();
     if let Some(public) = &public {
         // The hub of the process before has ended when this returns.
@@ -61,12 +60,14 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
             heir = asked(public.as_ref()) => (Reason::Replaced, Some(heir)),
         };
         running.stop(reason, public.as_ref()).await?;
-        match (heir, &mut public) {
-            (Some(heir), Some(public)) if !public.give(heir).await => {
-                info!("the hub goes on here");
-            }
-            _ => break reason,
+        let given = match (heir, &mut public) {
+            (Some(heir), Some(public)) => public.give(heir).await,
+            _ => true,
+        };
+        if given {
+            break reason;
         }
+        info!("the hub goes on here");
     };
     drop(listener);
     match public {

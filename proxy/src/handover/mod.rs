@@ -17,11 +17,11 @@ mod wire;
 
 use std::path::PathBuf;
 
+pub(crate) use self::{give::HandOverSocket, take::Predecessor};
 pub use self::{
     give::{Estate, Heir},
     succession::{Offer, Succession},
 };
-pub(crate) use self::{give::HandOverSocket, take::Predecessor};
 use crate::{error::ProxyError, server::Sockets};
 
 /// The process before, if one answers at `path`, and its sockets, or else those of the service manager.

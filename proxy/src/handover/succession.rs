@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Estate, Heir, HandOverSocket, Predecessor, blocking, inherit};
+use super::{Estate, HandOverSocket, Heir, Predecessor, blocking, inherit};
 use crate::{
     error::ProxyError,
     routes::RouteTable,

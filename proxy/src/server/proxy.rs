@@ -122,7 +122,8 @@ impl Proxy {
         let mut sockets = Copies::default();
         self.copy_sockets(&mut sockets)?;
         for other in others {
-            let copy = duplicate(other.as_fd()).map_err(|error| ProxyError::listen(&"a copy of a socket", error));
+            let copy =
+                duplicate(other.as_fd()).map_err(|error| ProxyError::listen(&"a copy of a socket", error));
             sockets.descriptors.push(copy?);
         }
         let routes = Arc::clone(&self.shared.routes);

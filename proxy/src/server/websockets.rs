@@ -157,9 +157,11 @@ impl Websockets {
         };
         let is_token = |shown: Option<&Arc<SecretSlice<u8>>>| {
             let shown = shown.map(|shown| shown.expose_secret());
-            order.token.as_ref().is_none_or(|token| {
-                shown.is_some_and(|shown| shown.ct_eq(token.as_bytes()).into())
-            }) && order.token_hash.as_ref().is_none_or(|hash| shown.is_some_and(|shown| hash.fits(shown)))
+            order
+                .token
+                .as_ref()
+                .is_none_or(|token| shown.is_some_and(|shown| shown.ct_eq(token.as_bytes()).into()))
+                && order.token_hash.as_ref().is_none_or(|hash| shown.is_some_and(|shown| hash.fits(shown)))
         };
         candidates.iter().filter(|(shown, _)| is_token(shown.as_ref())).map(|(_, cut)| cut.cancel()).count()
     }

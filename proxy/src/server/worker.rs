@@ -224,7 +224,7 @@ pub(crate) fn run(
 ) -> Result<(), ProxyError> {
     let failed = |source| ProxyError::Worker { index, source };
     let runtime =
-        Builder::new_current_thread().enable_all().event_interval(std::env::var("EVI").ok().and_then(|x| x.parse().ok()).unwrap_or(61)).build_local(LocalOptions::default()).map_err(failed)?;
+        Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).map_err(failed)?;
     runtime.block_on(async {
         let listeners =
             sockets.into_iter().map(Bound::into_listener).collect::<io::Result<Vec<_>>>().map_err(failed)?;

@@ -206,7 +206,8 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn new(quantity: &'a Quantity, names: &[&str], cells: &[Vec<f64>]) -> Self {
         let medians: Vec<Option<f64>> = cells.iter().map(|cell| median(cell)).collect();
-        let of = |name: &str| medians.iter().zip(names).find(|(_, known)| **known == name)?.0.as_ref().copied();
+        let of =
+            |name: &str| medians.iter().zip(names).find(|(_, known)| **known == name)?.0.as_ref().copied();
         let marks = quantity.marks.iter().filter_map(|(name, most)| {
             let ratio = of("ours")? / of(name)?;
             let verdict = if ratio <= *most { "met" } else { "missed" };

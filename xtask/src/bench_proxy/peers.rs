@@ -325,8 +325,11 @@ impl Place<'_> {
         let mut text = String::new();
         let (ssl, keys) = if self.tls {
             let [key, certificate] = ["leaf-key.pem", "leaf.pem"].map(fixture);
-            let keys =
-                format!("ssl_certificate {};\n ssl_certificate_key {};", certificate.display(), key.display());
+            let keys = format!(
+                "ssl_certificate {};\n ssl_certificate_key {};",
+                certificate.display(),
+                key.display()
+            );
             (" ssl", keys)
         } else {
             ("", String::new())

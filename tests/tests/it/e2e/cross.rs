@@ -71,7 +71,8 @@ async fn a_day(hub: &Hub) -> Result<()> {
     ensure!(kernel.execute("print(6 * 7)").await? == "42\n");
 
     let routes = administrator.fetch("proxy").await?;
-    let data = |path: &str, key: &str| routes.pointer(&format!("/{}/data/{key}", path.replace('/', "~1"))).cloned();
+    let data =
+        |path: &str, key: &str| routes.pointer(&format!("/{}/data/{key}", path.replace('/', "~1"))).cloned();
     ensure!(data("/", "hub") == Some(Value::Bool(true)), "{routes}");
     ensure!(data("/user/alice/", "user") == Some("alice".into()), "{routes}");
     let first = data("/user/alice/", "last_activity").context("no activity")?;
