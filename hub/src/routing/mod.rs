@@ -191,6 +191,15 @@ impl Routing {
         Ok(routes)
     }
 
+    /// Whether the proxy still has the hub's own route, below `base`. One that was started anew has lost it, and all
+    /// others with it.
+    pub async fn is_intact(&self, base: &str) -> Result<bool, RoutingError> {
+        match &self.proxy {
+            Proxy::InProcess(_) => Ok(true),
+            Proxy::External(proxy) => proxy.has_hub_route(base).await,
+        }
+    }
+
     /// Ends the websockets that fit. A proxy that cannot do it, as configurable-http-proxy, is no error.
     pub async fn cut(&self, order: Cut) -> Result<(), RoutingError> {
         match &self.proxy {

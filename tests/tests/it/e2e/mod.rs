@@ -15,6 +15,7 @@ mod interchange;
 mod keycloak;
 mod python_services;
 mod replacement;
+mod revocation;
 mod singleuser_versions;
 mod takeover;
 
