@@ -11,7 +11,6 @@ use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
 use hub_core::{Authenticator, AuthenticatorContext, Clock, Spawner, SpawnerContext, SystemClock};
 use hub_db::{Db, DbOptions, repo};
-use hub_proxy::RouteTable;
 use tracing::{info, warn};
 use url::Url;
 
@@ -31,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::rbac::Rbac;
 use crate::registry::Registry;
 use crate::render::{RenderOptions, Renderer, StaticFiles};
-use crate::routing::{ExternalProxy, ExternalSettings, Proxy, Routing};
+use crate::routing::{ExternalProxy, ExternalSettings, InProcess, Proxy, Routing};
 use crate::servers::env::EnvSettings;
 use crate::servers::spawners::Spawners;
 use crate::servers::store::{GrantSettings, Store};
@@ -45,7 +44,7 @@ use crate::web::api::{Description, Idempotency};
 pub(super) async fn build(
     config: Arc<Config>,
     bound: SocketAddr,
-    routes: Option<Arc<RouteTable>>,
+    own_proxy: Option<InProcess>,
     tasks: Tasks,
     registry: &Registry,
 ) -> anyhow::Result<Hub> {
@@ -102,8 +101,8 @@ pub(super) async fn build(
         );
     }
 
-    let proxy = match routes {
-        Some(table) => Proxy::InProcess(table),
+    let proxy = match own_proxy {
+        Some(own) => Proxy::InProcess(own),
         None => {
             let Some(token) = config.proxy.auth_token.clone() else {
                 bail!(

@@ -11,6 +11,7 @@ pub mod names;
 pub mod refresh;
 pub mod revoke;
 pub mod throttle;
+mod websockets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -56,11 +56,19 @@ fn is_concerned(hub: &Hub, user: &users::Model, revocation: &Revocation) -> bool
 
 async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResult<()> {
     let tx = hub.db.begin().await?;
+    let (owner, now) = (repo::Owner::User(user.id), hub.clock.now());
+    let before = repo::tokens::of_owner(&tx, owner, now).await?;
     repo::users::reset_cookie_id(&tx, user.id).await?;
     // What was kept has ended with the login: a refresh token that works no more, a session that is gone.
     repo::users::set_auth_state(&tx, user.id, None).await?;
     let tokens = repo::tokens::delete_of_user(&tx, user.id, revocation.all_tokens, SERVER_NOTE).await?;
+    let kept = repo::tokens::of_owner(&tx, owner, now).await?;
     tx.commit().await?;
+    let is_kept = |id: i32| kept.iter().any(|left| left.token.id == id);
+    let ended: Vec<_> =
+        before.into_iter().map(|known| known.token).filter(|token| !is_kept(token.id)).collect();
+    hub.cut_sessions(ended.iter().filter_map(|token| token.session_id.clone()));
+    hub.cut_tokens(&ended).await?;
     hub.auth.looks.forget(user.id);
     info!(user = %user.name, tokens, "login ended by the identity service");
     if revocation.stop_servers || hub.auth.settings.shutdown_on_logout {

@@ -267,6 +267,7 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         }
         if let Some(session_id) = &page.caller.session_id {
             repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
+            hub.cut_sessions([session_id.clone()]);
         }
         let auth_state = hub.auth_state(user);
         let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };

@@ -9,10 +9,13 @@ mod bad_input;
 mod browser_story;
 mod client_commands;
 mod crash;
+mod cross;
 mod hundred;
 mod interchange;
 mod keycloak;
 mod python_services;
+mod replacement;
+mod revocation;
 mod singleuser_versions;
 mod takeover;
 
