@@ -45,6 +45,11 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
         std::future::pending().await
     }
 
+    /// Whether [`Spawner::options_form`] may have something to show.
+    fn has_options_form(&self) -> bool {
+        false
+    }
+
     /// The form shown on the spawn page; none starts the server at once.
     async fn options_form(&self, _cx: &FormContext) -> Result<Option<OptionsForm>, SpawnError> {
         Ok(None)
@@ -66,6 +71,12 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
         state
     }
 
+    /// What is kept of a state after the server was stopped, for its next start: nothing, unless the spawner remembers
+    /// the names of volumes, say.
+    fn state_after_stop(&self, _state: Value) -> Value {
+        Value::Object(Map::new())
+    }
+
     /// The last lines that the server wrote, newest last, for failure reports. At most some hundred lines.
     async fn recent_log(&self, _server: &ServerRef) -> Vec<String> {
         Vec::new()
@@ -80,6 +91,28 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
     async fn delete_forever(&self, _server: &ServerRef) -> Result<(), SpawnError> {
         Ok(())
     }
+
+    /// Takes away what this spawner made for servers of this hub that are not among the `known` ones, which are all that
+    /// run or are on their way. Called again and again; what is not certainly this hub's own must stay.
+    async fn collect_orphans(&self, _known: &[ServerRef]) {}
+
+    /// How the spawner's watches over its servers fare, where it has any.
+    fn watches(&self) -> Vec<WatchHealth> {
+        Vec::new()
+    }
+}
+
+/// One watch over servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchHealth {
+    /// What is watched: a namespace, say.
+    pub scope: String,
+    /// Whether the watch is up.
+    pub live: bool,
+    /// How long ago it last heard of what it watches; none when never.
+    pub age: Option<Duration>,
+    /// How many servers it sees.
+    pub objects: usize,
 }
 
 /// One server as the spawner knows it: its key, the saved state and the address that was last in use.

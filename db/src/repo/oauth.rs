@@ -110,6 +110,20 @@ pub async fn upsert_client(
     Ok(if found { row.update(db).await? } else { row.insert(db).await? })
 }
 
+/// Gives a client another secret; without effect when there is no such client.
+pub async fn set_secret(
+    db: &impl ConnectionTrait,
+    identifier: &str,
+    secret: HashedSecret,
+) -> Result<(), DbError> {
+    if let Some(known) = client(db, identifier).await? {
+        let mut row = known.into_active_model();
+        row.secret = Set(Some(secret.0));
+        row.update(db).await?;
+    }
+    Ok(())
+}
+
 /// Makes the hub's own client if it is missing: without it no token could be stored.
 pub async fn ensure_hub_client(db: &impl ConnectionTrait) -> Result<(), DbError> {
     if client(db, HUB_CLIENT).await?.is_some() {

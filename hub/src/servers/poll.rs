@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use futures_util::StreamExt as _;
-use hub_core::{PollStatus, StopMode};
+use hub_core::{PollStatus, ServerRef, StopMode};
 use tracing::{error, warn};
 
 use super::Servers;
@@ -70,9 +70,13 @@ impl Servers {
                 return;
             }
         };
+        let known: Vec<ServerRef> = records.iter().map(Record::server_ref).collect();
         let looks = futures_util::stream::iter(records)
             .for_each_concurrent(CONCURRENCY, |record| self.poll_one(record));
         looks.await;
+        for spawner in self.spawners.all() {
+            spawner.collect_orphans(&known).await;
+        }
     }
 
     /// Looks at one server that nothing is being done to.
