@@ -25,6 +25,11 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
     /// The name shown in `/hub/api/info`, for example `hub_spawner_local::LocalSpawner`.
     fn class_name(&self) -> &'static str;
 
+    /// How long this start may take, where the spawner's own options say so; else what the hub is configured with.
+    fn start_timeout(&self, _job: &StartJob) -> Option<Duration> {
+        None
+    }
+
     /// Starts one server and returns where it will listen, as soon as that is known. The hub itself waits for the
     /// first HTTP answer. Bounded by [`StartJob::timeout`]: the hub drops the future when it passes.
     async fn start(&self, job: StartJob, sink: &dyn StartSink) -> Result<Started, SpawnError>;
@@ -229,6 +234,9 @@ pub struct Progress {
     /// The cause code, when this reports trouble that may still pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
+    /// The place in line, for starts that wait for their turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueuePlace>,
     /// Only for readers that ask for details. Clients of stock see the steps that stock's spawner of this kind tells.
     #[serde(skip)]
     pub detail: bool,
@@ -243,6 +251,7 @@ impl Progress {
             html_message: None,
             phase,
             cause: None,
+            queue: None,
             detail: false,
         }
     }
@@ -252,6 +261,16 @@ impl Progress {
     pub fn detail(self) -> Self {
         Self { detail: true, ..self }
     }
+}
+
+/// A place in the line of starts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueuePlace {
+    /// 1 is next.
+    pub place: usize,
+    /// When the start will begin, going by how long the last ones took; none while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_at: Option<DateTime<Utc>>,
 }
 
 /// The phases of a start, in order.

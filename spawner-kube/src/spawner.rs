@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::spawner::{Exit, WatchHealth};
@@ -18,8 +19,7 @@ use crate::state;
 use crate::view::View;
 
 /// Options of stock's spawner that are the hub's business here and have their place in `[spawner]`.
-const OF_THE_HUB: [&str; 5] =
-    ["start_timeout", "http_timeout", "poll_interval", "poll_jitter", "consecutive_failure_limit"];
+const OF_THE_HUB: [&str; 4] = ["http_timeout", "poll_interval", "poll_jitter", "consecutive_failure_limit"];
 
 /// Starts servers as pods.
 #[derive(Debug)]
@@ -70,6 +70,12 @@ pub(crate) struct Shared(pub(crate) Arc<KubeSpawner>);
 impl Spawner for Shared {
     fn class_name(&self) -> &'static str {
         "hub_spawner_kube::KubeSpawner"
+    }
+
+    fn start_timeout(&self, job: &StartJob) -> Option<Duration> {
+        // A choice that is not possible is told by the start itself.
+        let planned = self.0.blueprint.plan(job).ok()?;
+        u64::try_from(planned.server.traits.start_timeout).ok().map(Duration::from_secs)
     }
 
     async fn start(&self, job: StartJob, sink: &dyn StartSink) -> Result<Started, SpawnError> {

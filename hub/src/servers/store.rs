@@ -167,6 +167,14 @@ impl Store {
         Ok(row.map(|row| Record::of(&row, &owner.name)))
     }
 
+    /// The groups of a user, sorted.
+    pub async fn groups_of(&self, user_id: i32) -> Result<Vec<String>, DbError> {
+        let mut groups = repo::groups::names_of_users(self.db.conn(), &[user_id]).await?;
+        let mut names = groups.remove(&user_id).unwrap_or_default();
+        names.sort();
+        Ok(names)
+    }
+
     /// The record of a server of a user, made unless there is one. Of several who ask at once, one makes it: the table
     /// itself would take a second one. None when the user is gone.
     pub async fn find_or_make(

@@ -7,7 +7,7 @@
 //! | volumes | `volume-multi-attach`, `volume-missing`, `volume-attach` |
 //! | container | `config-missing`, `container-error`, `crash-loop`, `oom-killed`, `exited` |
 //! | node | `deleted`, `evicted`, `preempted`, `node-shutdown`, `node-lost`, `deadline`, `disk-full`, `network-setup` |
-//! | API | `quota`, `forbidden`, `webhook`, `webhook-unavailable`, `pod-security`, `invalid-object`, `namespace-missing`, `name-taken`, `conflict`, `cluster-unavailable` |
+//! | API | `quota`, `forbidden`, `webhook`, `webhook-unavailable`, `pod-security`, `invalid-object`, `namespace-missing`, `conflict`, `cluster-unavailable` |
 
 mod api;
 mod pod;

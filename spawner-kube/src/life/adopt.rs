@@ -49,6 +49,10 @@ impl KubeSpawner {
         if let Some(exit) = exit_of(Some(&found), &known.traits) {
             return Ok(Adoption::Gone(exit));
         }
+        // It is on its way out: a hub was killed while it stopped the server, or somebody deleted the pod.
+        if pod::is_ending(&found) {
+            return Ok(Adoption::Gone(exit_of(None, &known.traits).unwrap_or_default()));
+        }
         if is_running(&found, known.traits.ready_when) || !starting {
             let running = pod::text(&found, "/status/podIP");
             if running.is_empty() && server.address.is_none() {

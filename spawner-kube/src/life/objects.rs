@@ -208,7 +208,7 @@ fn foreign(object: Object<'_>) -> SpawnError {
         "{object} is there and is not of this server, by its annotations; it is left alone. Remove it, or change \
          `pod_name_template`"
     );
-    Trouble::new("name-taken", Passing::Never, user, operator).into_error()
+    Trouble::new("conflict", Passing::Never, user, operator).into_error()
 }
 
 /// Marks a pod as made by one start of one hub.
