@@ -30,6 +30,12 @@ impl Counts {
     }
 }
 
+/// The name of the Rust test that failed according to this line, none for any other line.
+pub(crate) fn failed_test(line: &str) -> Option<String> {
+    let (name, result) = line.trim().strip_prefix("test ")?.rsplit_once(" ... ")?;
+    (result == "FAILED" && !name.contains(' ')).then(|| name.to_owned())
+}
+
 /// The number before `word` in a list such as `3 passed; 1 failed` or `3 passed, 1 failed`.
 fn number(text: &str, word: &str) -> Option<u64> {
     text.split([';', ',']).find_map(|part| {
@@ -56,6 +62,14 @@ mod tests {
     fn the_closing_line_of_the_conformance_run_is_understood() {
         let line = "upstream: 411 passed, 7 failed, of 418 selected (520 listed)";
         assert_eq!(Counts::in_line(line), Some(Counts { passed: 411, failed: 7 }));
+    }
+
+    #[test]
+    fn a_failed_test_is_named() {
+        let line = "test adoption::a_zombie_is_a_server_that_ended ... FAILED";
+        assert_eq!(failed_test(line).as_deref(), Some("adoption::a_zombie_is_a_server_that_ended"));
+        assert_eq!(failed_test("test adoption::another ... ok"), None);
+        assert_eq!(failed_test("test result: FAILED. 1 passed; 1 failed"), None);
     }
 
     #[test]
