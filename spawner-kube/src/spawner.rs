@@ -45,20 +45,31 @@ impl KubeSpawner {
         });
         PluginError::check(misplaced.collect())?;
         let blueprint = Blueprint::new(options, cx, own_namespace())?;
+        let cluster = Cluster::new(blueprint.traits());
+        Ok(Self::of(blueprint, cluster))
+    }
+
+    /// The same over a cluster that is given.
+    #[cfg(test)]
+    pub(crate) fn over(options: Value, cx: &SpawnerContext, cluster: Cluster) -> Result<Self, PluginError> {
+        Ok(Self::of(Blueprint::new(options, cx, own_namespace())?, cluster))
+    }
+
+    fn of(blueprint: Blueprint, cluster: Cluster) -> Self {
         let traits = blueprint.traits();
-        let cluster = Arc::new(Cluster::new(traits));
+        let cluster = Arc::new(cluster);
         let hub = match traits.hub_id.as_str() {
             "" => in_cluster().then(own_namespace),
             id => Some(id.to_owned()),
         };
-        Ok(Self {
+        Self {
             view: View::new(Arc::clone(&cluster), &traits.component_label, traits.events_enabled),
             cluster,
             locks: Locks::default(),
             suspects: tokio::sync::Mutex::default(),
             hub,
             blueprint,
-        })
+        }
     }
 }
 

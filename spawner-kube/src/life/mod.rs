@@ -12,3 +12,6 @@ mod token;
 
 pub(crate) use locks::Locks;
 pub(crate) use orphans::Suspects;
+
+#[cfg(test)]
+mod tests;
