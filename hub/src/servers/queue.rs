@@ -277,22 +277,17 @@ mod tests {
         drop(queue.enter("", |_| {}).await);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_wait_follows_from_the_last_starts() {
         let queue = StartQueue::new(2);
         let take = async || queue.enter("", |_| {}).await;
-        let earlier = [take().await, take().await];
-        tokio::time::advance(Duration::from_secs(10)).await;
-        drop(earlier);
         let _running = [take().await, take().await];
-        let mut seen = None;
-        let mut places = Vec::new();
-        for _ in 0..4 {
-            places.push(Box::pin(queue.enter("", |_| {})));
-        }
-        for waiting in &mut places {
+        queue.lock().durations.extend([Duration::from_secs(8), Duration::from_secs(12)]);
+        let mut before: Vec<_> = (0..4).map(|_| Box::pin(queue.enter("", |_| {}))).collect();
+        for waiting in &mut before {
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         }
+        let mut seen = None;
         let mut last = Box::pin(queue.enter("", |place| seen = place));
         assert!(futures_util::poll!(last.as_mut()).is_pending());
         drop(last);
