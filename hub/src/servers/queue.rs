@@ -193,6 +193,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
     use tokio::task::JoinHandle;
 
@@ -270,7 +271,7 @@ mod tests {
         let queue = StartQueue::new(1);
         let first = queue.enter("", |_| {}).await;
         let mut leaving = Box::pin(queue.enter("", |_| {}));
-        assert!(futures_util::poll!(leaving.as_mut()).is_pending());
+        assert!(leaving.as_mut().now_or_never().is_none());
         drop(first);
         drop(leaving);
         assert!(!queue.is_full());
@@ -285,11 +286,11 @@ mod tests {
         queue.lock().durations.extend([Duration::from_secs(8), Duration::from_secs(12)]);
         let mut before: Vec<_> = (0..4).map(|_| Box::pin(queue.enter("", |_| {}))).collect();
         for waiting in &mut before {
-            assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+            assert!(waiting.as_mut().now_or_never().is_none());
         }
         let mut seen = None;
         let mut last = Box::pin(queue.enter("", |place| seen = place));
-        assert!(futures_util::poll!(last.as_mut()).is_pending());
+        assert!(last.as_mut().now_or_never().is_none());
         drop(last);
         assert_eq!(seen, Some(Place { number: 5, wait: Some(Duration::from_secs(25)) }));
     }

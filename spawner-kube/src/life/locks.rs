@@ -23,6 +23,8 @@ impl Locks {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -32,7 +34,7 @@ mod tests {
         {
             let second = locks.hold("a");
             tokio::pin!(second);
-            assert!(futures_util::poll!(second.as_mut()).is_pending());
+            assert!(second.as_mut().now_or_never().is_none());
             drop(first);
             second.await;
         }
