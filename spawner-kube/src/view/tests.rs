@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::cluster::ApiError;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What is answered to one request.
 enum Answer {

@@ -26,7 +26,7 @@ use crate::spawner::{KubeSpawner, Shared};
 
 const PEOPLE: [&str; 3] = ["ann", "ben", "cat"];
 /// Longer than any wait of the spawner.
-const REST: Duration = Duration::from_secs(600);
+const REST: Duration = Duration::from_mins(10);
 
 /// A row of the database.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +122,7 @@ impl Hub {
             command: Vec::new(),
             resources: Resources::default(),
             labels: BTreeMap::new(),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
         }
     }
 
@@ -280,7 +280,13 @@ impl Site {
             let known: Vec<ServerRef> = self.hub.active().iter().map(|name| self.hub.server(name)).collect();
             self.hub.spawner.collect_orphans(&known).await;
             self.look();
-            while self.tasks.join_next().await.is_some() {}
+            while let Some(done) = self.tasks.join_next().await {
+                if let Err(lost) = done
+                    && lost.is_panic()
+                {
+                    return Err(lost.to_string());
+                }
+            }
             let rows = self.hub.rows().clone();
             let servers: BTreeSet<String> = rows
                 .iter()
