@@ -4,6 +4,7 @@ mod created;
 
 use std::time::Duration;
 
+use hub_core::spawner::WatchHealth;
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts,
     Registry, TextEncoder,
@@ -43,6 +44,9 @@ pub struct Metrics {
     event_loop: Histogram,
     queue: Gauge,
     created: Created,
+    watch_age: GaugeVec,
+    watch_up: GaugeVec,
+    watch_servers: GaugeVec,
 }
 
 /// How something ended, as the labels of stock spell it.
@@ -133,6 +137,12 @@ impl Metrics {
                 "Pause between two beats of the hub's clockwork",
                 LOOP_BUCKETS,
             )?,
+            watch_age: make.own_gauges(
+                "himalia_watch_age_seconds",
+                "Time since a watch over servers last heard of them",
+            )?,
+            watch_up: make.own_gauges("himalia_watch_up", "Whether a watch over servers is up")?,
+            watch_servers: make.own_gauges("himalia_watch_servers", "Servers that a watch sees")?,
             queue: {
                 let gauge = Gauge::new("himalia_start_queue_length", "Starts that wait for their turn")?;
                 registry.register(Box::new(gauge.clone()))?;
@@ -278,6 +288,23 @@ impl Metrics {
         self.active_users.with_label_values(&[period]).set(count as f64);
     }
 
+    /// How the watches over servers fare now.
+    pub fn watches(&self, watches: &[WatchHealth]) {
+        // Watches come and go with their namespaces.
+        for gauges in [&self.watch_age, &self.watch_up, &self.watch_servers] {
+            gauges.reset();
+        }
+        for watch in watches {
+            let labels = [watch.scope.as_str()];
+            if let Some(age) = watch.age {
+                self.watch_age.with_label_values(&labels).set(age.as_secs_f64());
+            }
+            self.watch_up.with_label_values(&labels).set(f64::from(u8::from(watch.live)));
+            let servers = u32::try_from(watch.objects).unwrap_or(u32::MAX);
+            self.watch_servers.with_label_values(&labels).set(f64::from(servers));
+        }
+    }
+
     /// A start begins (1) or ends (-1) its wait.
     pub fn queue_changed(&self, by: f64) {
         self.queue.add(by);
@@ -332,6 +359,13 @@ impl Factory<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         let metric = IntGauge::new(self.name(name), help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    /// A gauge for each watch, under a name of our own.
+    fn own_gauges(&self, name: &str, help: &str) -> Result<GaugeVec, prometheus::Error> {
+        let metric = GaugeVec::new(Opts::new(name, help), &["scope"])?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }

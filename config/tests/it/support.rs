@@ -17,7 +17,7 @@ impl Bench {
             authenticators: ["first-admin", "shared-password", "dummy", "null", "oidc", "keycloak"]
                 .map(str::to_owned)
                 .to_vec(),
-            spawners: vec!["local".to_owned()],
+            spawners: ["local", "kube"].map(str::to_owned).to_vec(),
         };
         Self { directory: tempfile::tempdir().unwrap(), sources: Sources { plugins, ..Sources::default() } }
     }

@@ -116,6 +116,20 @@ pub fn is_redirect_uri(stored: &str, uri: &str) -> bool {
     stored == uri || stored == fitting(uri, 1023)
 }
 
+/// Gives a client another secret; without effect when there is no such client.
+pub async fn set_secret(
+    db: &impl ConnectionTrait,
+    identifier: &str,
+    secret: HashedSecret,
+) -> Result<(), DbError> {
+    if let Some(known) = client(db, identifier).await? {
+        let mut row = known.into_active_model();
+        row.secret = Set(Some(secret.0));
+        row.update(db).await?;
+    }
+    Ok(())
+}
+
 /// Makes the hub's own client if it is missing: without it no token could be stored.
 pub async fn ensure_hub_client(db: &impl ConnectionTrait) -> Result<(), DbError> {
     if client(db, HUB_CLIENT).await?.is_some() {

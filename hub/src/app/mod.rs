@@ -32,7 +32,7 @@ use crate::sessions::xsrf::Network;
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
 
-pub use process::{configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
+pub use process::{check, configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

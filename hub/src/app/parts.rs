@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -277,6 +278,16 @@ fn build_auth(
 fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Result<Spawners> {
     let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
+    spawners(config, &directory, nix::unistd::geteuid().is_root(), registry)
+}
+
+/// Lets every spawner read its options, without starting anything.
+pub(super) fn check_spawners(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+    // Whoever checks a configuration need not be who runs the hub: the rights of root are taken for granted.
+    spawners(config, &std::env::current_dir()?, true, registry).map(drop)
+}
+
+fn spawners(config: &Config, directory: &Path, root: bool, registry: &Registry) -> anyhow::Result<Spawners> {
     let build = |section: &SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
         let plugin = registry.spawner(&section.kind)?;
         let context = SpawnerContext {
@@ -287,7 +298,7 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
             env_keep: section.env_keep.clone(),
             state_dir: directory.join("himalia-servers"),
             environment: hub_config::Sources::process_env(),
-            root: nix::unistd::geteuid().is_root(),
+            root,
             reenter: vec!["/proc/self/exe".into()],
         };
         Ok((plugin.build)(section.options(&section.kind), &context)?)

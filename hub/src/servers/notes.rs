@@ -96,9 +96,11 @@ pub(super) fn take_start(state: &mut Value) -> Option<AtWork> {
     serde_json::from_value(state.as_object_mut()?.remove(START_KEY)?).ok()
 }
 
-/// The state of a server that was stopped in order to be started again.
-pub(super) fn restart_owed(now: DateTime<Utc>) -> Value {
-    json!({ RESTART_KEY: now + OWED })
+/// Notes in the state of a server that was stopped that it is to be started again.
+pub(super) fn owe_restart(state: &mut Value, now: DateTime<Utc>) {
+    if let Some(map) = state.as_object_mut() {
+        map.insert(RESTART_KEY.to_owned(), json!(now + OWED));
+    }
 }
 
 /// Takes the note of a restart out of a state: until when the start is owed.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
-use hub_core::{PollStatus, StopMode};
+use hub_core::{PollStatus, ServerRef, StopMode};
 use tracing::{error, info, warn};
 
 use super::Servers;
@@ -71,9 +71,13 @@ impl Servers {
                 return;
             }
         };
+        let known: Vec<ServerRef> = records.iter().map(Record::server_ref).collect();
         let looks = futures_util::stream::iter(records)
             .for_each_concurrent(CONCURRENCY, |record| self.poll_one(record));
         looks.await;
+        for spawner in self.spawners.all() {
+            spawner.collect_orphans(&known).await;
+        }
         self.pay_restarts(notes::is_forgotten).await;
     }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::{SecretString, random_hex32};
-use hub_core::spawner::{Owner, Phase, SpawnFault};
+use hub_core::spawner::{Owner, Phase, QueuePlace, SpawnFault};
 use hub_core::{
     HookContext, HookError, PollStatus, Progress, ServerKey, ServerRef, SpawnError, Spawner, StartJob,
     StartSink, Started, StopMode,
@@ -22,6 +23,7 @@ use url::Url;
 use super::env::server_env;
 use super::live::{Failure, Live};
 use super::notes::BEAT;
+use super::queue::Place;
 use super::spawners::{mark, profile_of};
 use super::store::{Prepared, Record};
 use super::supervisor::{Entry, StartOrder};
@@ -201,7 +203,7 @@ impl Servers {
             }
             record = self.known(entry).await?;
         }
-        let _permit = self.enter_queue(live).await;
+        let _permit = self.enter_queue(live, record.as_ref()).await;
         let seen = record.and_then(|record| record.server_id);
         let Some(prepared) = self.store.prepare_start(entry.id, seen, order.options.as_ref()).await? else {
             let up = self.follow(entry).await.map_err(untouched)?;
@@ -218,10 +220,10 @@ impl Servers {
         };
         entry.begin_run(prepared.server_id);
         entry.remember(Some(mark(prepared.state.clone(), profile.as_deref())));
-        let settings = self.settings_of(profile.as_deref());
-        let timeout = settings.start_timeout;
+        let mut job = self.job(live, &prepared, self.settings_of(profile.as_deref()));
+        job.timeout = spawner.start_timeout(&job).unwrap_or(job.timeout);
+        let timeout = job.timeout;
         let starting = async {
-            let mut job = self.job(live, &prepared, settings);
             let context = HookContext { request: order.request };
             for hook in &self.hooks {
                 hook.before_start(&context, &mut job).await?;
@@ -339,15 +341,22 @@ impl Servers {
         }
     }
 
-    async fn enter_queue(&self, live: &Live) -> super::queue::StartPermit {
+    /// Waits for a turn. People who are in the same groups share their turns with each other, not with all.
+    async fn enter_queue(&self, live: &Live, record: Option<&Record>) -> super::queue::StartPermit {
+        let mut group = String::new();
+        if let Some(record) = record.filter(|_| self.queue.is_full()) {
+            match self.store.groups_of(record.user_id).await {
+                Ok(groups) => group = groups.join(","),
+                Err(error) => warn!(user = %live.key.user, %error, "cannot read whose turn it is"),
+            }
+        }
         let mut waiting = None;
         self.queue
-            .enter(|place| {
-                live.set_place(place);
+            .enter(&group, |place| {
+                live.set_place(place.map(|place| place.number));
                 if let Some(place) = place {
                     waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
-                    let text = format!("Many servers are starting right now. Your place in line: {place}");
-                    live.progress(Progress::new(0, Phase::Queued, text));
+                    live.progress(queued(place, self.clock.now()));
                 }
             })
             .await
@@ -417,6 +426,22 @@ impl Servers {
             entry.remember(None);
         }
     }
+}
+
+/// What people who wait are told.
+fn queued(place: Place, now: DateTime<Utc>) -> Progress {
+    let number = place.number;
+    let mut text = format!("Many servers are starting right now. Your place in line: {number}");
+    if let Some(wait) = place.wait {
+        text.push_str(&match wait.as_secs() {
+            0..=59 => ", your turn in less than a minute".to_owned(),
+            60..=119 => ", your turn in about a minute".to_owned(),
+            seconds => format!(", your turn in about {} minutes", seconds / 60),
+        });
+    }
+    let expected_at = place.wait.and_then(|wait| Some(now + TimeDelta::from_std(wait).ok()?));
+    let queue = Some(QueuePlace { place: number, expected_at });
+    Progress { queue, ..Progress::new(0, Phase::Queued, text) }
 }
 
 fn check_version(server: &ServerRef, answer: &reqwest::Response) {

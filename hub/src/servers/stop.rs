@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::Servers;
 use super::live::Failure;
+use super::spawners::{mark, profile_of};
 use super::store::Record;
 use super::supervisor::{Entries, Entry, StopOrder};
 use crate::metrics::Outcome;
@@ -115,7 +116,11 @@ impl Servers {
                 warn!(user = %key.user, server = %key.server, %error, "a hook failed after the stop");
             }
         }
-        match self.store.finish_stop(entry.id, record, entry.is_start_queued()).await {
+        let mut kept = spawner.state_after_stop(server.state);
+        if kept.as_object().is_some_and(|map| !map.is_empty()) {
+            kept = mark(kept, profile_of(&record.state));
+        }
+        match self.store.finish_stop(entry.id, record, kept, entry.is_start_queued()).await {
             Ok(()) => true,
             Err(error) => {
                 error!(user = %key.user, server = %key.server, %error, "the server is gone but its rows are not; the next poll will clean up");

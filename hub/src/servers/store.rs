@@ -179,6 +179,14 @@ impl Store {
         Ok(row.map(|row| Record::of(&row, &owner.name)))
     }
 
+    /// The groups of a user, sorted.
+    pub async fn groups_of(&self, user_id: i32) -> Result<Vec<String>, DbError> {
+        let mut groups = repo::groups::names_of_users(self.db.conn(), &[user_id]).await?;
+        let mut names = groups.remove(&user_id).unwrap_or_default();
+        names.sort();
+        Ok(names)
+    }
+
     /// The record of a server of a user, made unless there is one. Of several who ask at once, one makes it: the table
     /// itself would take a second one. None when the user is gone.
     pub async fn find_or_make(
@@ -403,6 +411,8 @@ impl Store {
             self.load(id).await?.ok_or_else(|| DbError::Invalid("the server was deleted".to_owned()))?;
         let now = self.clock.now();
         let prefix = self.urls.server(&record.key);
+        // The server's token is also what it knows itself by as an OAuth client.
+        let secret = repo::oauth::hash_secret(theirs.expose_secret()).await?;
         let tx = self.db.begin().await?;
         let Some(old) = repo::tokens::find(&tx, ours, now).await? else { return Ok(()) };
         if let Some(known) = repo::tokens::find(&tx, theirs.expose_secret(), now).await? {
@@ -418,18 +428,29 @@ impl Store {
             repo::tokens::create(&tx, theirs.expose_secret(), new, now).await?;
         }
         repo::tokens::delete(&tx, old.id).await?;
+        if let Some(client) = &record.oauth_client_id {
+            repo::oauth::set_secret(&tx, client, secret).await?;
+        }
         tx.commit().await
     }
 
-    /// After a stop: address, token, OAuth client (with the sessions that hang on it) and state go. With `restart` it is
-    /// noted that a start is to follow.
-    pub async fn finish_stop(&self, id: SpawnerId, record: &Record, restart: bool) -> Result<(), DbError> {
-        let state = if restart { notes::restart_owed(self.clock.now()) } else { json!({}) };
+    /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what the
+    /// spawner keeps for the next start. With `restart` it is noted that a start is to follow.
+    pub async fn finish_stop(
+        &self,
+        id: SpawnerId,
+        record: &Record,
+        mut kept: Value,
+        restart: bool,
+    ) -> Result<(), DbError> {
+        if restart {
+            notes::owe_restart(&mut kept, self.clock.now());
+        }
         let prefix = self.urls.server(&record.key);
         let tx = self.db.begin().await?;
         note_activity(&tx, id, record.user_id, self.clock.now()).await?;
         repo::spawners::clear_server(&tx, id).await?;
-        repo::spawners::set_state(&tx, id, Some(state)).await?;
+        repo::spawners::set_state(&tx, id, Some(kept)).await?;
         repo::spawners::set_started(&tx, id, None).await?;
         repo::tokens::delete_of_server(&tx, record.user_id, &token_note(&prefix)).await?;
         repo::spawners::set_oauth_client(&tx, id, None).await?;
@@ -443,10 +464,10 @@ impl Store {
     /// Keeps why a start failed, for the next hub. Where something is left of the start, its state is worth more.
     pub async fn save_failure(&self, id: SpawnerId, error: &SpawnError) -> Result<(), DbError> {
         let tx = self.db.begin().await?;
-        if repo::spawners::by_id(&tx, id).await?.is_none_or(|row| row.server.is_some()) {
-            return Ok(());
-        }
-        let state = failures::state_after(error, self.clock.now());
+        let row = repo::spawners::by_id(&tx, id).await?.filter(|row| row.server.is_none());
+        let Some(row) = row else { return Ok(()) };
+        let kept = row.row.state.map(|state| state.0).unwrap_or_default();
+        let state = failures::state_after(kept, error, self.clock.now());
         repo::spawners::set_state(&tx, id, Some(state)).await?;
         tx.commit().await
     }
