@@ -176,19 +176,23 @@ impl Servers {
 
     async fn check(&self, entry: &Arc<Entry>) {
         let key = &entry.live.key;
+        let mut turn = self.checks.acquire().await;
         let Some(mut record) = self.active_record(entry).await else { return };
         if self.is_started_elsewhere(&record) {
+            // That may take as long as a start: others get on meanwhile.
+            drop(turn);
             match self.follow(entry).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(failure) => return entry.live.fail(Failure::Failed(Arc::new(failure))),
             }
+            turn = self.checks.acquire().await;
+            match self.active_record(entry).await {
+                Some(now) => record = now,
+                None => return,
+            }
         }
-        let _turn = self.checks.acquire().await;
-        match self.active_record(entry).await {
-            Some(now) => record = now,
-            None => return,
-        }
+        let _turn = turn;
         let server = record.server_ref();
         let spawner = Arc::clone(self.spawners.of_state(&server.state));
         let was_starting = record.address.is_none();
