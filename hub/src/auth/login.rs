@@ -13,6 +13,7 @@ use crate::app::Hub;
 use crate::rbac::managed::{self, ManagedRole};
 use crate::rbac::roles;
 use crate::web::error::{ApiError, ApiResult};
+use crate::workspaces;
 
 /// Lets a proven identity in: name rules, block and allow rules, then the database. Answers to `login_user`.
 pub async fn admit(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
@@ -56,7 +57,9 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
     }
     let id = entered?;
     hub.auth.looks.holds(id, hub.clock.now(), hub.auth.authenticator.fresh_until(&identity));
-    reload(hub, id).await
+    let user = reload(hub, id).await?;
+    workspaces::after_change(hub, &user).await;
+    Ok(user)
 }
 
 /// The database after a login, in one transaction. Returns the user's id.
@@ -149,7 +152,9 @@ pub(super) async fn update(
     }
     write(hub, &tx, user, &newer, roles.as_deref()).await?;
     tx.commit().await?;
-    reload(hub, user.id).await
+    let user = reload(hub, user.id).await?;
+    workspaces::after_change(hub, &user).await;
+    Ok(user)
 }
 
 /// Admin flag, groups, roles and facts of an identity.

@@ -95,6 +95,7 @@ impl ExternalProxy {
         Ok(routes.into_iter().map(|(routespec, data)| (canonical(&routespec), route(data))).collect())
     }
 
+    /// Ends the websockets that fit.
     pub(super) async fn cut(&self, order: &Cut) -> Result<(), RoutingError> {
         let Ok(order) = serde_json::to_value(order) else { return Ok(()) };
         match self.ask(Method::POST, "POST", "websockets/cut", Some(&order)).await {
