@@ -16,6 +16,7 @@ pub mod fields;
 mod life;
 pub mod manifest;
 mod options;
+mod overrides;
 mod patch;
 mod pause;
 pub mod profiles;

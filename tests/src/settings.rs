@@ -38,6 +38,8 @@ pub struct Settings {
     pub admins: Vec<String>,
     /// The section `authenticator` of our hub, for tests of logins; `None` is dummy.
     pub authenticator: Option<Value>,
+    /// Further keys of the section `hub` of our hub.
+    pub hub: BTreeMap<String, Value>,
     /// Password of everybody; `None` accepts any.
     pub password: Option<String>,
     /// Services; there is always the one of [`Settings::administrator`].
@@ -76,6 +78,7 @@ impl Default for Settings {
             cleanup_servers: false,
             admins: vec!["admin".to_owned()],
             authenticator: None,
+            hub: BTreeMap::new(),
             password: None,
             services: vec![Service {
                 name: "test-administrator".to_owned(),
@@ -192,7 +195,7 @@ impl Settings {
             .map(|service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }))
             .chain(self.further_roles.iter().cloned())
             .collect();
-        let whole = json!({
+        let mut whole = json!({
             "hub": {
                 "base_url": self.base_url,
                 "hub_bind_url": format!("http://127.0.0.1:{}", ports.hub),
@@ -222,6 +225,9 @@ impl Settings {
             "services": services,
             "roles": roles,
         });
+        for (key, value) in &self.hub {
+            whole["hub"][key] = value.clone();
+        }
         let text = toml::to_string(&whole).expect("the settings are plain values");
         format!("{text}\n{}", self.extra)
     }

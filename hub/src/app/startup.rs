@@ -42,6 +42,9 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
         )
         .await?,
     );
+    if let Some(proxy) = &public {
+        hub.routing.set_scissors(proxy.scissors());
+    }
     hub.init().await?;
 
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hub_core::secret::{ExposeSecret as _, SecretString};
+use hub_proxy::Cut;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -13,6 +14,9 @@ use url::Url;
 
 use super::{Route, RoutingError, canonical};
 
+/// Where routes are, and where websockets are cut.
+const ROUTES: &str = "/api/routes/";
+const CUT: &str = "/api/websockets/cut";
 /// Calls at once.
 const CONCURRENCY: usize = 10;
 /// How long one call is tried again when the proxy does not answer.
@@ -94,9 +98,31 @@ impl ExternalProxy {
         Ok(routes.into_iter().map(|(routespec, data)| (canonical(&routespec), route(data))).collect())
     }
 
-    /// One call, tried again while the proxy does not answer or answers 5xx.
+    /// Closes websockets, where the proxy can.
+    pub(super) async fn cut(&self, order: &Cut) -> Result<(), RoutingError> {
+        let body = serde_json::to_value(order).unwrap_or_default();
+        let result = self.call_at(CUT, Method::POST, "POST", "", Some(&body)).await;
+        match result {
+            // configurable-http-proxy knows no such address.
+            Err(RoutingError::Refused { status: 404 | 405, .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     async fn call(
         &self,
+        method: Method,
+        name: &'static str,
+        routespec: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, RoutingError> {
+        self.call_at(ROUTES, method, name, routespec, body).await
+    }
+
+    /// One call, tried again while the proxy does not answer or answers 5xx.
+    async fn call_at(
+        &self,
+        root: &'static str,
         method: Method,
         name: &'static str,
         routespec: &str,
@@ -108,9 +134,12 @@ impl ExternalProxy {
         loop {
             let settings = self.settings.load_full();
             let path = routespec.trim_start_matches('/');
-            let url = format!("{}/api/routes/{path}", settings.api_url.as_str().trim_end_matches('/'));
-            let url =
-                if path.is_empty() && body.is_none() { url.trim_end_matches('/').to_owned() } else { url };
+            let url = format!("{}{root}{path}", settings.api_url.as_str().trim_end_matches('/'));
+            let url = if path.is_empty() && (body.is_none() || root == CUT) {
+                url.trim_end_matches('/').to_owned()
+            } else {
+                url
+            };
             let mut request = self
                 .client
                 .request(method.clone(), &url)

@@ -5,12 +5,12 @@ mod reconcile;
 mod wanted;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use hub_core::ServerKey;
-use hub_proxy::RouteTable;
+use hub_proxy::{Cut, RouteTable, Scissors};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -95,6 +95,8 @@ pub enum Proxy {
 pub struct Routing {
     proxy: Proxy,
     metrics: Arc<Metrics>,
+    /// What cuts websockets of a proxy in this process, once it listens.
+    scissors: OnceLock<Scissors>,
     /// Held alone by a check, together by single changes: a check that ran beside a stop could put the route back.
     changing: RwLock<()>,
 }
@@ -109,7 +111,7 @@ pub struct Checking<'a> {
 impl Routing {
     /// Routing through `proxy`.
     pub fn new(proxy: Proxy, metrics: Arc<Metrics>) -> Self {
-        Self { proxy, metrics, changing: RwLock::new(()) }
+        Self { proxy, metrics, scissors: OnceLock::new(), changing: RwLock::new(()) }
     }
 
     /// The proxy behind.
@@ -180,6 +182,27 @@ impl Routing {
         };
         self.metrics.proxy_poll(started.elapsed());
         Ok(routes)
+    }
+
+    /// The proxy in this process listens from now on.
+    pub fn set_scissors(&self, scissors: Scissors) {
+        // A second one would be that of the same proxy.
+        let _ = self.scissors.set(scissors);
+    }
+
+    /// Closes the websockets that were opened in a browser session.
+    ///
+    /// # Errors
+    /// When the proxy does not answer. A proxy that cannot cut websockets, as configurable-http-proxy, is no error.
+    pub async fn cut_session(&self, session: &str) -> Result<(), RoutingError> {
+        let order = Cut { session: Some(session.to_owned()), ..Cut::default() };
+        match &self.proxy {
+            Proxy::InProcess(_) => {
+                self.scissors.get().map(|scissors| scissors.cut(&order));
+                Ok(())
+            }
+            Proxy::External(proxy) => proxy.cut(&order).await,
+        }
     }
 
     /// Begins a check, after the changes under way. What is wanted is to be found out after that.

@@ -12,9 +12,11 @@ mod crash;
 mod hundred;
 mod interchange;
 mod keycloak;
+mod openhexa;
 mod python_services;
 mod singleuser_versions;
 mod takeover;
+mod workspaces;
 
 /// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
 /// peer's behaviour too. The functions take the hub under test.
