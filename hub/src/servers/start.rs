@@ -432,14 +432,13 @@ impl Servers {
 /// What people who wait are told.
 fn queued(place: Place, now: DateTime<Utc>) -> Progress {
     let number = place.number;
-    let mut text = format!("Many servers are starting right now. Your place in line: {number}");
-    if let Some(wait) = place.wait {
-        text.push_str(&match wait.as_secs() {
-            0..=59 => ", your turn in less than a minute".to_owned(),
-            60..=119 => ", your turn in about a minute".to_owned(),
-            seconds => format!(", your turn in about {} minutes", seconds / 60),
-        });
-    }
+    let turn = match place.wait.map(|wait| wait.as_secs()) {
+        None => String::new(),
+        Some(0..=59) => ", your turn in less than a minute".to_owned(),
+        Some(60..=119) => ", your turn in about a minute".to_owned(),
+        Some(seconds) => format!(", your turn in about {} minutes", seconds / 60),
+    };
+    let text = format!("Many servers are starting right now. Your place in line: {number}{turn}");
     let expected_at = place.wait.and_then(|wait| Some(now + TimeDelta::from_std(wait).ok()?));
     let queue = Some(QueuePlace { place: number, expected_at });
     Progress { queue, ..Progress::new(0, Phase::Queued, text) }

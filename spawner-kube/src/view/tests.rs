@@ -64,7 +64,11 @@ impl Script {
             (false, true) => "list events",
         };
         let answer = script.answers.get_mut(what).and_then(VecDeque::pop_front);
-        let lines = |events: Vec<Value>| events.iter().map(|event| format!("{event}\n")).collect::<String>();
+        let lines = |events: Vec<Value>| {
+            let mut lines: Vec<String> = events.iter().map(Value::to_string).collect();
+            lines.push(String::new());
+            lines.join("\n")
+        };
         let (status, body) = match answer {
             None => (503, closed("away".to_owned())),
             Some(Answer::Plain(status, value)) => (status, closed(value.to_string())),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
-use hub_core::spawner::{Owner, Resources};
+use hub_core::spawner::{Overrides, Owner, Resources};
 use hub_core::{
     Adoption, PollStatus, Progress, ServerKey, ServerName, ServerRef, SpawnError, Spawner, SpawnerContext,
     StartJob, StartSink, StopMode, UserName,
@@ -122,6 +122,7 @@ impl Hub {
             command: Vec::new(),
             resources: Resources::default(),
             labels: BTreeMap::new(),
+            overrides: Overrides::default(),
             timeout: Duration::from_mins(1),
         }
     }
