@@ -16,8 +16,8 @@ use crate::secrets::PluginTables;
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct AuthenticatorSection {
     /// Which authenticator: `first-admin` (one-time link for the first administrator), `oidc`, `keycloak`,
-    /// `shared-password`, `remote-user`, `dummy`, `null`, `chain` (several of them), or the name of another plugin. Its
-    /// own settings are in `[authenticator.KIND]`.
+    /// `openhexa`, `shared-password`, `remote-user`, `dummy`, `null`, `chain` (several of them), or the name of another
+    /// plugin. Its own settings are in `[authenticator.KIND]`.
     pub kind: String,
     /// Lets in everybody whom the authenticator knows. When left out, the authenticator decides (dummy does, unless
     /// `allowed_users` is set).

@@ -66,6 +66,10 @@ pub struct HubSection {
     pub headers: BTreeMap<String, String>,
     /// Replaces the `Content-Security-Policy` of the hub's pages.
     pub csp: Option<String>,
+    /// Origins whose pages may show hub and servers in a frame: `https://app.example.org`, `https://*.example.org`.
+    /// Sets `frame-ancestors` and has cookies sent in frames (`SameSite=None`, `Secure`, those of the hub also
+    /// `Partitioned`); single keys of `cookie_options` and `csp` win over that.
+    pub embed_from: Vec<String>,
     /// Keys that encrypt what authenticators keep about people (`auth_state`): each 64 hexadecimal digits,
     /// 44 characters of URL-safe base64, or 32 raw characters. The first encrypts, all decrypt.
     #[serde(skip_serializing)]
@@ -201,6 +205,7 @@ impl Default for HubSection {
             xsrf_anonymous_ip_cidrs: Vec::new(),
             headers: BTreeMap::new(),
             csp: None,
+            embed_from: Vec::new(),
             crypt_keys: Vec::new(),
             allow_public_without_authentication: false,
             trusted_downstream_ips: Vec::new(),

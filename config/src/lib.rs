@@ -29,6 +29,7 @@ pub mod spawner;
 pub mod stock;
 pub mod templates;
 mod validate;
+pub mod workspaces;
 
 use std::collections::BTreeMap;
 
@@ -57,6 +58,9 @@ pub use services::ServiceSection;
 pub use show::show;
 pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
 pub use templates::{PageLanguage, TemplatesSection};
+pub use workspaces::{
+    LostMembership, SourceKind, StaticWorkspace, WorkspaceRole, WorkspaceSource, WorkspacesSection,
+};
 
 /// What holds over the defaults for a hub that was started without any configuration file.
 pub const QUICK_START: &str = include_str!("quick_start.toml");
@@ -83,6 +87,8 @@ pub struct Config {
     pub groups: BTreeMap<String, GroupSection>,
     /// Scopes of your own: name (`custom:...`) to description.
     pub custom_scopes: BTreeMap<String, CustomScopeSection>,
+    /// Places of work that people belong to, each a named server.
+    pub workspaces: WorkspacesSection,
     /// Looks.
     pub templates: TemplatesSection,
     /// The log.

@@ -42,6 +42,14 @@ fn section(page: &mut String, name: &str, schema: &Value) {
         );
         return;
     }
+    table(page, name, schema);
+    if schema.get("additionalProperties").and_then(kind) == Some("plugin") {
+        let _ = write!(page, "\n`[{name}.KIND]` holds the settings of the plugin KIND itself.\n");
+    }
+}
+
+/// The keys of a table, then those of the tables that its lists hold.
+fn table(page: &mut String, path: &str, schema: &Value) {
     page.push_str("| Key | Type | Default | |\n| --- | --- | --- | --- |\n");
     for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
@@ -55,8 +63,12 @@ fn section(page: &mut String, name: &str, schema: &Value) {
             choices(schema)
         );
     }
-    if schema.get("additionalProperties").and_then(kind) == Some("plugin") {
-        let _ = write!(page, "\n`[{name}.KIND]` holds the settings of the plugin KIND itself.\n");
+    for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(items) = schema.get("items").filter(|items| items.get("properties").is_some()) {
+            let path = format!("{path}.{key}");
+            let _ = write!(page, "\n### `[[{path}]]`\n\n");
+            table(page, &path, items);
+        }
     }
 }
 

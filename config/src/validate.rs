@@ -13,7 +13,9 @@ use crate::problem::Problem;
 use crate::proxy::ProxySection;
 use crate::spawner::SpawnerSection;
 
+mod embed;
 mod people;
+mod workspaces;
 
 /// All problems and doubts of a whole configuration. Origins are filled in by the caller.
 pub(crate) fn validate(config: &Config, plugins: &KnownPlugins) -> Findings {
@@ -42,7 +44,9 @@ pub(crate) fn validate(config: &Config, plugins: &KnownPlugins) -> Findings {
     if config.spawner.profiles.values().filter(|profile| profile.default).count() > 1 {
         rules.wrong("spawner.profiles", "more than one profile is the default");
     }
+    embed::check(config, &mut rules);
     people::check(config, &mut rules);
+    workspaces::check(config, &mut rules);
     for (index, path) in config.templates.paths.iter().enumerate() {
         if !path.is_dir() {
             rules.doubt(format!("templates.paths[{index}]"), format!("{} is no directory", path.display()));

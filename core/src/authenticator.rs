@@ -7,9 +7,13 @@
 mod identity;
 mod request;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
+
+use crate::hook::SpawnHook;
 
 pub use identity::{Account, Identity, Revocation};
 pub use request::LoginRequest;
@@ -78,6 +82,22 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     /// What people are told who are known but not allowed in; none for the same text as after a wrong password.
     fn denied_text(&self) -> Option<String> {
         None
+    }
+
+    /// Whose logout a request is that proves who sends it by other means than the hub's login cookie: an application
+    /// that logs people out from its backend. Asked for every request to `/hub/logout`.
+    async fn leaving(&self, _rq: &LoginRequest) -> Result<Option<Identity>, AuthError> {
+        Ok(None)
+    }
+
+    /// Whether a logout ends the person's logins in all browsers.
+    fn logout_ends_all_sessions(&self) -> bool {
+        false
+    }
+
+    /// What is to be done before servers of these people start. Answers to `Authenticator.pre_spawn_start`.
+    fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
+        Vec::new()
     }
 
     /// The person logged out of the hub; an answer is where the browser goes next (single logout).
@@ -182,6 +202,15 @@ pub enum Refresh {
     Alone,
 }
 
+/// The application at which people log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayIn {
+    /// Its name.
+    pub service: String,
+    /// Its address, `http` or `https`; none when the configuration does not tell.
+    pub url: Option<String>,
+}
+
 /// Why nobody was let in.
 #[derive(Debug, Clone, Error)]
 pub enum AuthError {
@@ -191,6 +220,14 @@ pub enum AuthError {
     /// Known, but not allowed; the text is for the person.
     #[error("not allowed: {0}")]
     Denied(String),
+    /// Whoever asks is not known where people log in, and must go there first.
+    #[error("not logged in at {}: {why}", way.service)]
+    Elsewhere {
+        /// Where that is.
+        way: Box<WayIn>,
+        /// Why the request counted for nothing, for the log.
+        why: String,
+    },
     /// The login was begun too long ago, in another browser, or twice; the text is for the person.
     #[error("to be begun again: {0}")]
     Again(String),

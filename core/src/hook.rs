@@ -26,6 +26,8 @@ pub struct HookContext {
     /// The request that asked for the start, with its cookies; none when the hub starts a server on its own
     /// (resume after a restart, automatic start elsewhere).
     pub request: Option<LoginRequest>,
+    /// The person who asked for the start; none when a service asked or the hub starts a server on its own.
+    pub person: Option<String>,
 }
 
 /// Why a start may not go on.

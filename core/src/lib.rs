@@ -17,7 +17,7 @@ pub mod token;
 
 pub use authenticator::{
     Account, AuthError, AuthRoute, Authenticator, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep,
-    Refresh, Revocation, StepCookie,
+    Refresh, Revocation, StepCookie, WayIn,
 };
 pub use clock::{Clock, SystemClock};
 pub use hook::{HookContext, HookError, SpawnHook};

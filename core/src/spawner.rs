@@ -5,6 +5,8 @@
 //! A start is one future: dropping it cancels the start, after which the hub calls [`Spawner::stop`] with the last
 //! state that was saved. A spawner therefore saves state *before* it creates anything that could be orphaned.
 
+mod overrides;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
+
+pub use overrides::{Bind, Overrides};
 
 use crate::names::ServerKey;
 
@@ -147,6 +151,8 @@ pub struct StartJob {
     pub resources: Resources,
     /// Labels that hooks or workspaces attach, for spawners that have labels.
     pub labels: BTreeMap<String, String>,
+    /// What hooks or workspaces want to be different about this start.
+    pub overrides: Overrides,
     /// How long the start may take.
     pub timeout: Duration,
 }

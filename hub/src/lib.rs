@@ -19,6 +19,7 @@ pub mod services;
 pub mod sessions;
 pub mod urls;
 pub mod web;
+pub mod workspaces;
 
 /// The version of JupyterHub whose contract this program speaks; servers and clients look at it.
 pub const JUPYTERHUB_VERSION: &str = "6.1.1";

@@ -33,12 +33,14 @@ impl Registry {
 }
 
 fn authenticators() -> Vec<AuthenticatorPlugin> {
-    #[cfg_attr(not(any(feature = "oidc", feature = "keycloak")), expect(unused_mut))]
+    #[cfg_attr(not(any(feature = "oidc", feature = "keycloak", feature = "openhexa")), expect(unused_mut))]
     let mut plugins = hub_auth_basic::plugins();
     #[cfg(feature = "oidc")]
     plugins.push(hub_auth_oidc::plugin());
     #[cfg(feature = "keycloak")]
     plugins.push(hub_auth_keycloak::plugin());
+    #[cfg(feature = "openhexa")]
+    plugins.push(hub_auth_openhexa::plugin());
     plugins
 }
 

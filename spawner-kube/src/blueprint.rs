@@ -106,7 +106,8 @@ impl Blueprint {
             server.load(&SavedState::read(&job.state));
             server.begin()?;
             server.apply_groups(&job.owner.groups)?;
-            server.apply_profile(&asker, &job.options)
+            server.apply_profile(&asker, &job.options)?;
+            server.apply_overrides(&job.overrides)
         };
         prepare().map_err(failure)?;
         for (label, value) in &job.labels {
@@ -235,7 +236,7 @@ mod tests {
     use std::time::Duration;
 
     use hub_core::secret::SecretString;
-    use hub_core::spawner::{Resources, SpawnFault};
+    use hub_core::spawner::{Overrides, Resources, SpawnFault};
     use hub_core::{ServerName, UserName};
     use serde_json::json;
 
@@ -273,6 +274,7 @@ mod tests {
             command: Vec::new(),
             resources: Resources::default(),
             labels: BTreeMap::from([("team".to_owned(), "{x}".to_owned())]),
+            overrides: Overrides::default(),
             timeout: Duration::from_secs(1),
         }
     }
@@ -303,6 +305,39 @@ mod tests {
             assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");
         }
         assert_eq!(pod.pointer("/metadata/labels/team"), Some(&json!("{x}")));
+    }
+
+    #[test]
+    fn what_a_hook_wants_comes_last_and_is_literal() {
+        let blueprint = blueprint(
+            json!({"image": "usual", "storage_pvc_ensure": true, "storage_capacity": "1Gi", "services_enabled": true,
+                "volumes": [{"name": "volume-{user_server}", "emptyDir": {}}, {"name": "shared", "emptyDir": {}}],
+                "volume_mounts": [{"name": "volume-{user_server}", "mountPath": "/a"},
+                    {"name": "shared", "mountPath": "/b"}]}),
+            &json!({}),
+        );
+        let mut start = job(&json!({}), &[("PASSWORD", "p{0}{{x}}")]);
+        let pod = blueprint.plan(&start).unwrap().pod().unwrap();
+        assert_eq!(pod.pointer("/spec/volumes").and_then(Value::as_array).map(Vec::len), Some(2));
+        start.overrides = Overrides {
+            object_name: Some("jupyter-a1b2".to_owned()),
+            image: Some("registry.example/{lab}:1".to_owned()),
+            without_own_volume: true,
+            binds: Vec::new(),
+        };
+        let planned = blueprint.plan(&start).unwrap();
+        assert_eq!(planned.server.names.pod, "jupyter-a1b2");
+        assert!(planned.server.names.dns.starts_with("jupyter-a1b2."), "{}", planned.server.names.dns);
+        assert!(!planned.server.traits.storage_pvc_ensure);
+        let pod = planned.pod().unwrap();
+        assert_eq!(pod.pointer("/metadata/name"), Some(&json!("jupyter-a1b2")));
+        assert_eq!(pod.pointer("/spec/containers/0/image"), Some(&json!("registry.example/{lab}:1")));
+        assert_eq!(pod.pointer("/spec/volumes"), Some(&json!([{"name": "shared", "emptyDir": {}}])));
+        assert_eq!(
+            pod.pointer("/spec/containers/0/volumeMounts"),
+            Some(&json!([{"name": "shared", "mountPath": "/b"}]))
+        );
+        assert_eq!(env_of(&pod).get("PASSWORD").map(String::as_str), Some("p{0}{{x}}"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod events;
 pub mod fields;
 pub mod manifest;
 mod options;
+mod overrides;
 mod patch;
 pub mod profiles;
 pub mod python;

@@ -232,7 +232,7 @@ impl Server {
         Expander::new(&self.facts.subject, self.traits.slug_scheme, self.resolved())
     }
 
-    fn dns_name(&self) -> Result<String, FormatError> {
+    pub(crate) fn dns_name(&self) -> Result<String, FormatError> {
         let field = |name: &str| match name {
             "name" => Some(PyValue::from(self.names.pod.as_str())),
             "namespace" => Some(PyValue::from(self.names.namespace.as_str())),

@@ -2,7 +2,7 @@
 //!
 //! | Cause | A retry may help |
 //! | --- | --- |
-//! | `command-not-found`, `not-executable`, `permission-denied`, `cwd-missing` | no |
+//! | `command-not-found`, `not-executable`, `permission-denied`, `cwd-missing`, `storage-unavailable` | no |
 //! | `no-such-user`, `root-refused`, `name-unusable`, `bad-environment`, `arguments-too-long` | no |
 //! | `exited-at-once` | only after a signal |
 //! | `too-many-processes`, `too-many-files`, `out-of-memory`, `port-taken` | yes |
@@ -55,6 +55,17 @@ pub(crate) fn user_database(name: &UserName, errno: Errno) -> SpawnError {
         format!("looking up the system account {:?} failed: {}", name.as_str(), errno.desc()),
     )
     .retryable()
+}
+
+pub(crate) fn bind_elsewhere(target: &str) -> SpawnError {
+    SpawnError::broken(
+        "storage-unavailable",
+        format!("The files of your server cannot be put in their place. {ASK}"),
+        format!(
+            "a directory is to be seen as {target:?}; without a container that is only possible below {}",
+            hub_core::spawner::Bind::HOME
+        ),
+    )
 }
 
 pub(crate) fn bad_environment(what: &str) -> SpawnError {
@@ -202,6 +213,11 @@ pub(crate) fn launch_failure(failure: &Failure, command: &str, person: &UserName
             format!("Your home directory cannot be made or entered. {ASK}"),
             format!("home directory {subject} cannot be made or entered: {why}"),
         ),
+        Step::Link => SpawnError::broken(
+            "storage-unavailable",
+            format!("The files of your server cannot be put in their place. {ASK}"),
+            format!("the link {subject} cannot be made: {why}"),
+        ),
         Step::SwitchUser => out_of(failure.errno).unwrap_or_else(|| {
             SpawnError::broken(
                 "permission-denied",
@@ -297,6 +313,7 @@ mod tests {
             (Step::Executable, Errno::EACCES, "not-executable", false),
             (Step::Reach, Errno::EACCES, "permission-denied", false),
             (Step::Home, Errno::ENOENT, "cwd-missing", false),
+            (Step::Link, Errno::EEXIST, "storage-unavailable", false),
             (Step::SwitchUser, Errno::EPERM, "permission-denied", false),
             (Step::SwitchUser, Errno::EAGAIN, "too-many-processes", true),
             (Step::Exec, Errno::EAGAIN, "too-many-processes", true),

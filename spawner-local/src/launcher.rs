@@ -46,6 +46,21 @@ pub(crate) struct Spec {
     pub(crate) home: String,
     /// Whether to make it, and to insist on it.
     pub(crate) make_home: bool,
+    /// A directory below the home directory that stands in for it; made when the user has been switched to.
+    #[serde(default)]
+    pub(crate) below: Option<String>,
+    /// Links below the home directory, made when the user has been switched to.
+    #[serde(default)]
+    pub(crate) links: Vec<Link>,
+}
+
+/// A link below the home directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    /// Relative path of the link, without `..`.
+    pub(crate) name: String,
+    /// Absolute path that it leads to.
+    pub(crate) to: String,
 }
 
 /// The account to become.
@@ -73,6 +88,8 @@ pub(crate) struct Failure {
 pub(crate) enum Step {
     /// Redirecting standard streams.
     Streams,
+    /// Making a link to a directory of the machine.
+    Link,
     /// Making the home directory or entering it.
     Home,
     /// Becoming the user.
@@ -135,7 +152,16 @@ fn prepare(spec: &Spec) -> Result<PathBuf, Failure> {
     if let Some(switch) = &spec.switch {
         become_user(switch).map_err(|errno| failure(Step::SwitchUser, &switch.uid.to_string(), errno))?;
     }
-    enter(home, spec.make_home).map_err(|error| io_failure(Step::Home, home, &error))?;
+    let own = spec.below.as_ref().map(|below| home.join(below));
+    if let Some(own) = &own {
+        DirBuilder::new().recursive(true).create(own).map_err(|error| io_failure(Step::Home, own, &error))?;
+    }
+    let insist = spec.make_home || own.is_some();
+    let home = own.as_deref().unwrap_or(home);
+    enter(home, insist).map_err(|error| io_failure(Step::Home, home, &error))?;
+    for link in &spec.links {
+        make_link(home, link).map_err(|error| io_failure(Step::Link, &home.join(&link.name), &error))?;
+    }
     find(&spec.argv[0], spec.env.get("PATH").map(String::as_str))
 }
 
@@ -156,6 +182,20 @@ fn make_home(home: &Path, switch: Option<&Switch>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Makes a link, or points one that is there to the right place. What is no link is left alone.
+fn make_link(home: &Path, link: &Link) -> io::Result<()> {
+    let path = home.join(&link.name);
+    if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+        if fs::read_link(&path)? == Path::new(&link.to) {
+            return Ok(());
+        }
+        fs::remove_file(&path)?;
+    } else if let Some(parent) = path.parent() {
+        DirBuilder::new().recursive(true).create(parent)?;
+    }
+    std::os::unix::fs::symlink(&link.to, &path)
 }
 
 /// Groups first, user last: the other way round the right to change groups is gone.

@@ -15,7 +15,7 @@ use url::Url;
 use crate::account::{self, Account};
 use crate::binding::reachable;
 use crate::launch::{self, Refusal};
-use crate::launcher::{LAUNCH_VARIABLE, Spec};
+use crate::launcher::{LAUNCH_VARIABLE, Link, Spec};
 use crate::log::ServerLog;
 use crate::port::Reservation;
 use crate::procfs::{self, Process};
@@ -52,6 +52,7 @@ impl LocalSpawner {
         );
         let account = self.account_of(job).await?;
         check_environment(job)?;
+        check_binds(job)?;
         self.end_earlier_run(job).await?;
         let mut lost = (0, Vec::new());
         for attempt in 0..PORT_TRIES {
@@ -180,6 +181,9 @@ impl LocalSpawner {
 
     /// Command, environment and account of the server.
     fn spec(&self, job: &StartJob, account: &Account, port: u16) -> Spec {
+        let below = own_directory(job);
+        let home =
+            below.as_ref().map_or_else(|| account.home.clone(), |own| format!("{}/{own}", account.home));
         let mut env: BTreeMap<String, String> = self
             .env_keep
             .iter()
@@ -187,7 +191,7 @@ impl LocalSpawner {
             .collect();
         env.extend(job.env.clone());
         env.insert("USER".to_owned(), job.key.user.as_str().to_owned());
-        env.insert("HOME".to_owned(), account.home.clone());
+        env.insert("HOME".to_owned(), home);
         if let Some(shell) = &account.shell {
             env.insert("SHELL".to_owned(), shell.clone());
         }
@@ -199,7 +203,32 @@ impl LocalSpawner {
             switch: account.switch.clone(),
             home: account.home.clone(),
             make_home: account.make_home,
+            below,
+            links: links(job),
         }
+    }
+}
+
+/// A server that does without the person's own files has a directory of its own, below the person's home: two of them
+/// can run at once.
+fn own_directory(job: &StartJob) -> Option<String> {
+    let apart = job.overrides.without_own_volume && !job.key.server.is_default();
+    apart.then(|| format!("servers/{}", job.key.server.escaped()))
+}
+
+/// The directories of the machine that the server finds below its home.
+fn links(job: &StartJob) -> Vec<Link> {
+    let binds = job.overrides.binds.iter();
+    binds
+        .filter_map(|bind| Some(Link { name: bind.below_home()?.to_owned(), to: bind.source.clone() }))
+        .collect()
+}
+
+/// Refuses directories that only a container could show under another path.
+fn check_binds(job: &StartJob) -> Result<(), SpawnError> {
+    match job.overrides.binds.iter().find(|bind| bind.below_home().is_none() || bind.source.contains('\0')) {
+        Some(bind) => Err(faults::bind_elsewhere(&bind.target)),
+        None => Ok(()),
     }
 }
 

@@ -129,6 +129,15 @@ impl Browser {
         self.explained(found).await
     }
 
+    /// Goes into the frame of a page, which what follows is about.
+    ///
+    /// # Errors
+    /// When there is no such frame.
+    pub async fn enters_frame(&self, css: &str) -> Result<()> {
+        let frame = self.sees(css).await?;
+        Ok(frame.enter_frame().await?)
+    }
+
     /// Waits until no element is visible.
     ///
     /// # Errors

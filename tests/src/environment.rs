@@ -21,6 +21,8 @@ pub enum Needed {
     Chp,
     /// A prepared Keycloak.
     Keycloak,
+    /// The web server nginx.
+    Nginx,
     /// The browser.
     Chromium,
     /// Its driver.
@@ -38,6 +40,7 @@ impl Needed {
             Self::VenvClients => "HIMALIA_TEST_VENV_CLIENTS",
             Self::Chp => "HIMALIA_TEST_CHP_BIN",
             Self::Keycloak => "HIMALIA_TEST_KEYCLOAK",
+            Self::Nginx => "HIMALIA_TEST_NGINX",
             Self::Chromium => "HIMALIA_TEST_CHROMIUM",
             Self::Chromedriver => "HIMALIA_TEST_CHROMEDRIVER",
         }

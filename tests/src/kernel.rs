@@ -80,6 +80,15 @@ impl Kernel {
         tokio::time::timeout(ANSWER_WITHIN, self.collect(&id)).await.context("the kernel does not answer")?
     }
 
+    /// Waits until the other side has closed the websocket.
+    pub async fn closes(&mut self) {
+        while let Some(Ok(frame)) = self.socket.next().await {
+            if frame.is_close() {
+                return;
+            }
+        }
+    }
+
     /// What is printed in answer to the request `id`, until the kernel is idle again and has replied.
     async fn collect(&mut self, id: &str) -> Result<String> {
         let (mut printed, mut idle, mut replied) = (String::new(), false, false);

@@ -77,7 +77,7 @@ impl Keycloak {
             .kill_on_drop(true)
             .spawn()
             .context("cannot start Keycloak")?;
-        let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(30)).build()?;
+        let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_mins(2)).build()?;
         let mut keycloak = Self { http, port, process, _folder: folder };
         keycloak.ready().await?;
         Ok(keycloak)
@@ -143,7 +143,9 @@ impl Keycloak {
                 "protocolMappers": [groups],
             }],
             "roles": {"realm": [{"name": "hub-admin"}], "client": {CLIENT: [{"name": "reader"}]}},
-            "groups": [{"name": "workspaces", "subGroups": [{"name": "ws-alpha"}, {"name": "ws-beta"}]}],
+            "groups": [{"name": "workspaces", "subGroups": [
+                {"name": "ws-alpha"}, {"name": "ws-beta"}, {"name": "ws-gamma"}, {"name": "ws-delta"},
+            ]}],
             "users": [alice, bob, mallory],
         });
         self.admin(Method::POST, "/admin/realms", Some(realm)).await.map(drop)
@@ -181,12 +183,25 @@ impl Keycloak {
     /// # Errors
     /// When Keycloak refuses.
     pub async fn join(&self, user: &str, group: &str) -> Result<()> {
+        let path = self.membership(user, group).await?;
+        self.admin(Method::PUT, &path, Some(json!({}))).await.map(drop)
+    }
+
+    /// Takes somebody out of a group of the realm.
+    ///
+    /// # Errors
+    /// When Keycloak refuses.
+    pub async fn leave(&self, user: &str, group: &str) -> Result<()> {
+        let path = self.membership(user, group).await?;
+        self.admin(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    async fn membership(&self, user: &str, group: &str) -> Result<String> {
         let found =
             self.admin(Method::GET, &format!("/admin/realms/{REALM}/group-by-path{group}"), None).await?;
         let group = found["id"].as_str().context("no such group")?;
         let user = self.user_id(user).await?;
-        let path = format!("/admin/realms/{REALM}/users/{user}/groups/{group}");
-        self.admin(Method::PUT, &path, Some(json!({}))).await.map(drop)
+        Ok(format!("/admin/realms/{REALM}/users/{user}/groups/{group}"))
     }
 
     /// An administrator ends all sessions of somebody.

@@ -14,6 +14,8 @@ pub mod forms;
 pub mod hub;
 pub mod kernel;
 pub mod keycloak;
+pub mod nginx;
+pub mod openhexa;
 pub mod ports;
 pub mod processes;
 pub mod settings;

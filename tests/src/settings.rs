@@ -42,6 +42,8 @@ pub struct Settings {
     pub admins: Vec<String>,
     /// The section `authenticator` of our hub, for tests of logins; `None` is dummy.
     pub authenticator: Option<Value>,
+    /// Further keys of the section `hub` of our hub.
+    pub hub: BTreeMap<String, Value>,
     /// Password of everybody; `None` accepts any.
     pub password: Option<String>,
     /// Services; there is always the one of [`Settings::administrator`].
@@ -82,6 +84,7 @@ impl Default for Settings {
             cleanup_servers: false,
             admins: vec!["admin".to_owned()],
             authenticator: None,
+            hub: BTreeMap::new(),
             password: None,
             services: vec![Service {
                 name: "test-administrator".to_owned(),
@@ -213,7 +216,7 @@ impl Settings {
         if self.handover {
             proxy["handover_socket"] = json!(place.handover_socket());
         }
-        let whole = json!({
+        let mut whole = json!({
             "hub": {
                 "base_url": self.base_url,
                 "hub_bind_url": format!("http://127.0.0.1:{}", ports.hub),
@@ -239,6 +242,9 @@ impl Settings {
             "services": services,
             "roles": roles,
         });
+        for (key, value) in &self.hub {
+            whole["hub"][key] = value.clone();
+        }
         let text = toml::to_string(&whole).expect("the settings are plain values");
         format!("{text}\n{}", self.extra)
     }

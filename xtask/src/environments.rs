@@ -30,6 +30,7 @@ pub(crate) struct Environments {
     /// The program `configurable-http-proxy`.
     pub(crate) chp: PathBuf,
     keycloak: PathBuf,
+    nginx: PathBuf,
     pub(crate) chromium: PathBuf,
     chromedriver: PathBuf,
 }
@@ -48,6 +49,7 @@ impl Environments {
             ("HIMALIA_TEST_STOCK5_PYTHON", text(&self.venv_54.join("bin/python"))),
             ("HIMALIA_TEST_CHP_BIN", text(&self.chp)),
             ("HIMALIA_TEST_KEYCLOAK", text(&self.keycloak)),
+            ("HIMALIA_TEST_NGINX", text(&self.nginx)),
             ("HIMALIA_TEST_CHROMIUM", text(&self.chromium)),
             ("HIMALIA_TEST_CHROMEDRIVER", text(&self.chromedriver)),
         ]
@@ -71,6 +73,7 @@ pub(crate) fn prepare_all(cache: &Cache) -> Result<Environments> {
             venv_clients: joined(venv_clients)?,
             chp: joined(chp)?,
             keycloak: joined(keycloak)?,
+            nginx: find_program("nginx").context("nginx is not on PATH")?,
             chromium: find_program("chromium").context("chromium is not on PATH")?,
             chromedriver: find_program("chromedriver").context("chromedriver is not on PATH")?,
         })

@@ -13,7 +13,7 @@ struct Needed {
     package: &'static str,
 }
 
-const NEEDED: [Needed; 7] = [
+const NEEDED: [Needed; 8] = [
     Needed { program: "chromium", package: "chromium" },
     Needed { program: "chromedriver", package: "chromium-driver" },
     Needed { program: "mariadbd", package: "mariadb-server" },
@@ -21,6 +21,7 @@ const NEEDED: [Needed; 7] = [
     Needed { program: "java", package: "openjdk-17-jre-headless" },
     Needed { program: "mvn", package: "maven" },
     Needed { program: "unzip", package: "unzip" },
+    Needed { program: "nginx", package: "nginx-light" },
 ];
 
 /// Installs what is missing with `apt-get` as root, else says what to install.

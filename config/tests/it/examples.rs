@@ -21,6 +21,8 @@ fn example(name: &str) -> Config {
         ("proxy_token", "3".repeat(64)),
         ("grader_token", "4".repeat(64)),
         ("oidc_client", "5".repeat(40)),
+        ("hub_api_token", "6".repeat(64)),
+        ("workspaces_token", "7".repeat(64)),
     ] {
         write_with_mode(&bench.path("secrets").join(secret), &value, 0o600);
     }
@@ -67,6 +69,15 @@ fn the_examples_say_what_their_first_lines_promise() {
     let nginx = example("behind-nginx.toml");
     assert_eq!(nginx.hub.base_url, "/notebooks/");
     assert_eq!(nginx.hub.cookie_options["secure"], true);
+
+    let openhexa = example("openhexa.toml");
+    assert_eq!(openhexa.hub.embed_from, ["https://app.example.org"]);
+    assert_eq!(openhexa.roles[0].scopes.as_deref().map(<[String]>::len), Some(2));
+
+    let workspaces = example("workspaces.toml");
+    assert_eq!(workspaces.workspaces.sources.len(), 3);
+    assert_eq!(workspaces.workspaces.sources[1].role, hub_config::WorkspaceRole::Viewer);
+    assert!(workspaces.workspaces.sources[2].token.is_some());
 
     let services = example("services-and-roles.toml");
     assert!(services.services[0].is_managed() && services.services[1].oauth_available());

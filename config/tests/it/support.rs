@@ -14,9 +14,17 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Self {
         let plugins = KnownPlugins {
-            authenticators: ["first-admin", "shared-password", "dummy", "null", "oidc", "keycloak"]
-                .map(str::to_owned)
-                .to_vec(),
+            authenticators: [
+                "first-admin",
+                "shared-password",
+                "dummy",
+                "null",
+                "oidc",
+                "keycloak",
+                "openhexa",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             spawners: vec!["local".to_owned()],
         };
         Self { directory: tempfile::tempdir().unwrap(), sources: Sources { plugins, ..Sources::default() } }

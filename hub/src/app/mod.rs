@@ -1,5 +1,6 @@
 //! The hub as one object, how it starts and how it ends.
 
+pub(crate) mod embedding;
 pub mod first_admin;
 mod init;
 mod listen;
@@ -31,6 +32,7 @@ use crate::sessions::Sessions;
 use crate::sessions::xsrf::Network;
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
+use crate::workspaces::Workspaces;
 
 pub use process::{configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
 
@@ -72,6 +74,8 @@ pub struct Hub {
     pub sessions: Sessions,
     /// Servers.
     pub servers: Arc<Servers>,
+    /// Where named servers are workspaces: whose they are.
+    pub workspaces: Option<Arc<Workspaces>>,
     /// Routes of the proxy.
     pub routing: Arc<Routing>,
     /// Pages.

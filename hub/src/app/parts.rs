@@ -9,11 +9,12 @@ use hub_config::{Config, SpawnerSection};
 use hub_core::scopes::{CustomScope, ScopeTable};
 use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
-use hub_core::{Authenticator, AuthenticatorContext, Clock, Spawner, SpawnerContext, SystemClock};
+use hub_core::{Authenticator, AuthenticatorContext, Clock, SpawnHook, Spawner, SpawnerContext, SystemClock};
 use hub_db::{Db, DbOptions, repo};
 use tracing::{info, warn};
 use url::Url;
 
+use super::embedding::Embedding;
 use super::listen::reachable;
 use super::tasks::Tasks;
 use super::{Hub, first_admin, shutdown};
@@ -39,6 +40,7 @@ use crate::sessions::xsrf::Network;
 use crate::sessions::{SessionSettings, Sessions};
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
+use crate::workspaces::{WorkspaceHook, Workspaces};
 
 /// Puts the parts together.
 pub(super) async fn build(
@@ -88,6 +90,7 @@ pub(super) async fn build(
         let (filled, login) = first_admin::fill(auth_options, secret.secret.expose_secret());
         (auth_options, first_login) = (filled, Some(login));
     }
+    let embedding = Embedding::of(&config, &urls);
     let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), &urls, registry)?;
     if auth.authenticator.lets_everybody_in()
         && !config.proxy.bind_url.is_loopback()
@@ -130,14 +133,15 @@ pub(super) async fn build(
         server_token_scopes: config.spawner.server_token_scopes.clone(),
         client_allowed_scopes: config.spawner.oauth_client_allowed_scopes.clone(),
     };
+    let workspaces = Workspaces::of(&config.workspaces)?;
     let store =
         Store::new(db.clone(), Arc::clone(&rbac), crypt, Arc::clone(&urls), Arc::clone(&clock), grants);
     let servers = Servers::new(Parts {
         store,
         spawners: build_spawners(&config, &db, registry)?,
-        settings: server_settings(&config, &config.spawner),
-        profiles: profile_settings(&config),
-        hooks: Vec::new(),
+        settings: server_settings(&config, &config.spawner, &embedding),
+        profiles: profile_settings(&config, &embedding),
+        hooks: spawn_hooks(workspaces.as_ref(), auth.authenticator.as_ref()),
         routing: Arc::clone(&routing),
         urls: Arc::clone(&urls),
         metrics: Arc::clone(&metrics),
@@ -145,25 +149,19 @@ pub(super) async fn build(
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
     })?;
-    let renderer = Renderer::new(RenderOptions {
-        template_paths: config.templates.paths.clone(),
-        template_vars: config.templates.vars.clone(),
-        static_prefix: urls.hub_path("static/"),
-        version_hash: clock.now().timestamp().to_string(),
-        custom_logo: config.templates.logo_file.is_some(),
-    })?;
     Ok(Hub {
         first_login,
         events,
         audit,
         idempotency: Idempotency::default(),
         description: Description::default(),
-        sessions: build_sessions(&config, &urls, secret.secret, &clock)?,
+        sessions: build_sessions(&config, &urls, secret.secret, &clock, &embedding)?,
         activity: Activity::new(config.hub.activity_resolution),
         trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
         headers: extra_headers(&config)?,
-        page_policy: config.hub.csp.clone().unwrap_or_else(|| page_policy(&urls)),
-        api_policy: format!("{}; default-src 'none'", page_policy(&urls)),
+        page_policy: config.hub.csp.clone().unwrap_or_else(|| embedding.policy.clone()),
+        api_policy: format!("{}; default-src 'none'", embedding.policy),
+        renderer: build_renderer(&config, &urls, clock.as_ref())?,
         config,
         db,
         clock,
@@ -172,8 +170,8 @@ pub(super) async fn build(
         rbac,
         auth,
         servers,
+        workspaces,
         routing,
-        renderer,
         files: StaticFiles,
         managed: crate::services::managed::Managed::default(),
         shutdown: shutdown::ShutdownRequest::default(),
@@ -181,8 +179,13 @@ pub(super) async fn build(
     })
 }
 
-fn page_policy(urls: &Urls) -> String {
-    format!("frame-ancestors 'none'; report-uri {}", urls.hub_path("security/csp-report"))
+/// What is done before each start: workspaces first, then what the authenticator has to say.
+fn spawn_hooks(
+    workspaces: Option<&Arc<Workspaces>>,
+    authenticator: &dyn Authenticator,
+) -> Vec<Arc<dyn SpawnHook>> {
+    let own = workspaces.map(|all| Arc::new(WorkspaceHook(Arc::clone(all))) as Arc<dyn SpawnHook>);
+    own.into_iter().chain(authenticator.spawn_hooks()).collect()
 }
 
 /// How the configuration wants the database to be reached.
@@ -300,18 +303,20 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
     Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, usual))
 }
 
-fn profile_settings(config: &Config) -> BTreeMap<String, ServerSettings> {
+fn profile_settings(config: &Config, embedding: &Embedding) -> BTreeMap<String, ServerSettings> {
     let profiles = config.spawner.profiles.iter();
-    profiles.map(|(name, profile)| (name.clone(), server_settings(config, &profile.spawner))).collect()
+    profiles
+        .map(|(name, profile)| (name.clone(), server_settings(config, &profile.spawner, embedding)))
+        .collect()
 }
 
-fn server_settings(config: &Config, section: &SpawnerSection) -> ServerSettings {
+fn server_settings(config: &Config, section: &SpawnerSection, embedding: &Embedding) -> ServerSettings {
     ServerSettings {
         start_timeout: section.start_timeout,
         http_timeout: section.http_timeout,
         poll_interval: section.poll_interval,
         command: section.cmd.clone(),
-        args: section.args.clone(),
+        args: embedding.arguments_after(&section.args),
         resources: Resources {
             mem_limit: section.mem_limit,
             mem_guarantee: section.mem_guarantee,
@@ -319,7 +324,7 @@ fn server_settings(config: &Config, section: &SpawnerSection) -> ServerSettings 
             cpu_guarantee: section.cpu_guarantee,
         },
         env: EnvSettings {
-            cookie_options: config.hub.cookie_options.clone(),
+            cookie_options: embedding.server_cookies.clone(),
             cookie_host_prefix: config.hub.cookie_host_prefix_enabled,
             admin_access: config.hub.admin_access,
             client_allowed_scopes: section.oauth_client_allowed_scopes.clone(),
@@ -344,19 +349,30 @@ fn networks(texts: &[String], key: &str) -> anyhow::Result<Vec<Network>> {
         .collect()
 }
 
+fn build_renderer(config: &Config, urls: &Urls, clock: &dyn Clock) -> anyhow::Result<Renderer> {
+    Ok(Renderer::new(RenderOptions {
+        template_paths: config.templates.paths.clone(),
+        template_vars: config.templates.vars.clone(),
+        static_prefix: urls.hub_path("static/"),
+        version_hash: clock.now().timestamp().to_string(),
+        custom_logo: config.templates.logo_file.is_some(),
+    })?)
+}
+
 fn build_sessions(
     config: &Config,
     urls: &Urls,
     secret: SecretSlice<u8>,
     clock: &Arc<dyn Clock>,
+    embedding: &Embedding,
 ) -> anyhow::Result<Sessions> {
     let section = &config.hub;
     let settings = SessionSettings {
         base: urls.base().to_owned(),
         max_age: section.cookie_max_age,
         host_prefix: section.cookie_host_prefix_enabled,
-        options: section.cookie_options.clone(),
-        xsrf_options: section.xsrf_cookie_kwargs.clone(),
+        options: embedding.hub_cookies.clone(),
+        xsrf_options: embedding.xsrf_cookies.clone(),
         anonymous_headers: section.xsrf_anonymous_id_headers.clone(),
         anonymous_networks: networks(&section.xsrf_anonymous_ip_cidrs, "hub.xsrf_anonymous_ip_cidrs")?,
         public_https: urls.public().map(|url| url.scheme() == "https"),

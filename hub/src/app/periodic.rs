@@ -1,4 +1,4 @@
-//! What the hub does every now and then: routes and activity, expired rows, gauges.
+//! What the hub does every now and then: routes and activity, expired rows, members of workspaces, gauges.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +55,13 @@ pub(super) fn start(hub: &Arc<Hub>) {
             }
         }
     });
+    if hub.workspaces.is_some() {
+        let own = Arc::clone(hub);
+        hub.tasks.every(config.workspaces.check_interval.max(Duration::from_secs(1)), move || {
+            let hub = Arc::clone(&own);
+            async move { crate::workspaces::periodically(&hub).await }
+        });
+    }
     if config.metrics.event_loop_interval_enabled {
         let own = Arc::clone(hub);
         hub.tasks.spawn(async move { beat(&own).await });

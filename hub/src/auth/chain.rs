@@ -96,6 +96,14 @@ impl Chain {
             }
             let plugin = registry.authenticator(kind).context(format!("{table}.members"))?;
             let authenticator = (plugin.build)(section.options(kind), cx)?;
+            if !authenticator.spawn_hooks().is_empty() {
+                bail!(wrong(
+                    "members",
+                    format!(
+                        "{kind:?} has its part in every start of a server, so it cannot be part of a chain"
+                    )
+                ));
+            }
             for route in authenticator.routes() {
                 if let Some(other) = paths.insert(route.path.clone(), kind.clone()) {
                     bail!(wrong(

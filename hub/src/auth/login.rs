@@ -12,6 +12,7 @@ use super::refresh::reload;
 use crate::app::Hub;
 use crate::rbac::roles;
 use crate::web::error::ApiResult;
+use crate::workspaces;
 
 /// Lets a proven identity in: name rules, block and allow rules, then the database. Answers to `login_user`.
 pub async fn admit(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
@@ -54,7 +55,9 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
     }
     let id = entered?;
     hub.auth.looks.holds(id, hub.clock.now(), hub.auth.authenticator.fresh_until(&identity));
-    reload(hub, id).await
+    let user = reload(hub, id).await?;
+    workspaces::after_change(hub, &user).await;
+    Ok(user)
 }
 
 /// The database after a login, in one transaction. Returns the user's id.
@@ -133,7 +136,9 @@ pub(super) async fn update(
     }
     write(hub, &tx, user, &newer).await?;
     tx.commit().await?;
-    reload(hub, user.id).await
+    let user = reload(hub, user.id).await?;
+    workspaces::after_change(hub, &user).await;
+    Ok(user)
 }
 
 /// Admin flag, groups and facts of an identity.

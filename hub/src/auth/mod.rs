@@ -10,6 +10,7 @@ pub mod looks;
 pub mod names;
 pub mod refresh;
 pub mod revoke;
+pub mod sessions;
 pub mod throttle;
 mod websockets;
 

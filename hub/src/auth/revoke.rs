@@ -3,17 +3,15 @@
 use hub_core::{Identity, Revocation};
 use hub_db::entities::users;
 use hub_db::repo;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::lease::without_mark;
+use super::sessions;
 use crate::app::Hub;
 use crate::web::error::ApiResult;
-use crate::web::pages::context::servers_of;
 
 /// How many users are read at a time.
 const PAGE: u64 = 500;
-/// Notes of the tokens that servers use themselves begin so.
-const SERVER_NOTE: &str = "Server at ";
 
 /// Ends the logins that a revocation concerns; how many people there were.
 ///
@@ -56,30 +54,14 @@ fn is_concerned(hub: &Hub, user: &users::Model, revocation: &Revocation) -> bool
 
 async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResult<()> {
     let tx = hub.db.begin().await?;
-    let (owner, now) = (repo::Owner::User(user.id), hub.clock.now());
-    let before = repo::tokens::of_owner(&tx, owner, now).await?;
-    repo::users::reset_cookie_id(&tx, user.id).await?;
+    let ended = sessions::end(&tx, user, revocation.all_tokens, hub.clock.now()).await?;
     // What was kept has ended with the login: a refresh token that works no more, a session that is gone.
     repo::users::set_auth_state(&tx, user.id, None).await?;
-    let tokens = repo::tokens::delete_of_user(&tx, user.id, revocation.all_tokens, SERVER_NOTE).await?;
-    let kept = repo::tokens::of_owner(&tx, owner, now).await?;
     tx.commit().await?;
-    let is_kept = |id: i32| kept.iter().any(|left| left.token.id == id);
-    let ended: Vec<_> =
-        before.into_iter().map(|known| known.token).filter(|token| !is_kept(token.id)).collect();
-    hub.cut_sessions(ended.iter().filter_map(|token| token.session_id.clone()));
-    hub.cut_tokens(&ended).await?;
-    hub.auth.looks.forget(user.id);
-    info!(user = %user.name, tokens, "login ended by the identity service");
+    info!(user = %user.name, tokens = ended.tokens, "login ended by the identity service");
     if revocation.stop_servers || hub.auth.settings.shutdown_on_logout {
-        match servers_of(hub, user).await {
-            Ok(servers) => {
-                for server in servers.iter().filter(|server| server.is_active()) {
-                    hub.servers.stop(server.record.id, server.key(), false);
-                }
-            }
-            Err(error) => warn!(user = %user.name, %error, "the servers of a user who was logged out run on"),
-        }
+        sessions::stop_servers(hub, user).await;
     }
+    sessions::follow_up(hub, user, &ended).await;
     Ok(())
 }

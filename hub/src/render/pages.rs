@@ -1,6 +1,6 @@
 //! The pages, each with the variables that its template knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
@@ -53,11 +53,33 @@ pub struct LoginPage {
 }
 page!(LoginPage, "login.html");
 
+/// One workspace of a person.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WorkspaceView {
+    /// Name shown to people.
+    pub display_name: String,
+    /// Why the person cannot start its server; empty for who can.
+    pub reason: String,
+}
+
+/// The workspaces of a person.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WorkspaceList {
+    /// All of them, by the name of their server.
+    pub known: BTreeMap<String, WorkspaceView>,
+    /// Servers of those that were never started.
+    pub never_started: Vec<SpawnerView>,
+    /// Why they cannot be told; empty when they can.
+    pub problem: String,
+}
+
 /// `home.html`, the control panel. Servers come from the `user` of the common variables.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct HomePage {
     /// Where the start button leads: the server when it runs, else its start.
     pub url: String,
+    /// Where named servers are workspaces: those of the person.
+    pub workspaces: Option<WorkspaceList>,
     /// The default server.
     pub default_server: SpawnerView,
     /// Whether there may be others.
@@ -345,6 +367,15 @@ pub struct AcceptSharePage {
 }
 page!(AcceptSharePage, "accept-share.html");
 
+/// The application at which people log in.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WayInView {
+    /// Its name.
+    pub service: String,
+    /// Its address; empty when it is not known.
+    pub url: String,
+}
+
 /// `{status}.html` where it exists, else `error.html`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ErrorPage {
@@ -360,6 +391,8 @@ pub struct ErrorPage {
     pub extra_error_html: String,
     /// The cause in one line, for site templates; never secrets.
     pub exception: Option<String>,
+    /// Where to log in first.
+    pub way_in: Option<WayInView>,
     /// Id of the request, to be found in the log.
     pub request_id: Option<String>,
     /// Set when the person's servers could not be loaded; pages then do without them.

@@ -17,7 +17,7 @@ const RETRY_SECONDS: &str = "60";
 impl Hub {
     /// Whether a server of this name is one that could not be made today (it may still be used).
     pub fn is_old_name(&self, name: &ServerName) -> bool {
-        self.config.hub.server_names == ServerNames::Safe && !name.is_safe()
+        self.config.hub.server_names == ServerNames::Safe && !name.is_safe() && self.workspaces.is_none()
     }
 
     /// Whether a named server may be used or, when it does not exist yet, made.
@@ -28,6 +28,9 @@ impl Hub {
         exists: bool,
     ) -> ApiResult<()> {
         self.check_named_servers_enabled()?;
+        if self.check_workspace(owner, name).await? {
+            return Ok(());
+        }
         if exists {
             return self.check_old_name(name);
         }

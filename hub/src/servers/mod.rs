@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hub_core::spawner::{Resources, SpawnFault};
-use hub_core::{Clock, ServerKey, SpawnHook, StopMode};
+use hub_core::{Clock, ServerKey, SpawnError, SpawnHook, StopMode};
 use tokio::sync::Semaphore;
 use tracing::error;
 
@@ -86,6 +86,9 @@ pub struct Servers {
     failures: AtomicU32,
     checks: Semaphore,
 }
+
+/// The cause of a start that a hook ended because it could not do its work.
+const HOOK_FAILED: &str = "hook-failed";
 
 /// Servers found in the database that are looked at in full at once: after a restart there may be thousands.
 const CHECKS_AT_ONCE: usize = 64;
@@ -196,9 +199,10 @@ impl Servers {
     }
 
     /// Counts failed starts; too many in a row end the hub, so that whoever runs it starts it afresh.
-    fn count_failure(&self, fault: SpawnFault) {
+    fn count_failure(&self, failure: &SpawnError) {
         let limit = self.settings.consecutive_failure_limit;
-        if matches!(fault, SpawnFault::Refused) {
+        // A hub that starts afresh cures neither a wrong choice nor a service that a hook has to ask.
+        if failure.fault == SpawnFault::Refused || failure.cause == HOOK_FAILED {
             return;
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;

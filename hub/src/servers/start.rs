@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
-use hub_core::spawner::{Owner, Phase, SpawnFault};
+use hub_core::spawner::{Overrides, Owner, Phase, SpawnFault};
 use hub_core::{
     HookContext, HookError, PollStatus, Progress, ServerKey, ServerRef, SpawnError, Spawner, StartJob,
     StartSink, Started, StopMode,
@@ -22,7 +22,7 @@ use super::live::{Failure, Live};
 use super::spawners::{mark, profile_of};
 use super::store::{Prepared, Record};
 use super::supervisor::{Entry, StartOrder};
-use super::{ServerSettings, Servers};
+use super::{HOOK_FAILED, ServerSettings, Servers};
 use crate::metrics::{Metrics, Outcome};
 use crate::routing::{self, RoutingError};
 
@@ -62,7 +62,7 @@ impl From<HookError> for FailedStart {
         Self::from(match error {
             HookError::Refused(text) => SpawnError::refused("hook-refused", text),
             HookError::Broken { user, operator, retry } => {
-                SpawnError { retry, ..SpawnError::broken("hook-failed", user, operator) }
+                SpawnError { retry, ..SpawnError::broken(HOOK_FAILED, user, operator) }
             }
         })
     }
@@ -145,7 +145,7 @@ impl Servers {
                 self.metrics.spawn(outcome, reason, began.elapsed());
                 error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
                     "server did not start");
-                self.count_failure(failure.fault);
+                self.count_failure(&failure);
                 self.events.failed(key, &failure);
                 entry.live.fail(Failure::Failed(Arc::new(failure)));
             }
@@ -190,7 +190,7 @@ impl Servers {
         let timeout = settings.start_timeout;
         let starting = async {
             let mut job = self.job(live, &prepared, settings);
-            let context = HookContext { request: order.request };
+            let context = HookContext { request: order.request, person: order.person };
             for hook in &self.hooks {
                 hook.before_start(&context, &mut job).await?;
             }
@@ -336,6 +336,7 @@ impl Servers {
             command,
             resources: settings.resources,
             labels: std::collections::BTreeMap::new(),
+            overrides: Overrides::default(),
             timeout: settings.start_timeout,
             key,
         }

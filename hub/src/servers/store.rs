@@ -203,6 +203,12 @@ impl Store {
             .collect())
     }
 
+    /// The servers of one user that run or are on their way.
+    pub async fn active_of(&self, user_id: i32, owner: &str) -> Result<Vec<Record>, DbError> {
+        let rows = repo::spawners::of_user(self.db.conn(), user_id).await?;
+        Ok(rows.iter().map(|row| Record::of(row, owner)).filter(Record::is_active).collect())
+    }
+
     /// Rows for a start: an empty address, a fresh token, the OAuth client with the token as its secret, options.
     /// Leftovers of an earlier run go. `seen` is the row in `servers` that was there before; where there is another one
     /// now, another hub has just begun to start the server, and there is nothing to do: none.
@@ -242,7 +248,8 @@ impl Store {
         let spec = repo::oauth::ClientSpec {
             identifier: client_id.clone(),
             description: format!("Server at {prefix}"),
-            redirect_uri: format!("{}oauth_callback", self.urls.for_browser(&prefix)),
+            // Without the public host, as servers ask for it.
+            redirect_uri: format!("{prefix}oauth_callback"),
             allowed_scopes: allowed.into_iter().collect(),
         };
         repo::oauth::upsert_client(&tx, spec, secret).await?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hub_config::{Config, ServiceSection};
 use serde_json::json;
 
+use crate::app::embedding::Embedding;
 use crate::urls::Urls;
 
 /// What is passed on of the hub's own environment unless `spawner.env_keep` says otherwise: as for local servers.
@@ -55,8 +56,9 @@ pub(super) fn service_env(
     if config.hub.admin_access {
         put("JUPYTERHUB_ADMIN_ACCESS", flag(true));
     }
-    if !config.hub.cookie_options.is_empty() {
-        put("JUPYTERHUB_COOKIE_OPTIONS", json!(config.hub.cookie_options).to_string());
+    let cookies = Embedding::of(config, urls).server_cookies;
+    if !cookies.is_empty() {
+        put("JUPYTERHUB_COOKIE_OPTIONS", json!(cookies).to_string());
     }
     if let Some(url) = &section.url {
         put("JUPYTERHUB_SERVICE_URL", url.clone());

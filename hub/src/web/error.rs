@@ -10,7 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use hub_core::spawner::SpawnFault;
-use hub_core::{AuthError, NameError, SpawnError};
+use hub_core::{AuthError, NameError, SpawnError, WayIn};
 use hub_db::DbError;
 use jupyterhub_api_compat::ErrorBody;
 use jupyterhub_api_compat::json::dumps;
@@ -28,6 +28,8 @@ pub struct ApiError {
     pub message: Option<String>,
     /// The same as HTML, for pages.
     pub message_html: Option<String>,
+    /// Where to log in first, for pages.
+    pub way_in: Option<Box<WayIn>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<String>,
 }
@@ -40,7 +42,7 @@ impl ApiError {
 
     /// A status without a text.
     pub fn bare(status: StatusCode) -> Self {
-        Self { status, message: None, message_html: None, headers: Vec::new(), cause: None }
+        Self { status, message: None, message_html: None, way_in: None, headers: Vec::new(), cause: None }
     }
 
     /// 400 with a text.
@@ -190,6 +192,11 @@ impl From<AuthError> for ApiError {
                 Self { cause: Some(why), ..Self::forbidden("Invalid username or password") }
             }
             AuthError::Denied(text) => Self::forbidden(text),
+            AuthError::Elsewhere { way, why } => Self {
+                cause: Some(why),
+                way_in: Some(way),
+                ..Self::new(StatusCode::UNAUTHORIZED, "You are not logged in.")
+            },
             AuthError::Again(text) => Self::bad_request(text),
             AuthError::Throttled(seconds) => Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many attempts.")
                 .with_header(RETRY_AFTER, &seconds.to_string()),

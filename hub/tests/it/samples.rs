@@ -5,7 +5,8 @@ use himalia::render::{
     AcceptSharePage, AdminPage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, Language,
     LoginPage, LogoutPage, NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer,
     ScopeDescription, ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError,
-    TokenClientRow, TokenPage, TokenRow, UserView, expiry_options_html,
+    TokenClientRow, TokenPage, TokenRow, UserView, WayInView, WorkspaceList, WorkspaceView,
+    expiry_options_html,
 };
 use serde_json::json;
 
@@ -190,6 +191,22 @@ fn control_panel(renderer: &Renderer, name: &str) -> Samples {
         invalid_server_names: vec!["a/b".to_owned(), name.to_owned()],
         ..HomePage::default()
     };
+    let place =
+        |reason: &str| WorkspaceView { display_name: format!("Lab of {name}"), reason: reason.to_owned() };
+    let workspaces = WorkspaceList {
+        known: [
+            ("alpha", place("")),
+            ("beta", place("You can look at this workspace, but not start its server.")),
+        ]
+        .map(|(name, place)| (name.to_owned(), place))
+        .into(),
+        never_started: vec![server("alpha", "", "stopped"), server("beta", "", "stopped")],
+        problem: String::new(),
+    };
+    let places = HomePage { workspaces: Some(workspaces), allow_named_servers: true, ..plain.clone() };
+    let unknown =
+        WorkspaceList { problem: "It cannot be told <now>.".to_owned(), ..WorkspaceList::default() };
+    let unknown = HomePage { workspaces: Some(unknown), ..places.clone() };
     let empty = HomePage { allow_named_servers: true, ..plain.clone() };
     let administration = AdminPage {
         current_user: user(name, vec![]),
@@ -201,6 +218,8 @@ fn control_panel(renderer: &Renderer, name: &str) -> Samples {
     vec![
         ("home-plain", renderer.render(&somebody(name), &plain)),
         ("home-named", renderer.render(&somebody(name), &named)),
+        ("home-workspaces", renderer.render(&somebody(name), &places)),
+        ("home-workspaces-unknown", renderer.render(&somebody(name), &unknown)),
         ("home-admin", renderer.render(&admin(name), &empty)),
         ("admin", renderer.render(&admin(name), &administration)),
     ]
@@ -295,11 +314,18 @@ fn errors(renderer: &Renderer, name: &str) -> Samples {
         ..ErrorPage::default()
     };
     let unknown = ErrorPage { no_spawner_check: true, ..error.clone() };
+    let stranger = ErrorPage {
+        status_code: 401,
+        status_message: "Unauthorized".to_owned(),
+        way_in: Some(WayInView { service: "OpenHEXA".to_owned(), url: "/app/?a&b".to_owned() }),
+        ..ErrorPage::default()
+    };
     let missing =
         ErrorPage { status_code: 404, status_message: "Not Found".to_owned(), ..ErrorPage::default() };
     vec![
         ("error", renderer.render(&somebody(name), &error)),
         ("error-anonymous", renderer.render(&common(None), &unknown)),
         ("error-404", renderer.render(&somebody(name), &missing)),
+        ("error-way-in", renderer.render(&common(None), &stranger)),
     ]
 }

@@ -157,6 +157,18 @@ fn elements_that_scripts_and_browser_tests_look_for_are_there() {
                 "datetime=\"2026-11-17T09:30:00Z\"",
             ],
         ),
+        (
+            "home-workspaces",
+            &[
+                "data-server-name=\"alpha\"",
+                "id=\"start-alpha\"",
+                "data-server-name=\"beta\"",
+                "You can look at this workspace",
+                "Lab of ann",
+            ],
+        ),
+        ("home-workspaces-unknown", &["It cannot be told &lt;now&gt;."]),
+        ("error-way-in", &["href=\"/app/?a&amp;b\"", "target=\"_top\"", "logged in to OpenHEXA"]),
         ("home-admin", &["href=\"/services/cull/\"", "href=\"/hub/admin\""]),
         (
             "admin",

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hub_core::spawner::{Exit, Phase};
-use hub_core::{Adoption, PollStatus, Spawner as _, StopMode};
+use hub_core::spawner::{Bind, Exit, Phase};
+use hub_core::{Adoption, PollStatus, ServerName, ServerRef, Spawner as _, StopMode};
 use serde_json::json;
 
 use crate::support::{Bench, SERVER, Sink, facts, key, marked, pid_of, server, started, until};
@@ -36,6 +36,43 @@ async fn a_server_gets_its_own_session_and_only_the_environment_meant_for_it() {
     assert_eq!(bench.spawner.poll(&started("ann", &up)).await.unwrap(), PollStatus::Running);
     bench.spawner.stop(&started("ann", &up), StopMode::Graceful).await.unwrap();
     assert_eq!(marked(&launch), [0; 0]);
+}
+
+#[tokio::test]
+async fn a_server_without_the_persons_files_has_a_directory_of_its_own_with_what_is_bound_there() {
+    let bench = Bench::new();
+    let (old, new) = (bench.path("old"), bench.path("new"));
+    for folder in [&old, &new] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let named = |source: &std::path::Path| {
+        let mut job = bench.python("ann", SERVER);
+        job.key.server = ServerName::stored("work space");
+        job.overrides.without_own_volume = true;
+        let source = source.display().to_string();
+        job.overrides.binds = vec![Bind { source, target: "/home/jovyan/data/workspace".to_owned() }];
+        job
+    };
+    let own = bench.path("home/ann/servers/work%20space");
+    for source in [&old, &new] {
+        let job = named(source);
+        let key = job.key.clone();
+        let up = bench.spawner.start(job, &Sink::default()).await.unwrap();
+        let facts = facts(&up).await;
+        assert_eq!((&facts["cwd"], &facts["env"]["HOME"]), (&json!(own), &json!(own)));
+        assert_eq!(std::fs::read_link(own.join("data/workspace")).unwrap(), **source);
+        let server = ServerRef { key, ..started("ann", &up) };
+        bench.spawner.stop(&server, StopMode::Now).await.unwrap();
+    }
+    // What is no link is somebody's work.
+    std::fs::remove_file(own.join("data/workspace")).unwrap();
+    std::fs::create_dir(own.join("data/workspace")).unwrap();
+    let error = bench.spawner.start(named(&old), &Sink::default()).await.unwrap_err();
+    assert_eq!(error.cause, "storage-unavailable");
+    let mut elsewhere = named(&old);
+    elsewhere.overrides.binds[0].target = "/etc/workspace".to_owned();
+    let error = bench.spawner.start(elsewhere, &Sink::default()).await.unwrap_err();
+    assert_eq!(error.cause, "storage-unavailable");
 }
 
 #[tokio::test]

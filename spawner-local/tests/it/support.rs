@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hub_core::spawner::{Owner, Resources};
+use hub_core::spawner::{Overrides, Owner, Resources};
 use hub_core::{
     Progress, ServerKey, ServerName, ServerRef, SpawnError, SpawnerContext, StartJob, StartSink, Started,
     UserName,
@@ -164,6 +164,7 @@ pub(crate) fn job(user: &str, command: &[&str]) -> StartJob {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         resources: Resources::default(),
         labels: BTreeMap::new(),
+        overrides: Overrides::default(),
         timeout: Duration::from_mins(1),
     }
 }

@@ -34,6 +34,8 @@ pub struct StartOrder {
     pub options: Option<Map<String, Value>>,
     /// The request that asked for it, for hooks.
     pub request: Option<LoginRequest>,
+    /// The person who asked for it, for hooks; none for services and the hub itself.
+    pub person: Option<String>,
     /// It goes on with a start that was begun by a hub that is gone.
     pub resumed: bool,
 }

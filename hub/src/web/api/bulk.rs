@@ -84,7 +84,8 @@ async fn start_one(call: &Call, wanted: &BulkServer) -> ApiResult<StatusCode> {
         }
     };
     let request = Some(call.as_login_request(BTreeMap::new()));
-    let order = StartOrder { options: wanted.user_options.clone(), request, ..StartOrder::default() };
+    let person = call.caller.user().map(|user| user.name.clone());
+    let order = StartOrder { options: wanted.user_options.clone(), request, person, ..StartOrder::default() };
     call.hub.servers.start(state.record.id, state.key(), order);
     Ok(StatusCode::ACCEPTED)
 }

@@ -26,7 +26,8 @@ use crate::web::pages::context::{ServerState, server_of};
 /// A start with these options by this request.
 fn order(call: &Call, options: ServerOptions) -> StartOrder {
     let request = Some(call.as_login_request(std::collections::BTreeMap::new()));
-    StartOrder { options: options.user_options, request, ..StartOrder::default() }
+    let person = call.caller.user().map(|user| user.name.clone());
+    StartOrder { options: options.user_options, request, person, ..StartOrder::default() }
 }
 
 /// Waits until nothing is being done any more, for some time or until the hub ends.
@@ -129,7 +130,9 @@ pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
     let options = ServerOptions::read(&call.body)?;
     wait::asked(&call)?;
     let state = existing(&call, &user).await?;
-    call.hub.check_old_name(&state.key().server)?;
+    if !state.key().server.is_default() && !call.hub.check_workspace(&user, &state.key().server).await? {
+        call.hub.check_old_name(&state.key().server)?;
+    }
     if !state.is_active() {
         call.hub.check_may_start().await?;
     }

@@ -6,7 +6,7 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use super::context::{addresses, known};
 use super::spawn::path_argument;
 use crate::app::Hub;
-use crate::render::{CommonContext, ErrorPage};
+use crate::render::{CommonContext, ErrorPage, WayInView};
 use crate::web::caller::Page;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::facts::languages;
@@ -34,6 +34,10 @@ pub fn respond(hub: &Hub, rq: &HttpRequest, error: &ApiError) -> HttpResponse {
         status_message: error.status.canonical_reason().unwrap_or("Unknown Error").to_owned(),
         message: error.page_message(),
         message_html: error.message_html.clone().unwrap_or_default(),
+        way_in: error
+            .way_in
+            .as_deref()
+            .map(|way| WayInView { service: way.service.clone(), url: way.url.clone().unwrap_or_default() }),
         request_id: rq.extensions().get::<RequestId>().map(|id| id.0.clone()),
         no_spawner_check: true,
         ..ErrorPage::default()

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use hub_core::ServerName;
+use hub_db::entities::users;
 use hub_db::repo;
+use tracing::warn;
 
 use super::context::{
-    carry, default_target, empty_view, html, key, logged_in, login_url, next_of, redirect, servers_of,
-    with_query,
+    ServerState, carry, default_target, empty_view, html, key, logged_in, login_url, next_of, redirect,
+    servers_of, with_query,
 };
 use crate::rbac::HUB_CLIENT;
-use crate::render::{Date, HomePage, TokenClientRow, TokenPage, TokenRow, expiry_options_html};
+use crate::render::{Date, HomePage, SpawnerView, TokenClientRow, TokenPage, TokenRow, expiry_options_html};
+use crate::render::{WorkspaceList, WorkspaceView};
 use crate::web::caller::Page;
 use crate::web::error::ApiResult;
+use crate::workspaces::{UNKNOWN, refusal};
 
 /// `GET /hub/`.
 pub async fn root(page: Page) -> ApiResult<HttpResponse> {
@@ -47,8 +51,10 @@ pub async fn home(page: Page) -> ApiResult<HttpResponse> {
         Some(server) if server.is_active() => hub.urls.for_browser(&hub.urls.server(&default_key)),
         _ => hub.urls.server_page("spawn", &default_key),
     };
+    let workspaces = workspaces_of(&page, &user, &servers).await?;
     let content = HomePage {
         url,
+        workspaces,
         default_server: default.map_or_else(|| empty_view(hub, &default_key), |server| server.view(hub)),
         allow_named_servers: hub.config.hub.allow_named_servers,
         named_server_limit_per_user: i64::from(hub.config.hub.named_server_limit_per_user),
@@ -66,6 +72,34 @@ pub async fn home(page: Page) -> ApiResult<HttpResponse> {
         auth_state: hub.auth_state(&user),
     };
     html(&page, StatusCode::OK, &content).await
+}
+
+/// The workspaces of a person, those too whose servers were never started.
+async fn workspaces_of(
+    page: &Page,
+    user: &users::Model,
+    servers: &[ServerState],
+) -> ApiResult<Option<WorkspaceList>> {
+    let hub = &page.hub;
+    let Some(workspaces) = &hub.workspaces else { return Ok(None) };
+    let found = match workspaces.list(&hub.workspace_asker(user).await?).await {
+        Ok(found) => found,
+        Err(error) => {
+            warn!(user = %user.name, %error, "the control panel shows no workspaces");
+            return Ok(Some(WorkspaceList { problem: UNKNOWN.to_owned(), ..WorkspaceList::default() }));
+        }
+    };
+    let known = |name: &str| servers.iter().any(|server| server.key().server.as_str() == name);
+    let mut list = WorkspaceList::default();
+    for (name, workspace) in found {
+        if !known(&name) {
+            let view = empty_view(hub, &key(&user.name, &name));
+            list.never_started.push(SpawnerView { display_name: workspace.display_name.clone(), ..view });
+        }
+        let reason = refusal(Some(workspace.role)).unwrap_or_default().to_owned();
+        list.known.insert(name, WorkspaceView { display_name: workspace.display_name, reason });
+    }
+    Ok(Some(list))
 }
 
 /// `GET /hub/token`.

@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, StepCookie};
+use hub_db::entities::users;
 use hub_db::repo;
 use tracing::{info, warn};
 
@@ -14,6 +15,7 @@ use super::context::{carry, default_target, html, login_url, next_of, redirect, 
 use crate::app::Hub;
 use crate::auth::login::admit;
 use crate::auth::revoke::revoke;
+use crate::auth::sessions;
 use crate::render::{AuthenticatorView, LoginPage, LogoutPage};
 use crate::web::caller::{Caller, Page, Via, Who};
 use crate::web::error::{ApiError, ApiResult};
@@ -233,36 +235,24 @@ async fn form_page(
     html(page, status, &content).await
 }
 
-/// `GET /hub/logout`.
+/// `GET /hub/logout`. Out goes whoever the login cookie names, and whoever an application logs out by this request.
 pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
     let began = Instant::now();
     let hub = &page.hub;
     let outgoing = Outgoing::of(&rq);
+    let request = login_request(&page, &rq, &[]);
     let mut onward = None;
-    if let Some(user) = page.caller.user() {
-        if hub.auth.settings.shutdown_on_logout {
-            for server in super::context::servers_of(hub, user).await?.iter().filter(|s| s.is_active()) {
-                hub.servers.stop(server.record.id, server.key(), false);
-            }
-        }
-        if let Some(session_id) = &page.caller.session_id {
-            repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
-            hub.cut_sessions([session_id.clone()]);
-        }
-        let auth_state = hub.auth_state(user);
-        let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
-        let request = login_request(&page, &rq, &[]);
-        onward = match hub.auth.authenticator.logged_out(&identity, &request).await {
-            Ok(location) => location,
-            Err(error) => {
-                warn!(user = %user.name, %error, "the identity service was not told of the logout");
-                None
-            }
-        };
-        info!(user = %user.name, "User logged out: {}", user.name);
+    let mut leaving: Vec<users::Model> = page.caller.user().cloned().into_iter().collect();
+    if let Some(other) = named_by(hub, &request).await?
+        && leaving.iter().all(|user| user.id != other.id)
+    {
+        leaving.push(other);
+    }
+    for user in &leaving {
+        onward = log_out(&page, user, &request).await?.or(onward);
     }
     // A stranger without cookies has nothing to lose.
-    if page.caller.who.is_some() || page.facts.cookies.iter().next().is_some() {
+    if !leaving.is_empty() || page.caller.who.is_some() || page.facts.cookies.iter().next().is_some() {
         for cookie in hub.sessions.clear_all() {
             outgoing.set(cookie);
         }
@@ -276,4 +266,45 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         return html(&page.as_stranger(&rq), StatusCode::OK, &LogoutPage {}).await;
     }
     Ok(redirect(&login_url(hub)))
+}
+
+/// The user whom an application logs out by this request, where it may.
+async fn named_by(hub: &Hub, request: &LoginRequest) -> ApiResult<Option<users::Model>> {
+    let identity = match hub.auth.authenticator.leaving(request).await {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            warn!(%error, "it cannot be told whom a request to log out is about, beside the hub's own cookie");
+            return Ok(None);
+        }
+    };
+    Ok(repo::users::by_name(hub.db.conn(), &hub.auth.names.normalize(&identity.name)).await?)
+}
+
+/// Logs one user out; where the browser goes next, if the authenticator has a wish.
+async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> ApiResult<Option<String>> {
+    let hub = &page.hub;
+    if hub.auth.settings.shutdown_on_logout {
+        sessions::stop_servers(hub, user).await;
+    }
+    if hub.auth.authenticator.logout_ends_all_sessions() {
+        let tx = hub.db.begin().await?;
+        let ended = sessions::end(&tx, user, false, hub.clock.now()).await?;
+        tx.commit().await?;
+        sessions::follow_up(hub, user, &ended).await;
+    } else if let Some(session_id) = &page.caller.session_id {
+        repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
+        hub.cut_sessions([session_id.clone()]);
+    }
+    let auth_state = hub.auth_state(user);
+    let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
+    let onward = match hub.auth.authenticator.logged_out(&identity, request).await {
+        Ok(location) => location,
+        Err(error) => {
+            warn!(user = %user.name, %error, "the identity service was not told of the logout");
+            None
+        }
+    };
+    info!(user = %user.name, "User logged out: {}", user.name);
+    Ok(onward)
 }

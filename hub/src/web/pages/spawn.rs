@@ -168,7 +168,12 @@ async fn start(
         Some(state) => state.record.id,
         None => make(page, &subject).await?,
     };
-    let order = StartOrder { options, request: Some(login_request(page, rq, &[])), ..StartOrder::default() };
+    let order = StartOrder {
+        options,
+        request: Some(login_request(page, rq, &[])),
+        person: page.caller.user().map(|user| user.name.clone()),
+        ..StartOrder::default()
+    };
     let entry = hub.servers.start(id, &subject.key, order);
     let seen = entry.live.wait(FIRST_LOOK, Snapshot::is_settled).await;
     if let (true, Some(Failure::Failed(error))) = (seen.is_settled(), &seen.failure) {

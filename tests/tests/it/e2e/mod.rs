@@ -13,11 +13,13 @@ mod cross;
 mod hundred;
 mod interchange;
 mod keycloak;
+mod openhexa;
 mod python_services;
 mod replacement;
 mod revocation;
 mod singleuser_versions;
 mod takeover;
+mod workspaces;
 
 /// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
 /// peer's behaviour too. The functions take the hub under test.

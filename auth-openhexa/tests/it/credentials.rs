@@ -1,0 +1,149 @@
+use hub_core::HookError;
+use hub_core::spawner::Bind;
+use serde_json::{Value, json};
+
+use crate::app::Answer;
+use crate::support::{Bench, known, request};
+
+const SLUG: &str = "suivi-epidemiologique-des-maladies-a-declaration-obligatoire-63";
+
+fn workspace() -> Value {
+    json!({
+        "env": {
+            "WORKSPACE_BUCKET_NAME": "b", "HEXA_TOKEN": "secret-t", "WORKSPACE_DATABASE_PASSWORD": "p{a}{{b}}%s$HOME",
+        },
+        "notebooks_server_hash": "a1b2c3",
+        "image": "registry.example/lab:1",
+    })
+}
+
+#[tokio::test]
+async fn a_workspace_brings_environment_names_and_image() {
+    let bench = Bench::start().await;
+    bench.app.answers(Answer::json(&workspace()));
+    let job = bench.prepares(SLUG, Some(known()), Some("ada@example.org")).await.unwrap();
+    for (name, value) in [
+        ("WORKSPACE_BUCKET_NAME", "b"),
+        ("HEXA_TOKEN", "secret-t"),
+        ("WORKSPACE_DATABASE_PASSWORD", "p{a}{{b}}%s$HOME"),
+        ("HEXA_SERVER_URL", "https://api.example.org"),
+        ("JUPYTERHUB_API_TOKEN", "own"),
+    ] {
+        assert_eq!(job.env.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    assert_eq!(job.overrides.object_name.as_deref(), Some("jupyter-a1b2c3"));
+    assert_eq!(job.overrides.image.as_deref(), Some("registry.example/lab:1"));
+    assert!(job.overrides.without_own_volume);
+    assert_eq!(job.overrides.binds, []);
+    assert_eq!(job.labels["hexa-workspace"], SLUG);
+    let asked = bench.app.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!((asked[0].method.as_str(), asked[0].path.as_str()), ("POST", "/workspaces/credentials/"));
+    assert_eq!(asked[0].body, format!("workspace={SLUG}"));
+    assert_eq!(asked[0].headers["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(asked[0].headers["cookie"], "sessionid=s3ss10n; csrftoken=t0k3n");
+    assert_eq!(asked[0].headers["x-csrftoken"], "t0k3n");
+}
+
+#[tokio::test]
+async fn files_that_the_application_keeps_on_this_machine_are_bound() {
+    let bench = Bench::start().await;
+    let local = |path: Value| {
+        let mut answer = workspace();
+        answer["env"]["WORKSPACE_STORAGE_ENGINE"] = json!("local");
+        answer["env"]["WORKSPACE_STORAGE_MOUNT_PATH"] = path;
+        Answer::json(&answer)
+    };
+    bench.app.answers(local(json!("/data/ws")));
+    let job = bench.prepares("ws", Some(known()), None).await.unwrap();
+    let bind = Bind { source: "/data/ws".to_owned(), target: "/home/jovyan/workspace".to_owned() };
+    assert_eq!(job.overrides.binds, [bind]);
+    for path in [json!("data"), json!("/data/../etc"), json!(""), Value::Null] {
+        bench.app.answers(local(path.clone()));
+        let error = bench.prepares("ws", Some(known()), None).await.unwrap_err();
+        assert!(matches!(error, HookError::Broken { retry: false, .. }), "{path}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_default_server_gets_its_own_credentials_and_none_of_the_rest() {
+    let bench = Bench::start().await;
+    let answer = |name: &str| {
+        Answer::json(
+            &json!({"username": name, "env": {"GIT_EXTENSION_ENABLED": "true"}, "files": {}, "image": "no"}),
+        )
+    };
+    bench.app.answers(answer("Ada@example.org"));
+    let job = bench.prepares("", Some(known()), Some("ada@example.org")).await.unwrap();
+    assert_eq!(job.env["GIT_EXTENSION_ENABLED"], "true");
+    assert_eq!(job.overrides, hub_core::spawner::Overrides::default());
+    assert!(job.labels.is_empty());
+    let asked = bench.app.asked();
+    assert_eq!((asked[0].path.as_str(), asked[0].body.as_str()), ("/notebooks/default-credentials/", ""));
+    bench.app.answers(answer("eve@example.org"));
+    let error = bench.prepares("", Some(known()), Some("ada@example.org")).await.unwrap_err();
+    assert!(matches!(error, HookError::Refused(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn nobody_gets_credentials_into_the_server_of_somebody_else() {
+    let bench = Bench::start().await;
+    bench.app.answers(Answer::json(&workspace()));
+    let error = bench.prepares("ws", Some(known()), Some("admin@example.org")).await.unwrap_err();
+    assert!(matches!(error, HookError::Refused(_)), "{error:?}");
+    assert!(bench.app.asked().is_empty());
+    // The application's backend is a service and passes the person's own cookies on.
+    bench.prepares("ws", Some(known()), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_from_breakdowns() {
+    let bench = Bench::start().await;
+    for (answer, word) in [
+        (Answer::of(401, "application/json", r#"{"error": "x"}"#), "Viewers"),
+        (Answer::of(404, "application/json", "{}"), "knows no such workspace"),
+        (Answer::redirect("/login"), "Log in"),
+    ] {
+        bench.app.answers(answer);
+        let error = bench.prepares("ws", Some(known()), None).await.unwrap_err();
+        let HookError::Refused(text) = error else { panic!("{error:?}") };
+        assert!(text.contains(word), "{text}");
+    }
+    for (answer, again) in [
+        (Answer::of(500, "text/html", ""), true),
+        (Answer::of(200, "application/json", "[]"), false),
+        (Answer::of(200, "application/json", r#"{"env": {"A": "secret-v"#), false),
+        (Answer::json(&json!({"env": {"A": {"secret-v": 1}}})), false),
+        (Answer::json(&json!({"env": {"A=B": "secret-v"}})), false),
+        (Answer::json(&json!({"env": {}, "notebooks_server_hash": "secret-v/.."})), false),
+        (Answer::json(&json!({"env": {}, "image": "a b"})), false),
+    ] {
+        bench.app.answers(answer.clone());
+        let error = bench.prepares("ws", Some(known()), None).await.unwrap_err();
+        let HookError::Broken { operator, retry, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(*retry, again, "{answer:?}");
+        assert!(!operator.contains("secret-v"), "{operator}");
+    }
+}
+
+#[tokio::test]
+async fn without_cookies_there_is_no_call_and_no_start() {
+    let bench = Bench::start().await;
+    for request in [None, Some(request(&[("sessionid", "s")]))] {
+        let error = bench.prepares("ws", request, None).await.unwrap_err();
+        assert!(matches!(error, HookError::Broken { retry: false, .. }), "{error:?}");
+    }
+    assert!(bench.app.asked().is_empty());
+}
+
+#[tokio::test]
+async fn the_hubs_own_variables_are_not_the_applications() {
+    let bench = Bench::start().await;
+    bench.app.answers(Answer::json(
+        &json!({"env": {"JUPYTERHUB_API_TOKEN": "x", "JPY_X": "y", "N": 7, "GONE": null}}),
+    ));
+    let job = bench.prepares("ws", Some(known()), None).await.unwrap();
+    assert_eq!(job.env["JUPYTERHUB_API_TOKEN"], "own");
+    assert_eq!(job.env["N"], "7");
+    assert!(!job.env.contains_key("JPY_X") && !job.env.contains_key("GONE"));
+}
