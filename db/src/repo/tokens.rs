@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::token;
 use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
-use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
+use sea_orm::{Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _};
 
 use super::{Owner, hashing, oauth};
 use crate::entities::api_tokens;
@@ -144,12 +144,6 @@ pub async fn of_owner(
     with_clients(db, rows).await
 }
 
-/// A token with its client, as lists show it. One query.
-pub async fn with_client(db: &impl ConnectionTrait, token: ApiToken) -> Result<TokenDetails, DbError> {
-    let found = with_clients(db, vec![token.clone()]).await?.pop();
-    Ok(found.unwrap_or(TokenDetails { token, oauth_client: None }))
-}
-
 async fn with_clients(db: &impl ConnectionTrait, rows: Vec<ApiToken>) -> Result<Vec<TokenDetails>, DbError> {
     let ids: Vec<String> = rows.iter().filter_map(|row| row.client_id.clone()).collect();
     let clients = oauth::clients_by_ids(db, &ids).await?;
@@ -262,6 +256,20 @@ pub async fn delete_of_server(db: &impl ConnectionTrait, user_id: i32, note: &st
         .exec(db)
         .await?;
     Ok(done.rows_affected)
+}
+
+/// Ids of the browser sessions in which tokens of a user were made.
+pub async fn sessions_of_user(db: &impl ConnectionTrait, user_id: i32) -> Result<Vec<String>, DbError> {
+    let found: Vec<Option<String>> = api_tokens::Entity::find()
+        .select_only()
+        .column(api_tokens::Column::SessionId)
+        .distinct()
+        .filter(api_tokens::Column::UserId.eq(user_id))
+        .filter(api_tokens::Column::SessionId.is_not_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(found.into_iter().flatten().filter(|id| !id.is_empty()).collect())
 }
 
 /// Ends what the browsers of a user were given, in whatever session; with `all`, also the tokens that people made for

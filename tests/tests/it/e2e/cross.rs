@@ -25,6 +25,7 @@ async fn our_hub_works_with_configurable_http_proxy() -> Result<()> {
     a_day(&hub).await?;
     // It forgets all routes when it dies; the hub notices and tells it again.
     let alice = hub.logged_in("alice").await?;
+    ensure!(alice.follow("user/alice/lab").await?.status == 200);
     hub.kill_proxy().await?;
     hub.start_proxy()?;
     let alice = &alice;
