@@ -9,6 +9,7 @@ mod overrides;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +30,11 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
     /// The name shown in `/hub/api/info`, for example `hub_spawner_local::LocalSpawner`.
     fn class_name(&self) -> &'static str;
 
+    /// How long this start may take, where the spawner's own options say so; else what the hub is configured with.
+    fn start_timeout(&self, _job: &StartJob) -> Option<Duration> {
+        None
+    }
+
     /// Starts one server and returns where it will listen, as soon as that is known. The hub itself waits for the
     /// first HTTP answer. Bounded by [`StartJob::timeout`]: the hub drops the future when it passes.
     async fn start(&self, job: StartJob, sink: &dyn StartSink) -> Result<Started, SpawnError>;
@@ -47,6 +53,11 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
     /// hub need not poll. A spawner without such a source never returns.
     async fn next_event(&self) -> ServerEvent {
         std::future::pending().await
+    }
+
+    /// Whether [`Spawner::options_form`] may have something to show.
+    fn has_options_form(&self) -> bool {
+        false
     }
 
     /// The form shown on the spawn page; none starts the server at once.
@@ -70,6 +81,12 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
         state
     }
 
+    /// What is kept of a state after the server was stopped, for its next start: nothing, unless the spawner remembers
+    /// the names of volumes, say.
+    fn state_after_stop(&self, _state: Value) -> Value {
+        Value::Object(Map::new())
+    }
+
     /// The last lines that the server wrote, newest last, for failure reports. At most some hundred lines.
     async fn recent_log(&self, _server: &ServerRef) -> Vec<String> {
         Vec::new()
@@ -84,6 +101,28 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
     async fn delete_forever(&self, _server: &ServerRef) -> Result<(), SpawnError> {
         Ok(())
     }
+
+    /// Takes away what this spawner made for servers of this hub that are not among the `known` ones, which are all that
+    /// run or are on their way. Called again and again; what is not certainly this hub's own must stay.
+    async fn collect_orphans(&self, _known: &[ServerRef]) {}
+
+    /// How the spawner's watches over its servers fare, where it has any.
+    fn watches(&self) -> Vec<WatchHealth> {
+        Vec::new()
+    }
+}
+
+/// One watch over servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchHealth {
+    /// What is watched: a namespace, say.
+    pub scope: String,
+    /// Whether the watch is up.
+    pub live: bool,
+    /// How long ago it last heard of what it watches; none when never.
+    pub age: Option<Duration>,
+    /// How many servers it sees.
+    pub objects: usize,
 }
 
 /// One server as the spawner knows it: its key, the saved state and the address that was last in use.
@@ -98,7 +137,7 @@ pub struct ServerRef {
 }
 
 /// The person for whom a server is started.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Owner {
     /// The person's number in the database.
     pub id: i64,
@@ -108,6 +147,17 @@ pub struct Owner {
     pub groups: Vec<String>,
     /// What the authenticator keeps about the person, decrypted; none when not enabled.
     pub auth_state: Option<Value>,
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner")
+            .field("id", &self.id)
+            .field("admin", &self.admin)
+            .field("groups", &self.groups)
+            .field("auth_state", &self.auth_state.as_ref().map(|_| "***"))
+            .finish()
+    }
 }
 
 /// Limits and guarantees; memory in bytes, processors in cores.
@@ -123,8 +173,9 @@ pub struct Resources {
     pub cpu_guarantee: Option<f64>,
 }
 
-/// All that a spawner needs for one start. Hooks may change it before the spawner sees it.
-#[derive(Debug, Clone)]
+/// All that a spawner needs for one start. Hooks may change it before the spawner sees it. Its `Debug` shows no secret:
+/// of the environment, the state and the options no more than their names.
+#[derive(Clone)]
 pub struct StartJob {
     /// Whose server, which name.
     pub key: ServerKey,
@@ -155,6 +206,26 @@ pub struct StartJob {
     pub overrides: Overrides,
     /// How long the start may take.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for StartJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+        f.debug_struct("StartJob")
+            .field("key", &self.key)
+            .field("launch", &self.launch)
+            .field("owner", &self.owner)
+            .field("display_name", &self.display_name)
+            .field("options", &self.options.keys().collect::<Vec<_>>())
+            .field("state", &names(&self.state))
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("prefix", &self.prefix)
+            .field("command", &self.command)
+            .field("resources", &self.resources)
+            .field("labels", &self.labels)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StartJob {
@@ -202,6 +273,9 @@ pub struct Progress {
     /// The cause code, when this reports trouble that may still pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
+    /// The place in line, for starts that wait for their turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueuePlace>,
     /// Only for readers that ask for details. Clients of stock see the steps that stock's spawner of this kind tells.
     #[serde(skip)]
     pub detail: bool,
@@ -216,6 +290,7 @@ impl Progress {
             html_message: None,
             phase,
             cause: None,
+            queue: None,
             detail: false,
         }
     }
@@ -225,6 +300,16 @@ impl Progress {
     pub fn detail(self) -> Self {
         Self { detail: true, ..self }
     }
+}
+
+/// A place in the line of starts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueuePlace {
+    /// 1 is next.
+    pub place: usize,
+    /// When the start will begin, going by how long the last ones took; none while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_at: Option<DateTime<Utc>>,
 }
 
 /// The phases of a start, in order.

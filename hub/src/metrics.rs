@@ -1,11 +1,16 @@
 //! The hub's metrics, with JupyterHub's names, labels and buckets.
 
+mod created;
+
 use std::time::Duration;
 
+use hub_core::spawner::WatchHealth;
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts,
     Registry, TextEncoder,
 };
+
+use self::created::Created;
 
 /// The buckets of stock's client library, which has more of them than ours.
 const DEFAULT_BUCKETS: &[f64] =
@@ -38,6 +43,10 @@ pub struct Metrics {
     info: GaugeVec,
     event_loop: Histogram,
     queue: Gauge,
+    created: Created,
+    watch_age: GaugeVec,
+    watch_up: GaugeVec,
+    watch_servers: GaugeVec,
 }
 
 /// How something ended, as the labels of stock spell it.
@@ -128,17 +137,25 @@ impl Metrics {
                 "Pause between two beats of the hub's clockwork",
                 LOOP_BUCKETS,
             )?,
+            watch_age: make.own_gauges(
+                "himalia_watch_age_seconds",
+                "Time since a watch over servers last heard of them",
+            )?,
+            watch_up: make.own_gauges("himalia_watch_up", "Whether a watch over servers is up")?,
+            watch_servers: make.own_gauges("himalia_watch_servers", "Servers that a watch sees")?,
             queue: {
                 let gauge = Gauge::new("himalia_start_queue_length", "Starts that wait for their turn")?;
                 registry.register(Box::new(gauge.clone()))?;
                 gauge
             },
+            created: Created::default(),
             registry: registry.clone(),
         };
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         metrics.info.with_label_values(&[crate::JUPYTERHUB_VERSION]).set(1.0);
         metrics.begin();
+        metrics.created.families(&metrics.registry.gather());
         Ok(metrics)
     }
 
@@ -170,7 +187,11 @@ impl Metrics {
     /// All metrics in Prometheus' text form.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let mut out = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        let mut families = self.registry.gather();
+        let created = self.created.families(&families);
+        families.extend(created);
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        TextEncoder::new().encode(&families, &mut out)?;
         let text = String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))?;
         Ok(with_points(&text))
     }
@@ -267,6 +288,23 @@ impl Metrics {
         self.active_users.with_label_values(&[period]).set(count as f64);
     }
 
+    /// How the watches over servers fare now.
+    pub fn watches(&self, watches: &[WatchHealth]) {
+        // Watches come and go with their namespaces.
+        for gauges in [&self.watch_age, &self.watch_up, &self.watch_servers] {
+            gauges.reset();
+        }
+        for watch in watches {
+            let labels = [watch.scope.as_str()];
+            if let Some(age) = watch.age {
+                self.watch_age.with_label_values(&labels).set(age.as_secs_f64());
+            }
+            self.watch_up.with_label_values(&labels).set(f64::from(u8::from(watch.live)));
+            let servers = u32::try_from(watch.objects).unwrap_or(u32::MAX);
+            self.watch_servers.with_label_values(&labels).set(f64::from(servers));
+        }
+    }
+
     /// A start begins (1) or ends (-1) its wait.
     pub fn queue_changed(&self, by: f64) {
         self.queue.add(by);
@@ -325,6 +363,13 @@ impl Factory<'_> {
         Ok(metric)
     }
 
+    /// A gauge for each watch, under a name of our own.
+    fn own_gauges(&self, name: &str, help: &str) -> Result<GaugeVec, prometheus::Error> {
+        let metric = GaugeVec::new(Opts::new(name, help), &["scope"])?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
         let metric = GaugeVec::new(Opts::new(self.name(name), help), labels)?;
         self.registry.register(Box::new(metric.clone()))?;
@@ -370,13 +415,16 @@ mod tests {
             "jupyterhub_server_poll_duration_seconds_count{status=\"ServerPollStatus.running\"} 1",
             "jupyterhub_csp_reports_total 1",
             "jupyterhub_running_servers 0",
+            "# TYPE jupyterhub_csp_reports_created gauge",
+            "jupyterhub_csp_reports_created 1",
+            "jupyterhub_request_duration_seconds_created{code=\"200\",handler=\"jupyterhub.handlers.pages.HomeHandler\",method=\"GET\"} 1",
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }
     }
 
     /// Name, labels and buckets of every metric of a stock hub at work, but for those of its interpreter and for the
-    /// moments at which its series began.
+    /// moments at which its series began, which differ.
     const STOCK: &str = include_str!("metrics_of_stock.txt");
 
     fn bounds(text: &str, name: &str) -> Vec<String> {

@@ -14,7 +14,7 @@ pub struct Registry {
 impl Registry {
     /// All that this binary holds.
     pub fn built_in() -> Self {
-        Self { spawners: vec![hub_spawner_local::plugin()], authenticators: authenticators() }
+        Self { spawners: spawners(), authenticators: authenticators() }
     }
 
     /// The spawner of a kind, or an error that names those there are.
@@ -30,6 +30,14 @@ impl Registry {
         let found = self.authenticators.iter().find(|plugin| plugin.name == kind).copied();
         found.ok_or_else(|| PluginError::one("authenticator.kind", unknown(kind, &names)))
     }
+}
+
+fn spawners() -> Vec<SpawnerPlugin> {
+    vec![
+        hub_spawner_local::plugin(),
+        #[cfg(feature = "kube")]
+        hub_spawner_kube::plugin(),
+    ]
 }
 
 fn authenticators() -> Vec<AuthenticatorPlugin> {

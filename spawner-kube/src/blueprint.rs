@@ -94,6 +94,11 @@ impl Blueprint {
         &self.traits
     }
 
+    /// Where servers are when they have no namespace of their own.
+    pub(crate) fn usual_namespace(&self) -> &str {
+        self.traits.namespace.as_deref().unwrap_or(&self.hub_namespace)
+    }
+
     /// The server of a start: names, then the changes of groups, then those of the choice.
     ///
     /// # Errors
@@ -217,7 +222,7 @@ fn at_their_source(error: PluginError, path: &str, section: &str, inherited: &[&
 
 /// A choice that is not possible is the person's fault; everything else is the configuration's.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn failure(error: ServerError) -> SpawnError {
+pub(crate) fn failure(error: ServerError) -> SpawnError {
     match &error {
         ServerError::Profile(choice) if choice.is_choice() => {
             SpawnError::refused("bad-choice", error.to_string())

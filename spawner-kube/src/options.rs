@@ -104,6 +104,9 @@ impl Checker {
             ("delete_grace_period", traits.delete_grace_period, 0),
             ("slow_spawn_message_threshold", traits.slow_spawn_message_threshold, 0),
             ("slow_spawn_message_frequency", traits.slow_spawn_message_frequency, 1),
+            ("give_up_after", traits.give_up_after, 0),
+            ("force_delete_after", traits.force_delete_after, 0),
+            ("orphan_grace", traits.orphan_grace, 0),
             ("k8s_api_request_timeout", traits.k8s_api_request_timeout, 1),
             ("k8s_api_request_retry_timeout", traits.k8s_api_request_retry_timeout, 1),
             ("start_timeout", traits.start_timeout, 1),
@@ -112,6 +115,9 @@ impl Checker {
             if !(least..=86_400).contains(&value) {
                 self.wrong(format!("{path}.{name}"), format!("must be between {least} and 86400 seconds"));
             }
+        }
+        if !(0..=1000).contains(&traits.crash_limit) {
+            self.wrong(format!("{path}.crash_limit"), "must be between 0 and 1000");
         }
         for (name, least, most) in [
             ("memory", traits.mem_guarantee.0.map(precise), traits.mem_limit.0.map(precise)),

@@ -3,6 +3,20 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// Key of the id of the start that made the pod. Stock ignores keys that it does not know.
+pub(crate) const LAUNCH: &str = "himalia_launch";
+/// Key of the digest of the options that it was made with.
+pub(crate) const OPTIONS: &str = "himalia_options";
+
+/// A state without what belongs to one run only: what stock would keep of it.
+pub(crate) fn shown(mut state: Value) -> Value {
+    if let Value::Object(map) = &mut state {
+        map.remove(LAUNCH);
+        map.remove(OPTIONS);
+    }
+    state
+}
+
 /// The saved state. Keys that we do not know are kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

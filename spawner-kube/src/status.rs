@@ -3,6 +3,8 @@
 use serde_json::Value;
 use url::Url;
 
+use crate::traits::ReadyWhen;
+
 /// Name of the container that a server runs in.
 const NOTEBOOK: &str = "notebook";
 
@@ -28,7 +30,7 @@ pub fn look(pod: Option<&Value>, delete_stopped: bool) -> Look {
     }
     // Evicted and preempted pods have no containers.
     let Some(containers) = container_statuses(pod) else { return Look::GONE };
-    let notebook = containers.iter().find(|c| c.get("name").and_then(Value::as_str) == Some(NOTEBOOK));
+    let notebook = containers.iter().find(|container| is_notebook(container));
     let ended = notebook.and_then(|c| c.pointer("/state/terminated")).filter(|ended| !ended.is_null());
     match ended {
         Some(ended) => {
@@ -40,14 +42,31 @@ pub fn look(pod: Option<&Value>, delete_stopped: bool) -> Look {
     }
 }
 
-/// Whether a server can be reached: its pod runs, has an address, is not being deleted, and all its containers
-/// are ready.
-pub fn is_running(pod: &Value) -> bool {
+/// Whether a server can be reached: its pod runs, has an address, is not being deleted, and its containers, those
+/// that count, are ready.
+pub fn is_running(pod: &Value, count: ReadyWhen) -> bool {
+    let counts = |container: &&Value| count == ReadyWhen::All || is_notebook(container);
+    let ready = |container: &Value| container.get("ready").and_then(Value::as_bool) == Some(true);
+    let all_ready = |all: &Vec<Value>| {
+        let mut counted = all.iter().filter(counts).peekable();
+        (counted.peek().is_some() || count == ReadyWhen::All) && counted.all(ready)
+    };
     phase(pod) == Some("Running")
         && pod.pointer("/status/podIP").is_some_and(Value::is_string)
         && pod.pointer("/metadata/deletionTimestamp").is_none()
-        && container_statuses(pod)
-            .is_some_and(|all| all.iter().all(|c| c.get("ready").and_then(Value::as_bool) == Some(true)))
+        && container_statuses(pod).is_some_and(all_ready)
+}
+
+/// How often the notebook container has been started again, when the cluster has begun to wait before it does so.
+pub fn crash_loop(pod: &Value) -> Option<u64> {
+    let notebook = container_statuses(pod)?.iter().find(|container| is_notebook(container))?;
+    let reason = notebook.pointer("/state/waiting/reason").and_then(Value::as_str);
+    (reason == Some("CrashLoopBackOff"))
+        .then(|| notebook.get("restartCount").and_then(Value::as_u64).unwrap_or_default())
+}
+
+fn is_notebook(container: &Value) -> bool {
+    container.get("name").and_then(Value::as_str) == Some(NOTEBOOK)
 }
 
 /// Where a server has moved to, when it is elsewhere than the hub believes: host and port are compared.
@@ -85,6 +104,28 @@ mod tests {
         };
         assert_eq!(look(Some(&pod("side")), true), Look::ALIVE);
         assert_eq!(look(Some(&pod("notebook")), false), Look { exit: Some(3), delete: false });
+    }
+
+    #[test]
+    fn a_server_is_ready_by_its_notebook_or_by_all_its_containers() {
+        let pod = |containers: Value| json!({"status": {"phase": "Running", "podIP": "1", "containerStatuses": containers}});
+        let waiting_beside =
+            pod(json!([{"name": "notebook", "ready": true}, {"name": "side", "ready": false}]));
+        assert!(is_running(&waiting_beside, ReadyWhen::Notebook));
+        assert!(!is_running(&waiting_beside, ReadyWhen::All));
+        let other = pod(json!([{"name": "side", "ready": true}]));
+        assert!(!is_running(&other, ReadyWhen::Notebook));
+        assert!(is_running(&other, ReadyWhen::All));
+    }
+
+    #[test]
+    fn crash_loops_are_seen_with_their_count() {
+        let pod = |reason: &str| {
+            json!({"status": {"containerStatuses": [
+                {"name": "notebook", "restartCount": 4, "state": {"waiting": {"reason": reason}}}]}})
+        };
+        assert_eq!(crash_loop(&pod("CrashLoopBackOff")), Some(4));
+        assert_eq!(crash_loop(&pod("ContainerCreating")), None);
     }
 
     #[test]

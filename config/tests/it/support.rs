@@ -25,7 +25,7 @@ impl Bench {
             ]
             .map(str::to_owned)
             .to_vec(),
-            spawners: vec!["local".to_owned()],
+            spawners: ["local", "kube"].map(str::to_owned).to_vec(),
         };
         Self { directory: tempfile::tempdir().unwrap(), sources: Sources { plugins, ..Sources::default() } }
     }

@@ -7,6 +7,7 @@ mod listen;
 mod parts;
 mod periodic;
 mod process;
+mod public;
 pub mod shutdown;
 pub mod startup;
 pub mod tasks;
@@ -33,7 +34,7 @@ use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
 use crate::workspaces::Workspaces;
 
-pub use process::{configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
+pub use process::{check, configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

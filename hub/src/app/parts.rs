@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -11,7 +12,6 @@ use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
 use hub_core::{Authenticator, AuthenticatorContext, Clock, SpawnHook, Spawner, SpawnerContext, SystemClock};
 use hub_db::{Db, DbOptions, repo};
-use hub_proxy::RouteTable;
 use tracing::{info, warn};
 use url::Url;
 
@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::rbac::Rbac;
 use crate::registry::Registry;
 use crate::render::{RenderOptions, Renderer, StaticFiles};
-use crate::routing::{ExternalProxy, ExternalSettings, Proxy, Routing};
+use crate::routing::{ExternalProxy, ExternalSettings, InProcess, Proxy, Routing};
 use crate::servers::env::EnvSettings;
 use crate::servers::spawners::Spawners;
 use crate::servers::store::{GrantSettings, Store};
@@ -47,7 +47,7 @@ use crate::workspaces::{WorkspaceHook, Workspaces};
 pub(super) async fn build(
     config: Arc<Config>,
     bound: SocketAddr,
-    routes: Option<Arc<RouteTable>>,
+    own_proxy: Option<InProcess>,
     tasks: Tasks,
     registry: &Registry,
 ) -> anyhow::Result<Hub> {
@@ -105,8 +105,8 @@ pub(super) async fn build(
         );
     }
 
-    let proxy = match routes {
-        Some(table) => Proxy::InProcess(table),
+    let proxy = match own_proxy {
+        Some(own) => Proxy::InProcess(own),
         None => {
             let Some(token) = config.proxy.auth_token.clone() else {
                 bail!(
@@ -260,6 +260,7 @@ fn build_auth(
         crypt,
         settings: AuthSettings {
             manage_groups: section.manage_groups,
+            manage_roles: section.manage_roles,
             auth_state: section.enable_auth_state,
             refresh_age: section.auth_refresh_age,
             refresh_pre_spawn: section.refresh_pre_spawn,
@@ -280,6 +281,16 @@ fn build_auth(
 fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Result<Spawners> {
     let directory = db.file().and_then(std::path::Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
+    spawners(config, &directory, nix::unistd::geteuid().is_root(), registry)
+}
+
+/// Lets every spawner read its options, without starting anything.
+pub(super) fn check_spawners(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+    // Whoever checks a configuration need not be who runs the hub: the rights of root are taken for granted.
+    spawners(config, &std::env::current_dir()?, true, registry).map(drop)
+}
+
+fn spawners(config: &Config, directory: &Path, root: bool, registry: &Registry) -> anyhow::Result<Spawners> {
     let build = |section: &SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
         let plugin = registry.spawner(&section.kind)?;
         let context = SpawnerContext {
@@ -290,7 +301,7 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
             env_keep: section.env_keep.clone(),
             state_dir: directory.join("himalia-servers"),
             environment: hub_config::Sources::process_env(),
-            root: nix::unistd::geteuid().is_root(),
+            root,
             reenter: vec!["/proc/self/exe".into()],
         };
         Ok((plugin.build)(section.options(&section.kind), &context)?)

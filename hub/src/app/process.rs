@@ -34,6 +34,11 @@ pub fn plugins() -> KnownPlugins {
     }
 }
 
+/// Finds what is wrong with the options of the plugins that a configuration chooses, which only they can tell.
+pub fn check(loaded: &Loaded) -> anyhow::Result<()> {
+    parts::check_spawners(&loaded.config, &Registry::built_in())
+}
+
 /// Runs something on a runtime of its own.
 fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -53,6 +53,7 @@ pub(super) fn start(settings: &Settings) -> Result<Loaded, Failure> {
 pub(super) fn check(settings: &Settings, files: Vec<PathBuf>) -> Result<(), Failure> {
     let loaded = if files.is_empty() { settings.load()? } else { sources::load_files(files)? };
     loaded.warnings.iter().for_each(failure::warn);
+    app::check(&loaded)?;
     print("no mistakes found\n")
 }
 

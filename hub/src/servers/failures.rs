@@ -42,8 +42,9 @@ enum Fault {
     TimedOut,
 }
 
-/// The state of a server that does not run because of this. What only the log gets is left out.
-pub(super) fn state_after(error: &SpawnError, now: DateTime<Utc>) -> Value {
+/// The state of a server that does not run because of this, beside what its spawner keeps. What only the log gets is
+/// left out.
+pub(super) fn state_after(kept: Value, error: &SpawnError, now: DateTime<Utc>) -> Value {
     let short = |text: &str| text.chars().take(LONGEST_TEXT).collect::<String>();
     let stored = Stored {
         cause: error.cause.chars().take(LONGEST_CAUSE).collect(),
@@ -59,7 +60,11 @@ pub(super) fn state_after(error: &SpawnError, now: DateTime<Utc>) -> Value {
         log: last_lines(&error.log_tail),
         at: error.at.unwrap_or(now),
     };
-    json!({ KEY: stored })
+    let mut state = if kept.is_object() { kept } else { json!({}) };
+    if let (Value::Object(map), Ok(stored)) = (&mut state, serde_json::to_value(stored)) {
+        map.insert(KEY.to_owned(), stored);
+    }
+    state
 }
 
 /// As many of the last lines as there is room for.
@@ -110,10 +115,10 @@ mod tests {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let error = SpawnError::timed_out("start-timeout", "Too slow.").with_log(vec!["last".to_owned()]);
         let error = SpawnError { operator: "10.0.0.7 said no".to_owned(), ..error };
-        let mut state = state_after(&error, now);
+        let mut state = state_after(json!({"pvc_name": "claim"}), &error, now);
         assert!(!state.to_string().contains("10.0.0.7"));
         let again = take(&mut state).unwrap();
-        assert_eq!(state, json!({}));
+        assert_eq!(state, json!({"pvc_name": "claim"}));
         assert_eq!((again.user.as_str(), &*again.cause, again.retry), ("Too slow.", "start-timeout", true));
         assert_eq!((again.fault, again.log_tail), (SpawnFault::TimedOut, vec!["last".to_owned()]));
         let later = |days| now + TimeDelta::days(days);
@@ -127,7 +132,7 @@ mod tests {
         let lines = vec!["😀".repeat(999); 100];
         let error =
             SpawnError { user_html: Some(text.clone()), ..SpawnError::broken("x", text, "") }.with_log(lines);
-        let state = state_after(&error, DateTime::UNIX_EPOCH);
+        let state = state_after(Value::Null, &error, DateTime::UNIX_EPOCH);
         let stored = jupyterhub_api_compat::json::dumps(&state).unwrap();
         assert!(stored.len() < 65_535, "{}", stored.len());
         assert_eq!(take(&mut state.clone()).unwrap().log_tail.len(), 2);

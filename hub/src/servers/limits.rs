@@ -98,7 +98,9 @@ impl Hub {
 
     /// Whether starts are preceded by a form.
     pub fn has_options_form(&self) -> bool {
-        !self.config.spawner.options_form.is_empty() || !self.config.spawner.profiles.is_empty()
+        !self.config.spawner.options_form.is_empty()
+            || !self.config.spawner.profiles.is_empty()
+            || self.servers.spawners.default_spawner().has_options_form()
     }
 
     /// What the authenticator keeps about a user, decrypted; none when that is not enabled or cannot be read.

@@ -1,8 +1,9 @@
 //! Progress of a start as server-sent events. Answers to `SpawnProgressAPIHandler`.
 //!
 //! Beyond stock: every event carries an id, `RUN.INDEX`, so that a browser that lost its connection goes on where it
-//! was (`Last-Event-ID`). Readers that ask for details get more steps (marked `detail`), events with `phase` and `cause`,
-//! and failures with `cause`, `retry` and `log`; all others get the fields that stock sends.
+//! was (`Last-Event-ID`). Readers that ask for details get more steps (marked `detail`), events with `phase`, `cause` and
+//! `queue` (place in line and expected time), and failures with `cause`, `retry` and `log`; all others get the fields
+//! that stock sends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,6 +184,9 @@ fn step(event: Progress, view: View) -> Value {
             }
             if let Some(cause) = event.cause {
                 map.insert("cause".to_owned(), cause.into());
+            }
+            if let Some(queue) = event.queue {
+                map.insert("queue".to_owned(), json!(queue));
             }
         }
     }

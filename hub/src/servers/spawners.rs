@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hub_core::Spawner;
+use hub_core::spawner::WatchHealth;
 use serde_json::{Map, Value};
 
 /// Key in `spawners.state` that names the profile whose spawner made the state; absent for the default one.
@@ -38,6 +39,15 @@ impl Spawners {
     /// Every spawner once.
     pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Spawner>> {
         std::iter::once(&self.default).chain(self.profiles.values())
+    }
+
+    /// How the watches of all spawners fare, one of each scope.
+    pub fn watches(&self) -> Vec<WatchHealth> {
+        let mut all: Vec<WatchHealth> = self.all().flat_map(|spawner| spawner.watches()).collect();
+        // Of several spawners that watch the same, the one that is worst off counts.
+        all.sort_by(|a, b| (&a.scope, a.live, b.age).cmp(&(&b.scope, b.live, a.age)));
+        all.dedup_by(|next, first| next.scope == first.scope);
+        all
     }
 
     /// The profile that these options choose, or the usual one; none where there are no profiles.

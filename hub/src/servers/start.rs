@@ -1,17 +1,20 @@
 //! One start, from the request to the first answer of the server. Answers to `BaseHandler.spawn_single_user` and
 //! `User.spawn`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::{SecretString, random_hex32};
-use hub_core::spawner::{Overrides, Owner, Phase, SpawnFault};
+use hub_core::spawner::{Overrides, Owner, Phase, QueuePlace, SpawnFault};
 use hub_core::{
     HookContext, HookError, PollStatus, Progress, ServerKey, ServerRef, SpawnError, Spawner, StartJob,
     StartSink, Started, StopMode,
 };
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -19,6 +22,8 @@ use url::Url;
 
 use super::env::server_env;
 use super::live::{Failure, Live};
+use super::notes::BEAT;
+use super::queue::Place;
 use super::spawners::{mark, profile_of};
 use super::store::{Prepared, Record};
 use super::supervisor::{Entry, StartOrder};
@@ -35,6 +40,25 @@ struct Sink<'a> {
     servers: &'a Servers,
     entry: &'a Entry,
     profile: Option<&'a str>,
+    /// The row in `servers` of this run.
+    run: i32,
+    /// Held while the state is written, so that an older one is never written over a newer one.
+    writing: Mutex<()>,
+}
+
+impl Sink<'_> {
+    /// Tells other hubs again and again that this one is at work on the start.
+    async fn beat(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let _turn = self.writing.lock().await;
+            let Some(state) = self.entry.remembered() else { continue };
+            if let Err(error) = self.servers.store.save_state(self.entry.id, self.run, state).await {
+                let key = &self.entry.live.key;
+                warn!(user = %key.user, server = %key.server, %error, "cannot tell other hubs that the start goes on");
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -45,8 +69,9 @@ impl StartSink for Sink<'_> {
 
     async fn save_state(&self, state: Value) -> Result<(), SpawnError> {
         let state = mark(state, self.profile);
+        let _turn = self.writing.lock().await;
         self.entry.remember(Some(state.clone()));
-        self.servers.store.save_state(self.entry.id, state).await.map_err(database_error)
+        self.servers.store.save_state(self.entry.id, self.run, state).await.map_err(database_error)
     }
 }
 
@@ -168,16 +193,17 @@ impl Servers {
         // What another hub does is no reason to take anything down.
         let untouched = |error| FailedStart { error, begun: false };
         let mut record = self.known(entry).await?;
-        if record.as_ref().is_some_and(|record| record.address.is_some()) {
+        let elsewhere = record.as_ref().is_some_and(|record| self.is_started_elsewhere(record));
+        if !elsewhere && record.as_ref().is_some_and(|record| record.address.is_some()) {
             return Ok(Up::Before);
         }
-        if record.as_ref().is_some_and(|record| !order.resumed && self.is_started_elsewhere(entry, record)) {
+        if elsewhere && !order.resumed {
             if self.follow(entry).await.map_err(untouched)? {
                 return Ok(Up::Before);
             }
             record = self.known(entry).await?;
         }
-        let _permit = self.enter_queue(live).await;
+        let _permit = self.enter_queue(live, record.as_ref()).await;
         let seen = record.and_then(|record| record.server_id);
         let Some(prepared) = self.store.prepare_start(entry.id, seen, order.options.as_ref()).await? else {
             let up = self.follow(entry).await.map_err(untouched)?;
@@ -185,46 +211,67 @@ impl Servers {
         };
         let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
         let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
-        let sink = Sink { servers: self, entry: entry.as_ref(), profile: profile.as_deref() };
-        let settings = self.settings_of(profile.as_deref());
-        let timeout = settings.start_timeout;
+        let sink = Sink {
+            servers: self,
+            entry: entry.as_ref(),
+            profile: profile.as_deref(),
+            run: prepared.server_id,
+            writing: Mutex::default(),
+        };
+        entry.begin_run(prepared.server_id);
+        entry.remember(Some(mark(prepared.state.clone(), profile.as_deref())));
+        let mut job = self.job(live, &prepared, self.settings_of(profile.as_deref()));
+        job.timeout = spawner.start_timeout(&job).unwrap_or(job.timeout);
+        let timeout = job.timeout;
         let starting = async {
-            let mut job = self.job(live, &prepared, settings);
             let context = HookContext { request: order.request, person: order.person };
             for hook in &self.hooks {
                 hook.before_start(&context, &mut job).await?;
             }
             Ok::<_, FailedStart>(spawner.start(job, &sink).await?)
         };
-        let started = tokio::time::timeout(timeout, starting).await.unwrap_or_else(|_| {
-            let text = format!("Your server did not start within {} seconds.", timeout.as_secs());
-            Err(SpawnError::timed_out("start-timeout", text).into())
-        })?;
-        self.finish_start(entry, &spawner, &prepared, started, profile.as_deref()).await
+        let up = async {
+            let started = tokio::time::timeout(timeout, starting).await.unwrap_or_else(|_| {
+                let text = format!("Your server did not start within {} seconds.", timeout.as_secs());
+                Err(SpawnError::timed_out("start-timeout", text).into())
+            })?;
+            self.finish_start(entry, &sink, &spawner, &prepared, started).await
+        };
+        tokio::select! {
+            up = up => up,
+            never = sink.beat() => match never {},
+        }
     }
 
     /// From "it is somewhere" to "it answers and is routed".
     async fn finish_start(
         &self,
         entry: &Arc<Entry>,
+        sink: &Sink<'_>,
         spawner: &Arc<dyn Spawner>,
         prepared: &Prepared,
         started: Started,
-        profile: Option<&str>,
     ) -> Result<Up, FailedStart> {
         if let Some(token) = &started.api_token {
             self.store.replace_server_token(entry.id, &prepared.api_token, token).await?;
         }
-        let state = mark(started.state.clone(), profile);
-        self.store.save_started(entry.id, &started.address, &state).await?;
-        self.answers(entry, spawner, &started.address, state).await?;
+        let state = mark(started.state.clone(), sink.profile);
+        {
+            let _turn = sink.writing.lock().await;
+            entry.remember(Some(state.clone()));
+            // Until it answers, other hubs are told that it is on its way.
+            let noted = self.store.noted(state.clone());
+            self.store.save_started(entry.id, Some(sink.run), &started.address, &noted).await?;
+        }
+        self.answers(entry, spawner, &started.address, state.clone()).await?;
         self.open_route(&entry.live.key, &started.address).await.map_err(|error| {
             let text = "The proxy did not take the route to your server.";
             SpawnError::broken("route", text, error.to_string()).retryable()
         })?;
+        let _turn = sink.writing.lock().await;
         entry.remember(None);
-        if let Err(error) = self.store.mark_ready(entry.id).await {
-            warn!(user = %entry.live.key.user, server = %entry.live.key.server, %error, "cannot note the activity of a server that is up");
+        if let Err(error) = self.store.mark_ready(entry.id, sink.run, state).await {
+            warn!(user = %entry.live.key.user, server = %entry.live.key.server, %error, "cannot note that a server is up");
         }
         Ok(Up::Started)
     }
@@ -294,15 +341,22 @@ impl Servers {
         }
     }
 
-    async fn enter_queue(&self, live: &Live) -> super::queue::StartPermit {
+    /// Waits for a turn. People who are in the same groups share their turns with each other, not with all.
+    async fn enter_queue(&self, live: &Live, record: Option<&Record>) -> super::queue::StartPermit {
+        let mut group = String::new();
+        if let Some(record) = record.filter(|_| self.queue.is_full()) {
+            match self.store.groups_of(record.user_id).await {
+                Ok(groups) => group = groups.join(","),
+                Err(error) => warn!(user = %live.key.user, %error, "cannot read whose turn it is"),
+            }
+        }
         let mut waiting = None;
         self.queue
-            .enter(|place| {
-                live.set_place(place);
+            .enter(&group, |place| {
+                live.set_place(place.map(|place| place.number));
                 if let Some(place) = place {
                     waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
-                    let text = format!("Many servers are starting right now. Your place in line: {place}");
-                    live.progress(Progress::new(0, Phase::Queued, text));
+                    live.progress(queued(place, self.clock.now()));
                 }
             })
             .await
@@ -360,6 +414,10 @@ impl Servers {
                 return self.end_unrecorded(entry).await;
             }
         };
+        if record.server_id != entry.run() {
+            // Stopped through another hub, perhaps started again: what the rows tell of is no work of this one.
+            return self.end_unrecorded(entry).await;
+        }
         let server = record.server_ref();
         let spawner = self.spawners.of_state(&server.state);
         if failure.log_tail.is_empty() {
@@ -369,6 +427,21 @@ impl Servers {
             entry.remember(None);
         }
     }
+}
+
+/// What people who wait are told.
+fn queued(place: Place, now: DateTime<Utc>) -> Progress {
+    let number = place.number;
+    let turn = match place.wait.map(|wait| wait.as_secs()) {
+        None => String::new(),
+        Some(0..=59) => ", your turn in less than a minute".to_owned(),
+        Some(60..=119) => ", your turn in about a minute".to_owned(),
+        Some(seconds) => format!(", your turn in about {} minutes", seconds / 60),
+    };
+    let text = format!("Many servers are starting right now. Your place in line: {number}{turn}");
+    let expected_at = place.wait.and_then(|wait| Some(now + TimeDelta::from_std(wait).ok()?));
+    let queue = Some(QueuePlace { place: number, expected_at });
+    Progress { queue, ..Progress::new(0, Phase::Queued, text) }
 }
 
 fn check_version(server: &ServerRef, answer: &reqwest::Response) {

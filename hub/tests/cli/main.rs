@@ -46,6 +46,21 @@ fn a_check_of_files_does_not_look_at_the_environment() {
 }
 
 #[test]
+fn a_check_also_asks_the_spawner_about_its_options() {
+    let pods = |options: &str| {
+        let text = format!("[spawner]\nkind = \"kube\"\n\n[spawner.kube]\n{options}\n");
+        Place::new().file("hub.toml", &text).himalia(&["config", "check", "hub.toml"])
+    };
+    let done = pods("volumes = [{ name = \"v\", secret = { secretNam = \"x\" } }]");
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(done.err.starts_with("error: spawner.kube.volumes[0].secret.secretNam: "), "{}", done.err);
+    let done = pods("poll_interval = 5");
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(done.err.contains("spawner.kube.poll_interval: belongs one level up"), "{}", done.err);
+    assert_eq!(pods("image = \"lab:1\"").code, 0);
+}
+
+#[test]
 fn a_file_that_is_missing_is_exit_code_two() {
     let done = Place::new().himalia(&["-f", "nowhere.toml", "config", "show"]);
     assert_eq!(done.code, 2);

@@ -3,6 +3,7 @@
 use hub_spawner_kube::Server;
 use hub_spawner_kube::events::{Progress, of_pod};
 use hub_spawner_kube::status::{is_running, look, moved};
+use hub_spawner_kube::traits::ReadyWhen;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -25,7 +26,7 @@ fn polled(case: &Case) -> anyhow::Result<Value> {
     let server = server(case)?;
     let pod = Some(&case.pod).filter(|pod| !pod.is_null());
     let seen = look(pod, server.traits.delete_stopped_pods);
-    let running = pod.is_some_and(is_running);
+    let running = pod.is_some_and(|pod| is_running(pod, ReadyWhen::All));
     let mut ours = json!({"poll": seen.exit, "running": running, "pod_deleted_by_poll": seen.delete});
     if let (true, None, Some(pod), Some(stored)) = (running, seen.exit, pod, &case.server_url) {
         let now = server.address(pod)?;

@@ -29,13 +29,19 @@ pub fn of_answer(status: u16, message: &str, object: &str) -> Trouble {
         400 | 405 | 413 | 415 | 422 => {
             ("invalid-object", Passing::Never, "Your server is not set up correctly.".to_owned())
         }
-        _ => (
-            "cluster-unavailable",
-            Passing::Perhaps,
-            "The cluster does not answer right now. Try again in a moment.".to_owned(),
-        ),
+        _ => return unavailable(operator),
     };
     Trouble::new(cause, passing, &user, operator)
+}
+
+/// What it means that there is no answer at all. `reason` tells why.
+pub fn of_silence(reason: &str, object: &str) -> Trouble {
+    unavailable(format!("{object}: {reason}"))
+}
+
+fn unavailable(operator: String) -> Trouble {
+    let user = "The cluster does not answer right now. Try again in a moment.";
+    Trouble::new("cluster-unavailable", Passing::Perhaps, user, operator)
 }
 
 /// `exceeded quota: NAME, requested: A, used: B, limited: C`, in words.

@@ -6,7 +6,7 @@
 //! | placing | `unschedulable`, `node-full` |
 //! | volumes | `volume-multi-attach`, `volume-missing`, `volume-attach` |
 //! | container | `config-missing`, `container-error`, `crash-loop`, `oom-killed`, `exited` |
-//! | node | `evicted`, `preempted`, `node-shutdown`, `node-lost`, `deadline`, `disk-full`, `network-setup` |
+//! | node | `deleted`, `evicted`, `preempted`, `node-shutdown`, `node-lost`, `deadline`, `disk-full`, `network-setup` |
 //! | API | `quota`, `forbidden`, `webhook`, `webhook-unavailable`, `pod-security`, `invalid-object`, `namespace-missing`, `conflict`, `cluster-unavailable` |
 
 mod api;
@@ -14,7 +14,7 @@ mod pod;
 
 use hub_core::SpawnError;
 
-pub use api::of_answer;
+pub use api::{of_answer, of_silence};
 pub use pod::{of_pod, resources_short};
 
 const ASK: &str = "Please tell the administrator of this hub.";
@@ -44,7 +44,7 @@ pub enum Passing {
 }
 
 impl Trouble {
-    fn new(cause: &'static str, passing: Passing, user: &str, operator: String) -> Self {
+    pub(crate) fn new(cause: &'static str, passing: Passing, user: &str, operator: String) -> Self {
         let user = if passing == Passing::Never { format!("{user} {ASK}") } else { user.to_owned() };
         Self { cause, user, operator, passing }
     }

@@ -12,4 +12,4 @@ mod table;
 pub use kinds::{ByteCount, Command, Items, ProfileList, PullSecrets, SlugScheme};
 pub use overrides::{OverrideError, apply, merge};
 pub use stock::from_stock;
-pub use table::{PatchRule, Traits, UnlistedMatch};
+pub use table::{PatchRule, ReadyWhen, Traits, UnlistedMatch};

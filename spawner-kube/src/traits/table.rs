@@ -17,6 +17,17 @@ pub enum UnlistedMatch {
     Start,
 }
 
+/// Which containers must be ready before a server counts as started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadyWhen {
+    /// The one that the server runs in.
+    #[default]
+    Notebook,
+    /// All of the pod, as in stock.
+    All,
+}
+
 /// One change of the finished pod; stands in for stock's `modify_pod_hook`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -329,6 +340,22 @@ traits! {
     create_namespaces: bool = true;
     /// Check the values of manifests against the types of the API when the hub starts.
     check_manifests: bool = true;
+    /// Which containers must be ready before a server counts as started.
+    ready_when: ReadyWhen = ReadyWhen::Notebook;
+    /// Seconds after which a start is given up whose trouble does not pass by waiting, such as an image that does not
+    /// exist; 0 waits for `start_timeout` as stock does.
+    give_up_after: i64 = 5;
+    /// After so many restarts of its container in a row a server that crashes again and again counts as ended; 0 never.
+    crash_limit: i64 = 5;
+    /// Seconds that a pod may take to go beyond its time to end, before it is deleted by force; 0 never.
+    force_delete_after: i64 = 30;
+    /// Give a server its API token by a secret, so that whoever may read pods does not read tokens.
+    token_secret: bool = false;
+    /// Name by which this hub's pods are told from those of other hubs; that of its namespace when left out. Outside of
+    /// a cluster there is none.
+    hub_id: String = String::new();
+    /// Seconds after which a pod of this hub that no server of it knows is deleted; 0 never.
+    orphan_grace: i64 = 3600;
 }
 
 impl Traits {

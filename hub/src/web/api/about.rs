@@ -28,6 +28,7 @@ pub(super) fn health(_: &Hub) -> ApiResult<HttpResponse> {
 
 /// `GET /metrics`.
 pub(super) fn metrics(hub: &Hub) -> ApiResult<HttpResponse> {
+    hub.metrics.watches(&hub.servers.spawners.watches());
     let text = hub.metrics.text().map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok().content_type(METRICS_TYPE).body(text))
 }

@@ -1,0 +1,17 @@
+//! The life of one server as a pod: start, readiness, stop, and finding it again.
+
+mod adopt;
+mod ending;
+mod locks;
+mod objects;
+mod orphans;
+mod ready;
+mod start;
+mod steps;
+mod token;
+
+pub(crate) use locks::Locks;
+pub(crate) use orphans::Suspects;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Waiting until a server can be reached, or until it is clear that it will not be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub_core::SpawnError;
+use hub_core::spawner::{Exit, Phase};
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+
+use super::steps::Steps;
+use crate::causes::{self, Passing, Trouble};
+use crate::cluster::{Cluster, Kind, Object};
+use crate::status::{crash_loop, is_running, look};
+use crate::traits::Traits;
+use crate::view::{Follow, pod};
+
+/// How long a pod that was created may be missing in the view, before it is asked for.
+const UNSEEN: Duration = Duration::from_secs(5);
+
+/// One pod that is to become ready.
+pub(super) struct Wait<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) traits: &'a Traits,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) uid: &'a str,
+    /// When the start has taken too long.
+    pub(super) until: Instant,
+    /// How long it may take, for the message.
+    pub(super) limit: Duration,
+}
+
+/// Trouble and since when it has lasted.
+struct Lasting {
+    trouble: Trouble,
+    since: Instant,
+}
+
+impl Wait<'_> {
+    /// The pod when it is ready.
+    pub(super) async fn ready(
+        &self,
+        follow: &mut Follow,
+        steps: &mut Steps<'_>,
+    ) -> Result<Arc<Value>, SpawnError> {
+        let mut seen = false;
+        let mut ask = Instant::now() + UNSEEN;
+        let mut lasting: Option<Lasting> = None;
+        loop {
+            let events = follow.events();
+            steps.events(&events);
+            let trouble = match follow.pod() {
+                Ok(Some(found)) if pod::uid(&found) == self.uid => {
+                    seen = true;
+                    if is_running(&found, self.traits.ready_when) {
+                        steps.detail(Phase::Connecting, "The container of the server is ready.");
+                        return Ok(found);
+                    }
+                    if let Some(exit) = exit_of(Some(&found), self.traits) {
+                        return Err(ended(&exit));
+                    }
+                    if pod::is_ending(&found) {
+                        Some(deleted())
+                    } else {
+                        causes::of_pod(&found, events.iter().map(AsRef::as_ref))
+                    }
+                }
+                Ok(_) if seen => return Err(deleted().into_error()),
+                Ok(_) if Instant::now() >= ask => {
+                    ask = Instant::now() + UNSEEN;
+                    self.ask().await?
+                }
+                Ok(_) => None,
+                Err(error) => Some(error.into_trouble(&self.object().to_string())),
+            };
+            steps.trouble(trouble.as_ref());
+            lasting = last(lasting, trouble);
+            if let Some(given_up) = lasting.as_ref().filter(|lasting| self.is_hopeless(lasting)) {
+                return Err(given_up.trouble.clone().into_error());
+            }
+            steps.ask_for_patience();
+            if Instant::now() >= self.until {
+                return Err(self.too_late(lasting));
+            }
+            let wake = self.next_look(lasting.as_ref(), steps, (!seen).then_some(ask));
+            tokio::select! {
+                () = follow.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn object(&self) -> Object<'_> {
+        Object { kind: Kind::Pod, namespace: self.namespace, name: self.name }
+    }
+
+    /// Asks for a pod that is missing in the view.
+    async fn ask(&self) -> Result<Option<Trouble>, SpawnError> {
+        match self.cluster.get(self.object()).await {
+            Ok(Some(found)) if pod::uid(&found) == self.uid => Ok(None),
+            Ok(_) => Err(deleted().into_error()),
+            Err(error) => Ok(Some(error.into_trouble(&self.object().to_string()))),
+        }
+    }
+
+    fn give_up_after(&self) -> Option<Duration> {
+        u64::try_from(self.traits.give_up_after).ok().filter(|after| *after > 0).map(Duration::from_secs)
+    }
+
+    fn is_hopeless(&self, lasting: &Lasting) -> bool {
+        lasting.trouble.passing == Passing::Never
+            && self.give_up_after().is_some_and(|after| lasting.since.elapsed() >= after)
+    }
+
+    /// When to look again though nothing has changed.
+    fn next_look(&self, lasting: Option<&Lasting>, steps: &Steps<'_>, ask: Option<Instant>) -> Instant {
+        let hopeless = lasting.filter(|lasting| lasting.trouble.passing == Passing::Never);
+        let give_up = hopeless.and_then(|lasting| Some(lasting.since + self.give_up_after()?));
+        [give_up, steps.next_patience(), ask].into_iter().flatten().fold(self.until, Instant::min)
+    }
+
+    fn too_late(&self, lasting: Option<Lasting>) -> SpawnError {
+        let text = format!("Your server did not start within {} seconds.", self.limit.as_secs());
+        match lasting.map(|lasting| lasting.trouble) {
+            None => SpawnError::timed_out("start-timeout", text),
+            Some(trouble) => SpawnError {
+                operator: format!("{text} {}", trouble.operator),
+                ..SpawnError::timed_out(trouble.cause, format!("{text} {}", trouble.user))
+            },
+        }
+    }
+}
+
+/// Trouble of the same kind lasts since it began.
+fn last(before: Option<Lasting>, trouble: Option<Trouble>) -> Option<Lasting> {
+    let trouble = trouble?;
+    let since = before
+        .filter(|before| before.trouble.cause == trouble.cause)
+        .map_or_else(Instant::now, |before| before.since);
+    Some(Lasting { trouble, since })
+}
+
+fn deleted() -> Trouble {
+    Trouble::new(
+        "deleted",
+        Passing::StartAgain,
+        "Your server was deleted from the cluster. You can start it again.",
+        "the pod was deleted by somebody else".to_owned(),
+    )
+}
+
+fn ended(exit: &Exit) -> SpawnError {
+    let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+    let user = exit.message.clone().unwrap_or_else(|| "Your server ended while it was starting.".to_owned());
+    let operator = format!("the container ended before it was ready, exit code {code}");
+    SpawnError::broken(exit.cause.unwrap_or("exited"), user, operator).retryable()
+}
+
+/// How a server ended, by its pod or its absence; none while it lives.
+pub(super) fn exit_of(found: Option<&Value>, traits: &Traits) -> Option<Exit> {
+    let Some(found) = found else {
+        let trouble = deleted();
+        return Some(Exit { code: Some(1), cause: Some(trouble.cause), message: Some(trouble.user) });
+    };
+    let limit = u64::try_from(traits.crash_limit).ok().filter(|limit| *limit > 0);
+    let crashed = crash_loop(found).zip(limit).is_some_and(|(restarts, limit)| restarts >= limit);
+    let code = look(Some(found), false).exit;
+    if code.is_none() && !crashed {
+        return None;
+    }
+    let trouble = causes::of_pod(found, []);
+    Some(Exit {
+        code: code.or(Some(1)),
+        cause: trouble.as_ref().map(|trouble| trouble.cause),
+        message: trouble.map(|trouble| trouble.user),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_told_with_their_cause() {
+        let traits = Traits::default();
+        let evicted = json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "memory"}});
+        let exit = exit_of(Some(&evicted), &traits).unwrap();
+        assert_eq!((exit.code, exit.cause), (Some(1), Some("evicted")));
+        assert_eq!(exit_of(None, &traits).unwrap().cause, Some("deleted"));
+        let oom = json!({"status": {"phase": "Running", "containerStatuses": [
+            {"name": "notebook", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}});
+        let exit = exit_of(Some(&oom), &traits).unwrap();
+        assert_eq!((exit.code, exit.cause), (Some(137), Some("oom-killed")));
+        assert_eq!(exit_of(Some(&json!({"status": {"phase": "Pending"}})), &traits), None);
+    }
+
+    #[test]
+    fn a_server_that_crashes_again_and_again_has_ended_at_the_limit() {
+        let pod = |restarts: u64| {
+            json!({"status": {"phase": "Running", "containerStatuses": [{"name": "notebook",
+                "restartCount": restarts, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}})
+        };
+        let traits = Traits::default();
+        assert_eq!(exit_of(Some(&pod(4)), &traits), None);
+        assert_eq!(exit_of(Some(&pod(5)), &traits).unwrap().cause, Some("crash-loop"));
+        let never = Traits { crash_limit: 0, ..Traits::default() };
+        assert_eq!(exit_of(Some(&pod(50)), &never), None);
+    }
+}

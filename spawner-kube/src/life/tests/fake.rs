@@ -1,0 +1,267 @@
+//! A cluster in memory with the rules that matter here: names are taken once, deletions take their time, watches tell
+//! what happened since a version that is not too old, and the API server may be away.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+type Answer = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The cluster.
+#[derive(Clone)]
+pub(super) struct Fake(Arc<Inner>);
+
+struct Inner {
+    world: Mutex<World>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct World {
+    /// By kind and name.
+    objects: BTreeMap<(String, String), Value>,
+    version: u64,
+    history: VecDeque<(u64, String, Value)>,
+    /// What happened up to here is forgotten.
+    forgotten: u64,
+    away: bool,
+    /// Counts outages, so that watches notice one.
+    outages: u64,
+    /// Deletions are not carried out by the nodes.
+    stuck: bool,
+}
+
+impl World {
+    fn note(&mut self, kind: &str, what: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let event = json!({"type": what, "object": object});
+        self.history.push_back((self.version, kind.to_owned(), event));
+        object
+    }
+
+    fn put(&mut self, kind: &str, name: &str, what: &str, object: Value) -> Value {
+        let object = self.note(kind, what, object);
+        self.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
+        object
+    }
+
+    fn remove(&mut self, kind: &str, name: &str) {
+        if let Some(object) = self.objects.remove(&(kind.to_owned(), name.to_owned())) {
+            self.note(kind, "DELETED", object);
+        }
+    }
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        let inner = Inner {
+            world: Mutex::new(World { version: 1, ..World::default() }),
+            changed: watch::Sender::new(()),
+        };
+        Self(Arc::new(inner))
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.world.lock().unwrap()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        let done = change(&mut self.world());
+        self.0.changed.send_replace(());
+        done
+    }
+
+    pub(super) fn client(&self) -> Client {
+        let fake = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let fake = fake.clone();
+            async move { fake.serve(request).await }
+        });
+        Client::new(service, "default")
+    }
+
+    /// The API server goes away or comes back; with `forget` it does not know what happened meanwhile.
+    pub(super) fn away(&self, away: bool, forget: bool) {
+        self.change(|world| {
+            world.away = away;
+            world.outages += u64::from(away);
+            if forget {
+                world.history.clear();
+                world.version += 1;
+                world.forgotten = world.version;
+            }
+        });
+    }
+
+    pub(super) fn stuck(&self, stuck: bool) {
+        self.change(|world| world.stuck = stuck);
+    }
+
+    /// Names of all pods.
+    pub(super) fn pods(&self) -> Vec<String> {
+        let world = self.world();
+        world.objects.keys().filter(|(kind, _)| kind == "pods").map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Somebody else deletes a pod, at once.
+    pub(super) fn lose(&self, name: &str) {
+        self.change(|world| world.remove("pods", name));
+    }
+
+    /// Changes the status of a pod, if it is there.
+    pub(super) fn set_status(&self, name: &str, status: Value) {
+        self.change(|world| {
+            if let Some(mut pod) = world.objects.get(&("pods".to_owned(), name.to_owned())).cloned() {
+                pod["status"] = status;
+                world.put("pods", name, "MODIFIED", pod);
+            }
+        });
+    }
+
+    /// The nodes: pods come up, and those that are to end do.
+    pub(super) async fn run_nodes(self) {
+        loop {
+            sleep(Duration::from_millis(300)).await;
+            self.change(|world| {
+                let pods: Vec<(String, Value)> = world
+                    .objects
+                    .iter()
+                    .filter(|((kind, _), _)| kind == "pods")
+                    .map(|((_, name), pod)| (name.clone(), pod.clone()))
+                    .collect();
+                for (name, mut pod) in pods {
+                    if pod.pointer("/metadata/deletionTimestamp").is_some() {
+                        if !world.stuck {
+                            world.remove("pods", &name);
+                        }
+                    } else if pod.pointer("/status/phase") == Some(&json!("Pending")) {
+                        pod["status"] = json!({"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [
+                            {"name": "notebook", "ready": true, "state": {"running": {}}}]});
+                        world.put("pods", &name, "MODIFIED", pod);
+                    }
+                }
+            });
+        }
+    }
+
+    async fn serve(&self, request: Request<Body>) -> io::Result<Response<Answer>> {
+        sleep(Duration::from_millis(20)).await;
+        let (parts, body) = request.into_parts();
+        let body = body.collect_bytes().await.map_err(io::Error::other)?;
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let path: Vec<&str> = parts.uri.path().split('/').skip(5).collect();
+        let query = parts.uri.query().unwrap_or_default();
+        let (kind, name) = (path[0], path.get(1).copied());
+        let outages = {
+            let world = self.world();
+            if world.away {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            world.outages
+        };
+        let (status, answer) = match (parts.method, name) {
+            (Method::GET, None) if query.contains("watch=1") => return Ok(self.watch(kind, query, outages)),
+            (Method::GET, None) => {
+                let world = self.world();
+                let items = world.objects.iter().filter(|((of, _), _)| of == kind).map(|(_, object)| object);
+                let items: Vec<&Value> = items.collect();
+                (200, json!({"metadata": {"resourceVersion": world.version.to_string()}, "items": items}))
+            }
+            (Method::GET, Some(name)) => {
+                let found = self.world().objects.get(&(kind.to_owned(), name.to_owned())).cloned();
+                found.map_or((404, json!({})), |found| (200, found))
+            }
+            (Method::POST, None) => self.change(|world| create(world, kind, body)),
+            (Method::DELETE, Some(name)) => self.change(|world| delete(world, kind, name, &body)),
+            other => panic!("no verb of this spawner: {other:?}"),
+        };
+        // The answer to what was done may be lost.
+        if self.world().outages != outages {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let body = Full::from(answer.to_string()).map_err(|never| match never {}).boxed_unsync();
+        Ok(Response::builder().status(status).body(body).unwrap())
+    }
+
+    fn watch(&self, kind: &str, query: &str, outages: u64) -> Response<Answer> {
+        let parameter = |name: &str| {
+            let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            pair.unwrap().parse::<u64>().unwrap()
+        };
+        let until = Instant::now() + Duration::from_secs(parameter("timeoutSeconds"));
+        let start = (self.clone(), kind.to_owned(), parameter("resourceVersion"), self.0.changed.subscribe());
+        let lines = stream::try_unfold(start, move |(fake, kind, at, mut changed)| async move {
+            loop {
+                let next = {
+                    let world = fake.world();
+                    if world.outages != outages {
+                        return Err(io::ErrorKind::ConnectionReset.into());
+                    }
+                    if at < world.forgotten {
+                        let gone = json!({"type": "ERROR", "object": {"code": 410, "message": "too old"}});
+                        Some((u64::MAX, gone))
+                    } else {
+                        let of_kind = |(version, of, _): &&(u64, String, Value)| *version > at && *of == kind;
+                        world
+                            .history
+                            .iter()
+                            .find(of_kind)
+                            .map(|(version, _, event)| (*version, event.clone()))
+                    }
+                };
+                if let Some((version, event)) = next {
+                    let frame = Frame::data(Bytes::from(format!("{event}\n")));
+                    return Ok(Some((frame, (fake, kind, version, changed))));
+                }
+                tokio::select! {
+                    _ = changed.changed() => {}
+                    () = sleep_until(until) => return Ok(None),
+                }
+            }
+        });
+        Response::new(StreamBody::new(lines).boxed_unsync())
+    }
+}
+
+fn create(world: &mut World, kind: &str, mut object: Value) -> (u16, Value) {
+    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+    if world.objects.contains_key(&(kind.to_owned(), name.clone())) {
+        return (409, json!({"message": format!("{kind} \"{name}\" already exists")}));
+    }
+    object["metadata"]["uid"] = format!("uid-{}", world.version).into();
+    object["metadata"]["namespace"] = "hub".into();
+    if kind == "pods" {
+        object["status"] = json!({"phase": "Pending"});
+    }
+    (201, world.put(kind, &name, "ADDED", object))
+}
+
+fn delete(world: &mut World, kind: &str, name: &str, options: &Value) -> (u16, Value) {
+    let Some(mut object) = world.objects.get(&(kind.to_owned(), name.to_owned())).cloned() else {
+        return (404, json!({"message": "not found"}));
+    };
+    if options.pointer("/preconditions/uid").is_some_and(|uid| *uid != object["metadata"]["uid"]) {
+        return (409, json!({"message": "the UID in the precondition does not match"}));
+    }
+    if options["gracePeriodSeconds"] == 0 || kind != "pods" {
+        world.remove(kind, name);
+    } else {
+        object["metadata"]["deletionTimestamp"] = "now".into();
+        object = world.put(kind, name, "MODIFIED", object);
+    }
+    (200, object)
+}
