@@ -200,7 +200,7 @@ impl Settings {
                 "base_url": self.base_url,
                 "hub_bind_url": format!("http://127.0.0.1:{}", ports.hub),
                 "cookie_secret_file": self.secret_file(place),
-                "crypt_keys": ["ab".repeat(32)],
+                "crypt_keys": [crypt_key()],
                 "allow_named_servers": true,
                 "cleanup_servers": self.cleanup_servers,
                 "slow_spawn_timeout": seconds(self.slow_spawn_timeout),
@@ -278,6 +278,13 @@ impl Settings {
         set("ConfigurableHTTPProxy.api_url", json!(format!("http://127.0.0.1:{}", ports.api)));
         set("ConfigurableHTTPProxy.should_start", json!(!self.separate_proxy));
         set("ConfigurableHTTPProxy.command", json!([Needed::Chp.path()]));
-        format!("{text}\n{}", self.extra)
+        // Keys are bytes, which JSON does not have.
+        let keys = format!("c.CryptKeeper.keys = [b'{}']", crypt_key());
+        format!("{text}{keys}\n{}\n{}", include_str!("held_ports.py"), self.extra)
     }
+}
+
+/// The key of `auth_state`, the same for every hub of a test, so that each reads what another has kept.
+fn crypt_key() -> String {
+    "ab".repeat(32)
 }

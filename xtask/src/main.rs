@@ -52,6 +52,8 @@ enum Task {
 
 #[derive(Debug, Subcommand)]
 enum BenchPart {
+    /// The REST API and the start of the hub with many users, beside the stock hub
+    Api(bench::ApiArgs),
     /// The proxy beside configurable-http-proxy, nginx and HAProxy
     Proxy(bench_proxy::ProxyArgs),
     /// Much traffic over dying targets, the proxy and configurable-http-proxy one after the other
@@ -66,6 +68,7 @@ fn main() -> Result<ExitCode> {
         Task::Run(args) => run::run(&args)?,
         Task::Test(args) => return stages::test(&args),
         Task::Bench { part: None, args } => bench::bench(&args)?,
+        Task::Bench { part: Some(BenchPart::Api(args)), .. } => bench::bench_api(&args)?,
         Task::Bench { part: Some(BenchPart::Proxy(args)), .. } => bench_proxy::bench(&args)?,
         Task::Bench { part: Some(BenchPart::Soak(args)), .. } => bench_proxy::soak(&args)?,
         Task::Bench { part: Some(BenchPart::Upstream(args)), .. } => bench_proxy::serve(&args)?,
