@@ -77,7 +77,7 @@ pub struct HubSection {
     pub crypt_keys: Vec<SecretString>,
     /// Lets the hub listen on a public address although its authenticator lets everybody in.
     pub allow_public_without_authentication: bool,
-    /// Addresses or networks of reverse proxies whose `X-Forwarded-For` is believed.
+    /// Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Real-IP` are believed.
     pub trusted_downstream_ips: Vec<String>,
 
     /// Lets administrators use other people's servers.

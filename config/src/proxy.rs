@@ -88,7 +88,8 @@ pub struct ProxySection {
     pub access_log: AccessLogFormat,
     /// File in which `himalia proxy` keeps its routes over a restart.
     pub state_file: Option<PathBuf>,
-    /// UNIX socket by which the next `himalia proxy` takes over from the one that runs, without closing a connection.
+    /// UNIX socket by which the next `himalia serve` or `himalia proxy` takes over from the one that runs, without
+    /// closing a connection.
     pub handover_socket: Option<PathBuf>,
     /// Where `himalia proxy` serves metrics, for example `127.0.0.1:8002`.
     pub metrics_address: Option<SocketAddr>,

@@ -9,6 +9,7 @@ mod overrides;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -136,7 +137,7 @@ pub struct ServerRef {
 }
 
 /// The person for whom a server is started.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Owner {
     /// The person's number in the database.
     pub id: i64,
@@ -146,6 +147,17 @@ pub struct Owner {
     pub groups: Vec<String>,
     /// What the authenticator keeps about the person, decrypted; none when not enabled.
     pub auth_state: Option<Value>,
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner")
+            .field("id", &self.id)
+            .field("admin", &self.admin)
+            .field("groups", &self.groups)
+            .field("auth_state", &self.auth_state.as_ref().map(|_| "***"))
+            .finish()
+    }
 }
 
 /// Limits and guarantees; memory in bytes, processors in cores.
@@ -161,8 +173,9 @@ pub struct Resources {
     pub cpu_guarantee: Option<f64>,
 }
 
-/// All that a spawner needs for one start. Hooks may change it before the spawner sees it.
-#[derive(Debug, Clone)]
+/// All that a spawner needs for one start. Hooks may change it before the spawner sees it. Its `Debug` shows no secret:
+/// of the environment, the state and the options no more than their names.
+#[derive(Clone)]
 pub struct StartJob {
     /// Whose server, which name.
     pub key: ServerKey,
@@ -193,6 +206,26 @@ pub struct StartJob {
     pub overrides: Overrides,
     /// How long the start may take.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for StartJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+        f.debug_struct("StartJob")
+            .field("key", &self.key)
+            .field("launch", &self.launch)
+            .field("owner", &self.owner)
+            .field("display_name", &self.display_name)
+            .field("options", &self.options.keys().collect::<Vec<_>>())
+            .field("state", &names(&self.state))
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("prefix", &self.prefix)
+            .field("command", &self.command)
+            .field("resources", &self.resources)
+            .field("labels", &self.labels)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StartJob {

@@ -15,6 +15,7 @@ use sea_orm::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::connect::kept::Kept;
 use crate::error::DbError;
 use crate::types::sqlite_text;
 
@@ -27,10 +28,12 @@ pub(crate) struct Limits {
     pub(crate) write_lock: Duration,
 }
 
-/// The pool. Each statement takes a connection for itself; use [`crate::Db::begin`] for several that belong together.
+/// The pool. Each single statement takes a connection for itself; use [`crate::Db::begin`] for several that belong together.
 #[derive(Debug, Clone)]
 pub struct Conn {
     pool: DatabaseConnection,
+    /// For single statements, of SQLite files only.
+    kept: Option<Kept>,
     /// Set for SQLite only.
     writer: Option<Arc<Mutex<()>>>,
     limits: Limits,
@@ -50,9 +53,9 @@ pub struct Tx {
 }
 
 impl Conn {
-    pub(crate) fn new(pool: DatabaseConnection, limits: Limits) -> Self {
+    pub(crate) fn new(pool: DatabaseConnection, kept: Option<Kept>, limits: Limits) -> Self {
         let writer = (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
-        Self { pool, writer, limits, statements: Arc::default() }
+        Self { pool, kept, writer, limits, statements: Arc::default() }
     }
 
     /// How many statements have been sent, those of transactions too.
@@ -72,6 +75,9 @@ impl Conn {
     }
 
     pub(crate) async fn close(self) -> Result<(), DbError> {
+        if let Some(kept) = &self.kept {
+            kept.close().await;
+        }
         Ok(self.pool.close().await?)
     }
 
@@ -124,23 +130,38 @@ impl ConnectionTrait for Conn {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let _writer = self.lock_writer().await?;
-        within(self.limits.statement, self.pool.execute_raw(encoded(statement))).await
+        let statement = encoded(statement);
+        match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.execute(&statement)).await,
+            None => within(self.limits.statement, self.pool.execute_raw(statement)).await,
+        }
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let _writer = self.lock_writer().await?;
-        within(self.limits.statement, self.pool.execute_unprepared(sql)).await
+        match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.execute_unprepared(sql)).await,
+            None => within(self.limits.statement, self.pool.execute_unprepared(sql)).await,
+        }
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        within(self.limits.statement, self.pool.query_one_raw(encoded(statement))).await
+        let statement = encoded(statement);
+        match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.query_one(&statement)).await,
+            None => within(self.limits.statement, self.pool.query_one_raw(statement)).await,
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        within(self.limits.statement, self.pool.query_all_raw(encoded(statement))).await
+        let statement = encoded(statement);
+        match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.query_all(&statement)).await,
+            None => within(self.limits.statement, self.pool.query_all_raw(statement)).await,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The hub's metrics, with JupyterHub's names, labels and buckets.
 
+mod created;
+
 use std::time::Duration;
 
 use hub_core::spawner::WatchHealth;
@@ -7,6 +9,8 @@ use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts,
     Registry, TextEncoder,
 };
+
+use self::created::Created;
 
 /// The buckets of stock's client library, which has more of them than ours.
 const DEFAULT_BUCKETS: &[f64] =
@@ -39,6 +43,7 @@ pub struct Metrics {
     info: GaugeVec,
     event_loop: Histogram,
     queue: Gauge,
+    created: Created,
     watch_age: GaugeVec,
     watch_up: GaugeVec,
     watch_servers: GaugeVec,
@@ -143,12 +148,14 @@ impl Metrics {
                 registry.register(Box::new(gauge.clone()))?;
                 gauge
             },
+            created: Created::default(),
             registry: registry.clone(),
         };
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         metrics.info.with_label_values(&[crate::JUPYTERHUB_VERSION]).set(1.0);
         metrics.begin();
+        metrics.created.families(&metrics.registry.gather());
         Ok(metrics)
     }
 
@@ -180,7 +187,11 @@ impl Metrics {
     /// All metrics in Prometheus' text form.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let mut out = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        let mut families = self.registry.gather();
+        let created = self.created.families(&families);
+        families.extend(created);
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        TextEncoder::new().encode(&families, &mut out)?;
         let text = String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))?;
         Ok(with_points(&text))
     }
@@ -404,13 +415,16 @@ mod tests {
             "jupyterhub_server_poll_duration_seconds_count{status=\"ServerPollStatus.running\"} 1",
             "jupyterhub_csp_reports_total 1",
             "jupyterhub_running_servers 0",
+            "# TYPE jupyterhub_csp_reports_created gauge",
+            "jupyterhub_csp_reports_created 1",
+            "jupyterhub_request_duration_seconds_created{code=\"200\",handler=\"jupyterhub.handlers.pages.HomeHandler\",method=\"GET\"} 1",
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }
     }
 
     /// Name, labels and buckets of every metric of a stock hub at work, but for those of its interpreter and for the
-    /// moments at which its series began.
+    /// moments at which its series began, which differ.
     const STOCK: &str = include_str!("metrics_of_stock.txt");
 
     fn bounds(text: &str, name: &str) -> Vec<String> {

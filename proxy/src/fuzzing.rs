@@ -3,13 +3,21 @@
 //! The targets in `fuzz/` call these without end; the tests below call them a bounded number of times with inputs
 //! that are the same at every run.
 
+use std::{net::SocketAddr, time::Instant};
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     api,
-    forward::headers,
-    routes::path,
-    server::{framing::Framing, proxy_protocol},
+    forward::headers::{self, Kind},
+    options::ProxyOptions,
+    routes::{RouteTable, path},
+    server::{
+        client::{Client, Origin},
+        framing::Framing,
+        proxy_protocol,
+        settings::Settings,
+    },
 };
 
 /// A request path is routed by what a server behind would make of the path that it is sent.
@@ -90,6 +98,36 @@ pub fn header_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
     }
 }
 
+/// Of what a client says about where it comes from, nothing is left but what a trusted one said; and our own word is
+/// the last in each line.
+///
+/// # Panics
+/// When a property does not hold.
+pub fn forwarded<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, trusted: bool) {
+    let mut all = HeaderMap::new();
+    for (name, value) in fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            all.append(name, value);
+        }
+    }
+    let settings =
+        Settings::new(&ProxyOptions::default(), &RouteTable::new(false)).expect("the defaults can be used");
+    let remote = Some(SocketAddr::from(([192, 0, 2, 1], 5)));
+    let origin = Origin { remote, secure: false, multiplexed: false, trusted };
+    headers::add_forwarded(&mut all, &settings, &Client::new(origin, Instant::now()), Kind::Web);
+    for (name, own) in [("x-forwarded-for", &b"192.0.2.1"[..]), ("x-forwarded-proto", b"http")] {
+        let lines: Vec<&HeaderValue> = all.get_all(name).iter().collect();
+        let [line] = lines.as_slice() else { panic!("{} lines of {name}", lines.len()) };
+        assert!(line.as_bytes().ends_with(own), "{name} ends with another word");
+        assert!(trusted || line.as_bytes() == own, "{name} holds what an untrusted client said");
+    }
+    if !trusted {
+        for name in ["x-real-ip", "x-scheme", "forwarded"] {
+            assert!(!all.contains_key(name), "{name} was left");
+        }
+    }
+}
+
 /// What the API reads from requests besides JSON.
 pub fn api_texts(text: &str) {
     api::read_texts(text);
@@ -102,7 +140,7 @@ mod tests {
     /// The same inputs at every run.
     fn bounded() -> ProptestConfig {
         ProptestConfig {
-            cases: 4096,
+            cases: 2048,
             rng_seed: RngSeed::Fixed(6),
             failure_persistence: None,
             ..ProptestConfig::default()
@@ -171,6 +209,20 @@ mod tests {
             ),
         ) {
             super::header_fields(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        }
+
+        #[test]
+        fn forwarded_headers_say_what_trusted_clients_and_we_say(
+            fields in prop::collection::vec(
+                (
+                    prop::sample::select(vec!["x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-host", "x-real-ip", "x-scheme", "forwarded", "host"]),
+                    any::<Vec<u8>>().prop_map(|bytes| bytes.into_iter().take(12).collect::<Vec<_>>()),
+                ),
+                0..8,
+            ),
+            trusted in any::<bool>(),
+        ) {
+            super::forwarded(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())), trusted);
         }
 
         #[test]

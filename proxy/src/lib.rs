@@ -25,7 +25,8 @@ mod server;
 mod target;
 
 pub use error::{ProxyError, RouteError};
+pub use handover::{Estate, Heir, Offer, Succession};
 pub use options::{Listen, ProxyOptions, chp::ChpArgs, chp::run_chp};
 pub use program::{Ended, Program};
 pub use routes::{RouteInfo, RouteTable};
-pub use server::{Cut, Phase, PhaseControl, Proxy, Scissors, Sockets};
+pub use server::{Cut, Phase, PhaseControl, Proxy, Scissors, Sockets, TokenHash};

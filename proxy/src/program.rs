@@ -110,7 +110,8 @@ impl Program {
 
         let mut predecessor_ended = None;
         if let Some(predecessor) = predecessor {
-            let (given, predecessor) = blocking(move || (predecessor.routes(), predecessor)).await?;
+            let (given, predecessor) =
+                handover::blocking(move || (predecessor.routes(), predecessor)).await?;
             let given = given.map_err(|source| self.handover_problem(source))?;
             routes.restore(&given);
             if let Some(target) = &default_target {
@@ -119,7 +120,7 @@ impl Program {
                 added.map_err(|error| ProxyError::option("default_target", error.to_string()))?;
             }
             let (routes, scissors) = (routes.clone(), scissors.clone());
-            let relieved = blocking(move || predecessor.relieve(routes, &scissors)).await?;
+            let relieved = handover::blocking(move || predecessor.relieve(routes, &scissors)).await?;
             predecessor_ended = Some(relieved.map_err(|source| self.handover_problem(source))?);
         }
         let _pid_file = self.pid_file.clone().map(PidFile::write).transpose()?;
@@ -129,8 +130,8 @@ impl Program {
                 Box::pin(std::future::pending())
             }
             Some(path) => {
-                let estate = Estate { sockets, phase, routes, scissors, api: api_connections };
-                Box::pin(HandOverSocket::bind(path)?.given(estate))
+                let estate = Estate { sockets, phase, routes, scissors };
+                Box::pin(HandOverSocket::bind(path)?.given(estate, api_connections))
             }
         };
 
@@ -168,23 +169,13 @@ impl Program {
 
     /// Sockets of the process before, or of the service manager.
     async fn inherit(&self) -> Result<(Option<handover::Predecessor>, Sockets), ProxyError> {
-        if let Some(path) = self.handover.clone() {
-            let found = blocking(move || handover::connect(&path)).await??;
-            if let Some((predecessor, sockets)) = found {
-                return Ok((Some(predecessor), sockets));
-            }
-        }
-        Ok((None, Sockets::from_environment()))
+        handover::inherit(self.handover.clone()).await
     }
 
     fn handover_problem(&self, source: std::io::Error) -> ProxyError {
         let path = self.handover.as_deref().unwrap_or(Path::new("hand-over")).display().to_string();
         ProxyError::File { path, source }
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ProxyError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ProxyError::WorkerLost)
 }
 
 fn on(kind: SignalKind) -> Result<Signal, ProxyError> {

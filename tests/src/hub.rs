@@ -206,6 +206,50 @@ impl Hub {
         self.signal(Signal::SIGTERM).await
     }
 
+    /// The separate proxy gets SIGKILL.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill_proxy(&mut self) -> Result<()> {
+        let mut proxy = self.proxy.take().context("the proxy does not run")?;
+        Ok(proxy.kill().await?)
+    }
+
+    /// Starts the separate proxy again, without waiting for anything.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_proxy(&mut self) -> Result<()> {
+        self.proxy = Some(self.proxy_command().spawn().context("cannot start the proxy")?);
+        Ok(())
+    }
+
+    /// Starts the next process of our hub, waits until it has taken over and returns the one before.
+    ///
+    /// # Errors
+    /// When the process ends, or does not take over in time; with its log.
+    pub async fn replace(&mut self) -> Result<Child> {
+        use std::os::unix::fs::MetadataExt as _;
+        let socket = self.place().handover_socket();
+        let inode = || fs::metadata(&socket).map(|data| data.ino()).ok();
+        let before =
+            eventually("the process offers its place", HEALTHY_WITHIN, || async { Ok(inode()) }).await?;
+        self.write_configuration()?;
+        let mut next = self.command().spawn().context("cannot start the next process")?;
+        let taken = eventually("the next process has taken over", HEALTHY_WITHIN, || {
+            let ended = next.try_wait();
+            let done = inode().is_some_and(|now| now != before);
+            async move {
+                match ended? {
+                    Some(status) => bail!("the next process ended with {status}"),
+                    None => Ok(done.then_some(())),
+                }
+            }
+        });
+        taken.await.with_context(|| format!("log:\n{}", self.log()))?;
+        self.process.replace(next).context("the hub did not run before")
+    }
+
     async fn signal(&mut self, signal: Signal) -> Result<ExitStatus> {
         let mut process = self.process.take().context("the hub does not run")?;
         let pid = process.id().context("the hub has ended")?;
@@ -339,14 +383,24 @@ impl Hub {
 
     /// A proxy as a process of its own.
     fn proxy_command(&self) -> Command {
+        let original = (self.kind == Kind::Himalia) == self.settings.foreign_proxy;
         let mut command = match self.kind {
-            Kind::Himalia => {
+            Kind::Himalia if !original => {
                 let mut command = Command::new(Needed::Himalia.path());
                 command.arg("proxy").arg("--config").arg(self.configuration());
                 command
             }
-            Kind::Stock | Kind::Stock5 => {
-                let mut command = Command::new(Needed::Chp.path());
+            _ => {
+                let mut command = if original {
+                    Command::new(Needed::Chp.path())
+                } else {
+                    let mut command = Command::new(Needed::Himalia.path());
+                    // Its name tells it what to be.
+                    command.arg0("configurable-http-proxy");
+                    let state = self.folder.path().join("routes");
+                    command.args(["--storage-backend", &format!("file:{}", state.display())]);
+                    command
+                };
                 let hub = format!("http://127.0.0.1:{}", self.ports.hub);
                 command.args(["--ip", "127.0.0.1", "--port", &self.ports.public.to_string()]);
                 command.args(["--api-ip", "127.0.0.1", "--api-port", &self.ports.api.to_string()]);

@@ -32,6 +32,10 @@ pub struct Settings {
     pub cookie_secret_file: Option<PathBuf>,
     /// Whether the proxy is a process of its own that outlives the hub.
     pub separate_proxy: bool,
+    /// Whether that process is the other hub's usual proxy: configurable-http-proxy for ours, ours for stock.
+    pub foreign_proxy: bool,
+    /// Lets the next process of our hub take over from the one that runs.
+    pub handover: bool,
     /// Stops the servers when the hub is stopped in an orderly way.
     pub cleanup_servers: bool,
     /// Names of administrators.
@@ -75,6 +79,8 @@ impl Default for Settings {
             database: None,
             cookie_secret_file: None,
             separate_proxy: false,
+            foreign_proxy: false,
+            handover: false,
             cleanup_servers: false,
             admins: vec!["admin".to_owned()],
             authenticator: None,
@@ -121,6 +127,13 @@ pub struct Place<'a> {
     pub ports: Ports,
     /// The mark of its processes.
     pub mark: &'a str,
+}
+
+impl Place<'_> {
+    /// Where one process of our hub hands over to the next.
+    pub fn handover_socket(&self) -> PathBuf {
+        self.folder.join("handover.sock")
+    }
 }
 
 impl Settings {
@@ -195,6 +208,14 @@ impl Settings {
             .map(|service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }))
             .chain(self.further_roles.iter().cloned())
             .collect();
+        let mut proxy = json!({
+            "bind_url": format!("http://127.0.0.1:{}", ports.public),
+            "api_url": format!("http://127.0.0.1:{}", ports.api),
+            "should_start": !self.separate_proxy,
+        });
+        if self.handover {
+            proxy["handover_socket"] = json!(place.handover_socket());
+        }
         let mut whole = json!({
             "hub": {
                 "base_url": self.base_url,
@@ -207,11 +228,7 @@ impl Settings {
                 "concurrent_spawn_limit": self.concurrent_spawn_limit,
             },
             "db": { "url": self.database_url(place) },
-            "proxy": {
-                "bind_url": format!("http://127.0.0.1:{}", ports.public),
-                "api_url": format!("http://127.0.0.1:{}", ports.api),
-                "should_start": !self.separate_proxy,
-            },
+            "proxy": proxy,
             "authenticator": authenticator,
             "spawner": {
                 "kind": "local",

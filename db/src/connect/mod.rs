@@ -1,5 +1,6 @@
 //! From a database URL, as SQLAlchemy writes them, to a pool.
 
+pub(crate) mod kept;
 mod server;
 mod sqlite;
 mod url;
@@ -80,14 +81,17 @@ impl Db {
     pub async fn connect(options: DbOptions) -> Result<Self, DbError> {
         let target = parse(&options)?;
         let shown = redacted(&options.url);
-        let (pool, file) = match target {
-            Target::Sqlite(file) => (sqlite::open(&options, file.as_deref()).await?, file),
-            Target::Postgres(server) => (server::postgres(&options, *server).await?, None),
-            Target::MySql(server) => (server::mysql(&options, *server).await?, None),
+        let (pool, kept, file) = match target {
+            Target::Sqlite(file) => {
+                let (pool, kept) = sqlite::open(&options, file.as_deref()).await?;
+                (pool, kept, file)
+            }
+            Target::Postgres(server) => (server::postgres(&options, *server).await?, None, None),
+            Target::MySql(server) => (server::mysql(&options, *server).await?, None, None),
         };
         let limits = Limits { statement: statement_limit(&options), write_lock: options.write_timeout };
         tracing::debug!(url = %shown, "database opened");
-        Ok(Self { conn: Conn::new(pool, limits), file, shown })
+        Ok(Self { conn: Conn::new(pool, kept, limits), file, shown })
     }
 
     /// The pool, for single statements.

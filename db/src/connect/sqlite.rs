@@ -11,18 +11,27 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _};
 
 use super::DbOptions;
+use super::kept::Kept;
 use crate::error::DbError;
 
 /// A file whose rollback journal is folded in at each commit blocks its readers; more connections than this only wait.
 const MOST_CONNECTIONS: u32 = 4;
+/// Rows that a connection's thread may be ahead of whoever reads them: a page of a list, so that it need not wait.
+const ROWS_AHEAD: usize = 512;
 
-pub(super) async fn open(options: &DbOptions, file: Option<&Path>) -> Result<DatabaseConnection, DbError> {
+/// The pool, which is for transactions where there are kept connections for single statements, as there are for files.
+pub(super) async fn open(
+    options: &DbOptions,
+    file: Option<&Path>,
+) -> Result<(DatabaseConnection, Option<Kept>), DbError> {
     let mut sqlite = SqliteConnectOptions::new()
         .foreign_keys(true)
         .busy_timeout(options.write_timeout)
+        .row_buffer_size(ROWS_AHEAD)
         .log_slow_statements(log::LevelFilter::Warn, Duration::from_secs(1));
     let mut pool = SqlitePoolOptions::new()
         .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
         .max_connections(options.max_connections.clamp(1, MOST_CONNECTIONS));
     match file {
         // One connection, kept for ever: the database is gone with it.
@@ -37,14 +46,16 @@ pub(super) async fn open(options: &DbOptions, file: Option<&Path>) -> Result<Dat
             sqlite = sqlite.filename(path);
         }
     }
-    let pool = match file {
-        None => pool.connect_with(sqlite).await?,
+    let (pool, kept) = match file {
+        None => (pool.connect_with(sqlite).await?, None),
         Some(path) => {
             prove_writable(&sqlite).await.map_err(|error| unusable(path, &error))?;
-            pool.connect_lazy_with(sqlite)
+            let most = options.max_connections.clamp(1, MOST_CONNECTIONS) as usize;
+            let kept = Kept::new(sqlite.clone(), most, options.acquire_timeout);
+            (pool.connect_lazy_with(sqlite), Some(kept))
         }
     };
-    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+    Ok((SqlxSqliteConnector::from_sqlx_sqlite_pool(pool), kept))
 }
 
 /// Makes an empty file that only its owner can read; `false` when there was one (an empty one counts as new).

@@ -8,6 +8,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
 use sea_orm::{Condition, ConnectionTrait, IntoActiveModel as _};
 
+use super::fitting::{fitting, kept};
 use super::{CHUNK, hashing};
 use crate::entities::{api_tokens, oauth_clients, oauth_codes, services, spawners};
 use crate::error::DbError;
@@ -101,13 +102,18 @@ pub async fn upsert_client(
     let known = client(db, &spec.identifier).await?;
     let found = known.is_some();
     let mut row = known.map(Client::into_active_model).unwrap_or_default();
-    row.description =
-        Set(Some(if spec.description.is_empty() { spec.identifier.clone() } else { spec.description }));
+    let description = if spec.description.is_empty() { spec.identifier.clone() } else { spec.description };
+    row.description = Set(Some(kept(db, description, 1023)));
     row.identifier = Set(spec.identifier);
     row.secret = Set(Some(secret.0));
-    row.redirect_uri = Set(Some(spec.redirect_uri));
+    row.redirect_uri = Set(Some(kept(db, spec.redirect_uri, 1023)));
     row.allowed_scopes = Set(JsonList(spec.allowed_scopes));
     Ok(if found { row.update(db).await? } else { row.insert(db).await? })
+}
+
+/// Whether a stored redirection URI is this one.
+pub fn is_redirect_uri(stored: &str, uri: &str) -> bool {
+    stored == uri || stored == fitting(uri, 1023)
 }
 
 /// Gives a client another secret; without effect when there is no such client.
@@ -190,7 +196,7 @@ pub async fn create_code(db: &impl ConnectionTrait, new: NewCode) -> Result<Code
         client_id: Set(Some(new.client_id)),
         code: Set(Some(new.code)),
         expires_at: Set(Some(epoch(new.expires_at))),
-        redirect_uri: Set(Some(new.redirect_uri)),
+        redirect_uri: Set(Some(kept(db, new.redirect_uri, 1023))),
         session_id: Set(new.session_id),
         user_id: Set(Some(new.user_id)),
         scopes: Set(JsonList(new.scopes)),

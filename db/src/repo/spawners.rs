@@ -7,6 +7,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
 use sea_orm::{Condition, ConnectionTrait, IntoActiveModel as _, QueryOrder as _};
 
+use super::fitting::kept;
 use super::{CHUNK, oauth};
 use crate::entities::{servers, share_codes, shares, spawners};
 use crate::error::DbError;
@@ -186,7 +187,7 @@ pub async fn set_server(
         server.proto = Set(Some(address.proto.clone()));
         server.ip = Set(Some(address.ip.clone()));
         server.port = Set(Some(i32::from(address.port)));
-        server.base_url = Set(Some(address.base_url.clone()));
+        server.base_url = Set(Some(kept(db, address.base_url.clone(), 255)));
     };
     if let Some(known) = known {
         let mut server = known.into_active_model();
@@ -232,6 +233,33 @@ pub async fn set_state(
     state: Option<serde_json::Value>,
 ) -> Result<(), DbError> {
     set(db, id, spawners::Column::State, state.map(JsonDict)).await
+}
+
+/// Stores a state of the run that has this row in `servers`. `false`: the server was stopped meanwhile, and perhaps
+/// started again.
+pub async fn set_state_of_run(
+    db: &impl ConnectionTrait,
+    id: i32,
+    server_id: i32,
+    state: serde_json::Value,
+) -> Result<bool, DbError> {
+    let done = spawners::Entity::update_many()
+        .col_expr(spawners::Column::State, Expr::value(JsonDict(state)))
+        .filter(spawners::Column::Id.eq(id))
+        .filter(spawners::Column::ServerId.eq(server_id))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected > 0)
+}
+
+/// Servers that are stopped and whose state has this key, or at least the word. One query.
+pub async fn stopped_with(db: &impl ConnectionTrait, key: &str) -> Result<Vec<spawners::Model>, DbError> {
+    Ok(spawners::Entity::find()
+        .filter(spawners::Column::ServerId.is_null())
+        .filter(spawners::Column::State.contains(key))
+        .order_by_asc(spawners::Column::Id)
+        .all(db)
+        .await?)
 }
 
 /// Stores the options of the last start.

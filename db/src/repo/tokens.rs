@@ -144,6 +144,12 @@ pub async fn of_owner(
     with_clients(db, rows).await
 }
 
+/// A token with its client, as lists show it. One query.
+pub async fn with_client(db: &impl ConnectionTrait, token: ApiToken) -> Result<TokenDetails, DbError> {
+    let found = with_clients(db, vec![token.clone()]).await?.pop();
+    Ok(found.unwrap_or(TokenDetails { token, oauth_client: None }))
+}
+
 async fn with_clients(db: &impl ConnectionTrait, rows: Vec<ApiToken>) -> Result<Vec<TokenDetails>, DbError> {
     let ids: Vec<String> = rows.iter().filter_map(|row| row.client_id.clone()).collect();
     let clients = oauth::clients_by_ids(db, &ids).await?;

@@ -77,17 +77,23 @@ pub async fn list(db: &impl ConnectionTrait, query: &UserQuery) -> Result<Page<U
     if let Some(part) = query.name_filter.as_deref().filter(|part| !part.is_empty()) {
         select = select.filter(contains(db.get_database_backend(), part));
     }
-    let total = select.clone().count(db).await?;
+    // Not `count()`, which would let the database read whole rows only to count them.
+    let count = select.clone().select_only().column_as(Expr::cust("COUNT(*)"), "total");
+    let total: i64 = count.into_tuple().one(db).await?.unwrap_or_default();
+    let total = u64::try_from(total).unwrap_or_default();
     let order = if query.descending { Order::Desc } else { Order::Asc };
     let column = match query.sort {
         SortBy::Id => users::Column::Id,
         SortBy::Name => users::Column::Name,
         SortBy::LastActivity => users::Column::LastActivity,
     };
-    // Databases differ in where NULL goes, so it is said: false sorts before true.
-    let nulls = if query.descending { column.is_null() } else { column.is_not_null() };
+    // Databases differ in where NULL goes, so it is said where there may be one: false sorts before true. What is said
+    // without need keeps the database from reading in the order of an index.
+    if matches!(query.sort, SortBy::LastActivity) {
+        let nulls = if query.descending { column.is_null() } else { column.is_not_null() };
+        select = select.order_by(nulls, Order::Asc);
+    }
     let items = select
-        .order_by(nulls, Order::Asc)
         .order_by(column, order)
         .order_by_asc(users::Column::Id)
         .offset(query.range.offset)

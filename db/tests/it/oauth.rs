@@ -8,6 +8,7 @@ use crate::harness::{Bed, Kind, noon, number, on_every_database};
 
 on_every_database!(
     a_client_is_made_once_and_then_brought_up_to_date,
+    a_client_of_a_server_with_the_longest_name_is_kept,
     deleting_a_client_cascades_even_without_foreign_keys,
     a_code_can_be_taken_by_one_only,
     codes_end_and_are_purged,
@@ -59,6 +60,28 @@ async fn a_client_is_made_once_and_then_brought_up_to_date(bed: Bed) {
     let hub = oauth::client(db, "jupyterhub").await.unwrap().unwrap();
     assert_eq!((hub.secret.as_deref(), hub.redirect_uri.as_deref()), (Some(""), Some("")));
     assert_eq!(number(db, "SELECT COUNT(*) FROM oauth_clients").await, 2);
+}
+
+async fn a_client_of_a_server_with_the_longest_name_is_kept(bed: Bed) {
+    let db = bed.db.conn();
+    // As long as an address gets whose name is 255 characters beyond ASCII.
+    let prefix = format!("/user/ada/{}/", "%E6%9C%8D".repeat(255));
+    let spec = ClientSpec {
+        description: format!("Server at {prefix}"),
+        redirect_uri: format!("{prefix}oauth_callback"),
+        ..spec("jupyterhub-user-ada-long")
+    };
+    let uri = spec.redirect_uri.clone();
+    let client = oauth::upsert_client(db, spec, oauth::hash_secret("s3cret").await.unwrap()).await.unwrap();
+    let stored = client.redirect_uri.unwrap();
+    assert!(oauth::is_redirect_uri(&stored, &uri));
+    assert!(!oauth::is_redirect_uri(&stored, &format!("{uri}/elsewhere")));
+    assert!(!oauth::is_redirect_uri(&stored, &uri.replace("/user/ada/", "/user/eve/")));
+    let ada = users::create(db, "ada", false, noon()).await.unwrap();
+    let spawner = spawners::create(db, ada.id, "long").await.unwrap();
+    let address =
+        spawners::Address { proto: "http".to_owned(), ip: "h".to_owned(), port: 1, base_url: prefix };
+    spawners::set_server(db, spawner.id, &address).await.unwrap();
 }
 
 async fn deleting_a_client_cascades_even_without_foreign_keys(bed: Bed) {

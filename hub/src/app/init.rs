@@ -73,6 +73,7 @@ impl Hub {
             warn!(user = %record.key.user, server = %record.key.server, "stopping the server of a blocked user");
             self.servers.stop(record.id, &record.key, false);
         }
+        self.servers.pay_restarts(|_, _| true).await;
         self.servers.watch();
         Ok(())
     }

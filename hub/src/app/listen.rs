@@ -8,7 +8,7 @@ use hub_config::{AccessLogFormat, BindUrl, Config, Listen, Loaded};
 use hub_core::secret::ExposeSecret as _;
 use hub_proxy::api::ApiOptions;
 use hub_proxy::options::AccessLog;
-use hub_proxy::{Program, Proxy as PublicProxy, ProxyOptions, RouteTable};
+use hub_proxy::{Program, Proxy as PublicProxy, ProxyOptions, RouteTable, Sockets};
 use tracing::info;
 use url::Url;
 
@@ -61,9 +61,12 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Binds a TCP address, with an error that names key and remedy.
-pub(super) fn bind(url: &BindUrl, key: &str) -> anyhow::Result<TcpListener> {
+/// Binds a TCP address, with an error that names key and remedy. A socket that is open already is used as it is.
+pub(super) fn bind(url: &BindUrl, key: &str, inherited: &mut Sockets) -> anyhow::Result<TcpListener> {
     let addresses = socket_addresses(url, key)?;
+    if let Some(open) = addresses.iter().find_map(|address| inherited.take_tcp(*address).pop()) {
+        return Ok(open);
+    }
     match TcpListener::bind(addresses.as_slice()) {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -97,9 +100,11 @@ pub(super) fn bind_proxy(
     config: &Config,
     hub: SocketAddr,
     routes: Arc<RouteTable>,
+    inherited: &mut Sockets,
 ) -> anyhow::Result<PublicProxy> {
     let hub = Url::parse(&format!("http://{}", reachable(hub)))?;
-    Ok(PublicProxy::bind(proxy_options(config, &hub)?, routes)?)
+    let options = proxy_options(config, &hub)?;
+    Ok(PublicProxy::bind_inheriting(options, routes, hub_proxy::metrics::Metrics::new(), inherited)?)
 }
 
 /// Options of the public side. `hub` is where the proxy reaches the hub.

@@ -7,6 +7,7 @@ mod listen;
 mod parts;
 mod periodic;
 mod process;
+mod public;
 pub mod shutdown;
 pub mod startup;
 pub mod tasks;

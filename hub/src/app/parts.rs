@@ -12,7 +12,6 @@ use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
 use hub_core::{Authenticator, AuthenticatorContext, Clock, SpawnHook, Spawner, SpawnerContext, SystemClock};
 use hub_db::{Db, DbOptions, repo};
-use hub_proxy::RouteTable;
 use tracing::{info, warn};
 use url::Url;
 
@@ -33,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::rbac::Rbac;
 use crate::registry::Registry;
 use crate::render::{RenderOptions, Renderer, StaticFiles};
-use crate::routing::{ExternalProxy, ExternalSettings, Proxy, Routing};
+use crate::routing::{ExternalProxy, ExternalSettings, InProcess, Proxy, Routing};
 use crate::servers::env::EnvSettings;
 use crate::servers::spawners::Spawners;
 use crate::servers::store::{GrantSettings, Store};
@@ -48,7 +47,7 @@ use crate::workspaces::{WorkspaceHook, Workspaces};
 pub(super) async fn build(
     config: Arc<Config>,
     bound: SocketAddr,
-    routes: Option<Arc<RouteTable>>,
+    own_proxy: Option<InProcess>,
     tasks: Tasks,
     registry: &Registry,
 ) -> anyhow::Result<Hub> {
@@ -106,8 +105,8 @@ pub(super) async fn build(
         );
     }
 
-    let proxy = match routes {
-        Some(table) => Proxy::InProcess(table),
+    let proxy = match own_proxy {
+        Some(own) => Proxy::InProcess(own),
         None => {
             let Some(token) = config.proxy.auth_token.clone() else {
                 bail!(
@@ -261,6 +260,7 @@ fn build_auth(
         crypt,
         settings: AuthSettings {
             manage_groups: section.manage_groups,
+            manage_roles: section.manage_roles,
             auth_state: section.enable_auth_state,
             refresh_age: section.auth_refresh_age,
             refresh_pre_spawn: section.refresh_pre_spawn,

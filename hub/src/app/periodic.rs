@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use hub_db::repo;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Hub;
 use crate::audit::Audit;
+use crate::routing::Proxy;
 
 /// How often expired tokens, codes and shares are deleted.
 const PURGE_PERIOD: Duration = Duration::from_hours(1);
@@ -29,6 +30,10 @@ pub(super) fn start(hub: &Arc<Hub>) {
             }
         }
     });
+    if matches!(hub.routing.proxy(), Proxy::External(_)) && !config.proxy.check_interval.is_zero() {
+        let own = Arc::clone(hub);
+        hub.tasks.spawn(async move { watch_proxy(&own).await });
+    }
     let own = Arc::clone(hub);
     hub.tasks.spawn(async move {
         let pause = own.config.hub.service_check_interval;
@@ -77,6 +82,36 @@ pub(super) fn start(hub: &Arc<Hub>) {
         });
         let own = Arc::clone(hub);
         hub.tasks.spawn(async move { count_users(&own).await });
+    }
+}
+
+/// Looks whether the proxy has been started anew and lost its routes.
+async fn watch_proxy(hub: &Hub) {
+    let pause = hub.config.proxy.check_interval;
+    let (mut away, mut took) = (false, Duration::ZERO);
+    loop {
+        // A proxy with very many routes is not asked all the time.
+        tokio::time::sleep(pause.max(took * 20)).await;
+        let asked = Instant::now();
+        let intact = hub.routing.is_intact(hub.urls.base()).await;
+        took = asked.elapsed();
+        match intact {
+            Ok(true) if !away => {}
+            Ok(_) => {
+                info!("the proxy was started anew and is told all routes");
+                away = false;
+                if let Err(error) = hub.check_routes().await {
+                    error!(%error, "the proxy could not be told all routes");
+                    away = true;
+                }
+            }
+            Err(error) => {
+                if !away {
+                    warn!(%error, "the proxy is away");
+                }
+                away = true;
+            }
+        }
     }
 }
 

@@ -4,12 +4,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use hub_proxy::ProxyError;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::Hub;
+use super::public::Public;
 
 /// How long servers may take to stop when the hub stops them.
 const SERVERS_DEADLINE: Duration = Duration::from_mins(1);
@@ -25,6 +24,8 @@ pub enum Reason {
     Asked,
     /// Too many starts failed in a row.
     GaveUp,
+    /// Another process takes over.
+    Replaced,
 }
 
 /// What `POST /hub/api/shutdown` may say about servers and proxy; none leaves it to the configuration.
@@ -79,27 +80,23 @@ pub async fn wait(hub: &Hub) -> Reason {
     }
 }
 
-/// Ends everything in order: servers if they shall stop, requests, background work, the proxy.
-pub async fn stop(
-    hub: &Hub,
-    reason: Reason,
-    web: ServerHandle,
-    proxy: Option<JoinHandle<Result<(), ProxyError>>>,
-) -> anyhow::Result<()> {
+/// Ends everything of the hub in order: servers if they shall stop, requests, background work. With the background work
+/// `public` takes no more connections.
+pub(super) async fn stop(hub: &Hub, reason: Reason, web: ServerHandle, public: Option<&Public>) {
     let order = hub.shutdown.order();
-    let stop_servers = order.servers.unwrap_or(hub.config.hub.cleanup_servers);
+    let stop_servers = reason != Reason::Replaced && order.servers.unwrap_or(hub.config.hub.cleanup_servers);
     info!(?reason, servers = stop_servers, "shutting down");
     hub.managed.stop().await;
     if stop_servers && let Err(error) = hub.servers.stop_all(SERVERS_DEADLINE).await {
         error!(%error, "cannot stop the servers: the database does not answer");
     }
+    if reason != Reason::Replaced
+        && let Some(public) = public
+    {
+        public.stop();
+    }
     if !hub.tasks.stop(TASKS_DEADLINE).await {
         warn!("background work did not end in time");
     }
     web.stop(true).await;
-    if let Some(proxy) = proxy {
-        proxy.await??;
-    }
-    info!("goodbye");
-    Ok(())
 }

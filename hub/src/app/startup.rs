@@ -1,100 +1,169 @@
 //! From a configuration to a hub that answers. Answers to `JupyterHub.start`.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use hub_config::{Config, Loaded};
-use hub_proxy::RouteTable;
+use hub_proxy::{Heir, RouteTable, Succession};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tracing::info;
 
+use super::public::Public;
+use super::shutdown::Reason;
 use super::tasks::Tasks;
 use super::{Hub, Mode, listen, parts, periodic, shutdown};
 use crate::registry::Registry;
+use crate::routing::InProcess;
 use crate::web as pages;
 
-/// Runs the hub until it is told to stop.
+/// Runs the hub until it is told to stop, or until another process has taken over.
 pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     let config = Arc::new(loaded.config);
     info!(
         version = env!("CARGO_PKG_VERSION"),
         "Running Himalia, speaking JupyterHub {}",
         crate::JUPYTERHUB_VERSION
     );
-    let listener = listen::bind(&config.hub.hub_bind_url, "hub.hub_bind_url")?;
-    let bound = listener.local_addr()?;
     let in_process = mode == Mode::Serve && config.proxy.should_start;
-    let routes = RouteTable::new(false);
-    let public =
-        if in_process { Some(listen::bind_proxy(&config, bound, Arc::clone(&routes))?) } else { None };
-
-    let hub = web::Data::new(
-        parts::build(
-            Arc::clone(&config),
-            bound,
-            in_process.then_some(routes),
-            Tasks::on(runtime.clone()),
-            &Registry::built_in(),
-        )
-        .await?,
-    );
-    if let Some(proxy) = &public {
-        hub.routing.set_scissors(proxy.scissors());
+    let socket = config.proxy.handover_socket.as_deref().filter(|_| in_process);
+    let (mut succession, mut inherited) = Succession::begin(socket).await?;
+    let listener = listen::bind(&config.hub.hub_bind_url, "hub.hub_bind_url", &mut inherited)?;
+    let mut public = if in_process { Some(Public::bind(&config, &listener, &mut inherited)?) } else { None };
+    inherited.finish();
+    if let Some(public) = &public {
+        // The hub of the process before has ended when this returns.
+        succession.take_routes(public.routes()).await?;
     }
-    hub.init().await?;
+    let mut after = succession.has_predecessor().then_some(succession);
 
-    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
-    let shared = hub.clone();
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(shared.clone())
-            .wrap(actix_web::middleware::from_fn(pages::middleware::around))
-            .configure(|cfg| pages::routes::configure(cfg, &shared))
-    })
-    .workers(workers)
-    .disable_signals()
-    .shutdown_timeout(2)
-    .client_request_timeout(Duration::from_secs(30))
-    .listen(listener)
-    .context("cannot serve the hub")?
-    .run();
-    let handle = server.handle();
-    let serving = runtime.spawn(server);
-
-    hub.open_routes().await?;
-    let stop = hub.tasks.stopping();
-    let public_url = public.as_ref().map(|_| hub.public_address());
-    let proxying = public.map(|proxy| runtime.spawn(proxy.run(stop.clone())));
-    hub.begin().await?;
-    if let Err(error) = crate::services::managed::start(&hub).await {
-        hub.managed.stop().await;
-        return Err(error);
-    }
-    periodic::start(&hub.clone().into_inner());
-    hub.metrics.started(began.elapsed());
-    info!(
-        ms = began.elapsed().as_millis(),
-        "JupyterHub is now running at {}",
-        public_url.unwrap_or_else(|| hub.urls.hub().to_owned())
-    );
-    hub.greet();
-
-    let reason = shutdown::wait(&hub).await;
-    tokio::select! {
-        stopped = shutdown::stop(&hub, reason, handle, proxying) => stopped?,
-        () = shutdown::signalled() => {
-            bail!("told to end once more while ending: what is not done is left to the next hub");
+    let reason = loop {
+        let began = Instant::now();
+        let own = public.as_ref().map(Public::for_hub);
+        let running = Running::start(&config, listener.try_clone()?, own, &runtime).await?;
+        if let Some(public) = public.as_mut().filter(|_| after.is_none()) {
+            public.serve(&runtime, None).await?;
         }
+        running.begin().await?;
+        if let Some(public) = &mut public {
+            public.serve(&runtime, after.take()).await?;
+        }
+        running.greet(began, public.is_some());
+
+        let (reason, heir) = tokio::select! {
+            reason = shutdown::wait(&running.hub) => (reason, None),
+            heir = asked(public.as_ref()) => (Reason::Replaced, Some(heir)),
+        };
+        running.stop(reason, public.as_ref()).await?;
+        let given = match (heir, &mut public) {
+            (Some(heir), Some(public)) => public.give(heir).await,
+            _ => true,
+        };
+        if given {
+            break reason;
+        }
+        info!("the hub goes on here");
+    };
+    drop(listener);
+    match public {
+        Some(public) if reason == Reason::Replaced => public.retire().await?,
+        Some(public) => {
+            tokio::select! {
+                ended = public.ended() => ended?,
+                () = shutdown::signalled() => return Err(impatient()),
+            }
+        }
+        None => {}
     }
-    serving.await.context("the hub's web server was lost")??;
-    if reason == shutdown::Reason::GaveUp {
+    info!("goodbye");
+    if reason == Reason::GaveUp {
         bail!("too many servers failed to start in a row (spawner.consecutive_failure_limit)");
     }
     Ok(())
+}
+
+async fn asked(public: Option<&Public>) -> Heir {
+    match public {
+        Some(public) => public.asked().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn impatient() -> anyhow::Error {
+    anyhow!("told to end once more while ending: what is not done is left to the next hub")
+}
+
+/// A hub whose web server answers.
+struct Running {
+    hub: web::Data<Hub>,
+    handle: ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    async fn start(
+        config: &Arc<Config>,
+        listener: TcpListener,
+        own_proxy: Option<InProcess>,
+        runtime: &Handle,
+    ) -> anyhow::Result<Self> {
+        let (bound, tasks) = (listener.local_addr()?, Tasks::on(runtime.clone()));
+        let hub = parts::build(Arc::clone(config), bound, own_proxy, tasks, &Registry::built_in()).await?;
+        let hub = web::Data::new(hub);
+        hub.init().await?;
+        let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
+        let shared = hub.clone();
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(shared.clone())
+                .wrap(actix_web::middleware::from_fn(pages::middleware::around))
+                .configure(|cfg| pages::routes::configure(cfg, &shared))
+        })
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(2)
+        .client_request_timeout(Duration::from_secs(30))
+        .listen(listener)
+        .context("cannot serve the hub")?
+        .run();
+        let handle = server.handle();
+        let serving = runtime.spawn(server);
+        hub.open_routes().await?;
+        Ok(Self { hub, handle, serving })
+    }
+
+    /// Servers that ran before, services, and what is done every now and then.
+    async fn begin(&self) -> anyhow::Result<()> {
+        let hub = &self.hub;
+        hub.begin().await?;
+        if let Err(error) = crate::services::managed::start(hub).await {
+            hub.managed.stop().await;
+            return Err(error);
+        }
+        periodic::start(&hub.clone().into_inner());
+        Ok(())
+    }
+
+    fn greet(&self, began: Instant, has_proxy: bool) {
+        let hub = &self.hub;
+        hub.metrics.started(began.elapsed());
+        let address = if has_proxy { hub.public_address() } else { hub.urls.hub().to_owned() };
+        info!(ms = began.elapsed().as_millis(), "JupyterHub is now running at {address}");
+        hub.greet();
+    }
+
+    async fn stop(self, reason: Reason, public: Option<&Public>) -> anyhow::Result<()> {
+        tokio::select! {
+            () = shutdown::stop(&self.hub, reason, self.handle, public) => {}
+            () = shutdown::signalled() => return Err(impatient()),
+        }
+        self.serving.await.context("the hub's web server was lost")?.map_err(Into::into)
+    }
 }
 
 /// A hub that listens nowhere, with the plugins of `registry` and a proxy that is only a table of routes: what tests
@@ -105,8 +174,8 @@ pub async fn without_sockets(
     registry: &Registry,
 ) -> anyhow::Result<web::Data<Hub>> {
     let tasks = Tasks::on(tokio::runtime::Handle::current());
-    let routes = Some(RouteTable::new(false));
-    let hub = parts::build(Arc::new(config), bound, routes, tasks, registry).await?;
+    let own_proxy = InProcess { routes: RouteTable::new(false), scissors: None };
+    let hub = parts::build(Arc::new(config), bound, Some(own_proxy), tasks, registry).await?;
     hub.init().await?;
     hub.open_routes().await?;
     hub.begin().await?;

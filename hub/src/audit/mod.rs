@@ -64,6 +64,11 @@ impl Actor {
     }
 }
 
+/// The user whom a request is about where its path does not tell, noted on the request: of a login, who was to be logged
+/// in.
+#[derive(Debug, Clone)]
+pub struct Subject(pub String);
+
 /// What is recorded of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -71,7 +76,8 @@ pub struct Record {
     pub time: Timestamp,
     /// Who asked; null for a stranger.
     pub actor: Option<Actor>,
-    /// The user whom it is about, where the path names one: administrators act on behalf of others.
+    /// The user whom it is about, where the path names one: administrators act on behalf of others. Of a login, the user
+    /// who was to be logged in, where there is one of that name: other names may be mistyped passwords.
     #[serde(rename = "for")]
     pub subject: Option<String>,
     /// The browser's or client's address, as far as trusted proxies tell.
@@ -152,8 +158,11 @@ fn changes(method: &Method, handler: &str, status: StatusCode) -> bool {
     method == Method::GET && CHANGING_PAGES.contains(&handler) && status.is_redirection()
 }
 
-/// The user that the path names, decoded.
+/// The user who was noted, or whom the path names, decoded.
 fn subject(rq: &HttpRequest) -> Option<String> {
+    if let Some(noted) = rq.extensions().get::<Subject>() {
+        return Some(shorten(&noted.0));
+    }
     let text = rq.match_info().get("user").or_else(|| rq.match_info().get("owner"))?;
     let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
     Some(shorten(&text))

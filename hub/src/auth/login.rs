@@ -10,8 +10,9 @@ use tracing::{info, warn};
 use super::names::UserNameError;
 use super::refresh::reload;
 use crate::app::Hub;
+use crate::rbac::managed::{self, ManagedRole};
 use crate::rbac::roles;
-use crate::web::error::ApiResult;
+use crate::web::error::{ApiError, ApiResult};
 use crate::workspaces;
 
 /// Lets a proven identity in: name rules, block and allow rules, then the database. Answers to `login_user`.
@@ -48,10 +49,11 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
         same_account(hub, known, &identity)?;
     }
     let identity = with_configured_admins(hub, name.as_str(), identity);
-    let mut entered = enter(hub, name.as_str(), &identity).await;
+    let roles = roles_of(hub, &identity)?;
+    let mut entered = enter(hub, name.as_str(), &identity, roles.as_deref()).await;
     if entered.as_ref().is_err_and(DbError::is_conflict) {
         // The same person, or another one of the same new group, came at this very moment.
-        entered = enter(hub, name.as_str(), &identity).await;
+        entered = enter(hub, name.as_str(), &identity, roles.as_deref()).await;
     }
     let id = entered?;
     hub.auth.looks.holds(id, hub.clock.now(), hub.auth.authenticator.fresh_until(&identity));
@@ -61,10 +63,15 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
 }
 
 /// The database after a login, in one transaction. Returns the user's id.
-async fn enter(hub: &Hub, name: &str, identity: &Identity) -> Result<i32, DbError> {
+async fn enter(
+    hub: &Hub,
+    name: &str,
+    identity: &Identity,
+    roles: Option<&[ManagedRole]>,
+) -> Result<i32, DbError> {
     let tx = hub.db.begin().await?;
     let user = ensure_user(hub, &tx, name).await?;
-    write(hub, &tx, &user, identity).await?;
+    write(hub, &tx, &user, identity, roles).await?;
     let state = if hub.auth.settings.auth_state { identity.auth_state.as_ref() } else { None };
     let stored = state.and_then(|state| hub.auth.crypt.encrypt(state));
     if stored.is_some() || user.encrypted_auth_state.is_some() {
@@ -72,6 +79,14 @@ async fn enter(hub: &Hub, name: &str, identity: &Identity) -> Result<i32, DbErro
     }
     tx.commit().await?;
     Ok(user.id)
+}
+
+/// The roles that the authenticator assigns, where it manages them.
+fn roles_of(hub: &Hub, identity: &Identity) -> ApiResult<Option<Vec<ManagedRole>>> {
+    if !hub.auth.settings.manage_roles {
+        return Ok(None);
+    }
+    managed::read(identity, hub.rbac.table()).map_err(|error| ApiError::conflict(error.to_string()))
 }
 
 /// A name stays with the account that had it, where the authenticator wants that and something was kept to tell.
@@ -121,6 +136,7 @@ pub(super) async fn update(
     newer: &Identity,
 ) -> ApiResult<users::Model> {
     let newer = with_configured_admins(hub, &user.name, newer.clone());
+    let roles = roles_of(hub, &newer)?;
     let is_marked = stored != user.encrypted_auth_state.as_deref();
     let tx = hub.db.begin().await?;
     if hub.auth.settings.auth_state
@@ -134,15 +150,21 @@ pub(super) async fn update(
             return reload(hub, user.id).await;
         }
     }
-    write(hub, &tx, user, &newer).await?;
+    write(hub, &tx, user, &newer, roles.as_deref()).await?;
     tx.commit().await?;
     let user = reload(hub, user.id).await?;
     workspaces::after_change(hub, &user).await;
     Ok(user)
 }
 
-/// Admin flag, groups and facts of an identity.
-async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> Result<(), DbError> {
+/// Admin flag, groups, roles and facts of an identity.
+async fn write(
+    hub: &Hub,
+    tx: &Tx,
+    user: &users::Model,
+    identity: &Identity,
+    roles: Option<&[ManagedRole]>,
+) -> Result<(), DbError> {
     if let Some(admin) = identity.admin
         && admin != user.is_admin()
     {
@@ -157,6 +179,10 @@ async fn write(hub: &Hub, tx: &Tx, user: &users::Model, identity: &Identity) -> 
             }
         }
         repo::groups::set_for_user(tx, user.id, groups).await?;
+    }
+    if let Some(wanted) = roles {
+        let configured = hub.config.roles.iter().map(|role| role.name.as_str()).collect();
+        managed::assign(tx, user.id, identity.admin.unwrap_or(user.is_admin()), wanted, &configured).await?;
     }
     if let Some(info) = &identity.user_info {
         repo::users::set_user_info(tx, user.id, Some(info.clone())).await?;

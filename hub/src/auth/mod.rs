@@ -12,6 +12,7 @@ pub mod refresh;
 pub mod revoke;
 pub mod sessions;
 pub mod throttle;
+mod websockets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct AllowRules {
 pub struct AuthSettings {
     /// Whether groups follow the identity.
     pub manage_groups: bool,
+    /// Whether roles come from the authenticator.
+    pub manage_roles: bool,
     /// Whether state is kept, encrypted.
     pub auth_state: bool,
     /// How old an identity may be before it is looked at again; zero never looks.

@@ -115,7 +115,7 @@ impl Request {
             Some(uri) if !uri.starts_with('/') && url::Url::parse(uri).is_err() => {
                 return Err(ApiError::bad_request("Invalid redirect URI.").into());
             }
-            Some(uri) if uri != registered => {
+            Some(uri) if !repo::oauth::is_redirect_uri(&registered, uri) => {
                 warn!(client = client_id, given = uri, %registered, "redirect URI does not match");
                 return Err(ApiError::bad_request("Mismatching redirect URI.").into());
             }

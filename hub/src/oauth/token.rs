@@ -128,7 +128,7 @@ async fn exchange(hub: &Hub, form: &BTreeMap<String, String>) -> Result<Value, F
         }
     }
     let stored = code.redirect_uri.as_deref().unwrap_or_default();
-    if field("redirect_uri").is_some_and(|uri| uri != stored) {
+    if field("redirect_uri").is_some_and(|uri| !repo::oauth::is_redirect_uri(stored, uri)) {
         return Err(OAuthError::bad("invalid_request", "Mismatching redirect URI.").into());
     }
     let user = match code.user_id {

@@ -2,6 +2,7 @@
 //! change of role or group counts at once.
 
 pub mod explain;
+pub mod managed;
 pub mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -95,12 +95,14 @@ fn wanted(config: &Config, table: &ScopeTable) -> Result<Vec<(RoleDef, Option<Ro
 }
 
 /// Makes the roles of the database those of the configuration. Roles that nobody defines any more go, unless the
-/// authenticator owns them.
+/// authenticator owns them and they are not to be reset.
 pub async fn load(tx: &Tx, config: &Config, table: &ScopeTable) -> Result<(), RoleError> {
     let wanted = wanted(config, table)?;
     let names: BTreeSet<&str> = wanted.iter().map(|(role, _)| role.name.as_str()).collect();
+    // No authenticator of this hub loads roles at the start, so that none of its roles is wanted from the outset.
+    let reset = config.authenticator.manage_roles && config.authenticator.reset_managed_roles_on_startup;
     for role in repo::roles::all(tx).await? {
-        if !names.contains(role.name.as_str()) && !role.managed_by_auth {
+        if !names.contains(role.name.as_str()) && (reset || !role.managed_by_auth) {
             info!(role = %role.name, "deleting a role that is not configured any more");
             repo::roles::delete(tx, role.id).await?;
         }

@@ -14,9 +14,6 @@ use url::Url;
 
 use super::{Route, RoutingError, canonical};
 
-/// Where routes are, and where websockets are cut.
-const ROUTES: &str = "/api/routes/";
-const CUT: &str = "/api/websockets/cut";
 /// Calls at once.
 const CONCURRENCY: usize = 10;
 /// How long one call is tried again when the proxy does not answer.
@@ -98,17 +95,17 @@ impl ExternalProxy {
         Ok(routes.into_iter().map(|(routespec, data)| (canonical(&routespec), route(data))).collect())
     }
 
-    /// Closes websockets, where the proxy can.
+    /// Ends the websockets that fit.
     pub(super) async fn cut(&self, order: &Cut) -> Result<(), RoutingError> {
-        let body = serde_json::to_value(order).unwrap_or_default();
-        let result = self.call_at(CUT, Method::POST, "POST", "", Some(&body)).await;
-        match result {
-            // configurable-http-proxy knows no such address.
+        let Ok(order) = serde_json::to_value(order) else { return Ok(()) };
+        match self.ask(Method::POST, "POST", "websockets/cut", Some(&order)).await {
+            // configurable-http-proxy has no such thing.
             Err(RoutingError::Refused { status: 404 | 405, .. }) => Ok(()),
             other => other.map(drop),
         }
     }
 
+    /// One call about a route, or about all.
     async fn call(
         &self,
         method: Method,
@@ -116,56 +113,82 @@ impl ExternalProxy {
         routespec: &str,
         body: Option<&Value>,
     ) -> Result<Response, RoutingError> {
-        self.call_at(ROUTES, method, name, routespec, body).await
+        let path = routespec.trim_start_matches('/');
+        if path.is_empty() && body.is_none() {
+            return self.ask(method, name, "routes", body).await;
+        }
+        self.ask(method, name, &format!("routes/{path}"), body).await
+    }
+
+    /// Whether the proxy has the hub's own route as the hub made it. Asked once. A proxy that was started anew has none,
+    /// or one that somebody else made.
+    pub(super) async fn has_hub_route(&self, base: &str) -> Result<bool, RoutingError> {
+        let path = format!("routes{}", canonical(base));
+        let (method, name) = (Method::GET, "GET");
+        let response = match self.once(&method, name, &path, None).await {
+            Ok(response) => response,
+            Err((RoutingError::Refused { status: 404, .. }, _)) => return Ok(false),
+            Err((error, _)) => return Err(error),
+        };
+        let url = self.settings.load().api_url.to_string();
+        let answer: Value = response
+            .json()
+            .await
+            .map_err(|e| RoutingError::Unreachable { url, cause: format!("no route: {e}") })?;
+        // Of the root there is nothing but the list of all.
+        let own = if base == "/" { answer.get("/") } else { Some(&answer) };
+        Ok(own.is_some_and(|route| route.get("hub") == Some(&Value::Bool(true))))
     }
 
     /// One call, tried again while the proxy does not answer or answers 5xx.
-    async fn call_at(
+    async fn ask(
         &self,
-        root: &'static str,
         method: Method,
         name: &'static str,
-        routespec: &str,
+        path: &str,
         body: Option<&Value>,
     ) -> Result<Response, RoutingError> {
-        let _slot = self.slots.acquire().await;
         let until = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(100);
         loop {
-            let settings = self.settings.load_full();
-            let path = routespec.trim_start_matches('/');
-            let url = format!("{}{root}{path}", settings.api_url.as_str().trim_end_matches('/'));
-            let url = if path.is_empty() && (body.is_none() || root == CUT) {
-                url.trim_end_matches('/').to_owned()
-            } else {
-                url
-            };
-            let mut request = self
-                .client
-                .request(method.clone(), &url)
-                .header("Authorization", format!("token {}", settings.auth_token.expose_secret()));
-            if let Some(body) = body {
-                request = request.json(body);
-            }
-            let api = settings.api_url.to_string();
-            let (error, again) = match request.send().await {
-                Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) => {
-                    let status = response.status();
-                    let again = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
-                    let routespec = routespec.to_owned();
-                    (
-                        RoutingError::Refused { url: api, status: status.as_u16(), method: name, routespec },
-                        again,
-                    )
-                }
-                Err(e) => (RoutingError::Unreachable { url: api, cause: e.without_url().to_string() }, true),
-            };
-            if !again || Instant::now() + pause > until {
-                return Err(error);
+            match self.once(&method, name, path, body).await {
+                Ok(response) => return Ok(response),
+                Err((error, again)) if !again || Instant::now() + pause > until => return Err(error),
+                Err(_) => {}
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One call. With an error comes whether it may help to try again.
+    async fn once(
+        &self,
+        method: &Method,
+        name: &'static str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, (RoutingError, bool)> {
+        let _slot = self.slots.acquire().await;
+        let settings = self.settings.load_full();
+        let url = format!("{}/api/{path}", settings.api_url.as_str().trim_end_matches('/'));
+        let mut request = self
+            .client
+            .request(method.clone(), &url)
+            .header("Authorization", format!("token {}", settings.auth_token.expose_secret()));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let api = settings.api_url.to_string();
+        match request.send().await {
+            Ok(response) if response.status().is_success() => Ok(response),
+            Ok(response) => {
+                let status = response.status();
+                let again = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+                let (status, path) = (status.as_u16(), path.to_owned());
+                Err((RoutingError::Refused { url: api, status, method: name, path }, again))
+            }
+            Err(e) => Err((RoutingError::Unreachable { url: api, cause: e.without_url().to_string() }, true)),
         }
     }
 }

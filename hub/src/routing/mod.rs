@@ -5,7 +5,7 @@ mod reconcile;
 mod wanted;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
@@ -49,7 +49,7 @@ pub enum RoutingError {
         cause: String,
     },
     /// It answered with an error.
-    #[error("the proxy at {url} answered {status} to {method} {routespec}")]
+    #[error("the proxy at {url} answered {status} to {method} /api/{path}")]
     Refused {
         /// Its API.
         url: String,
@@ -57,8 +57,8 @@ pub enum RoutingError {
         status: u16,
         /// Method of the call.
         method: &'static str,
-        /// The route in question.
-        routespec: String,
+        /// Its path below `/api/`.
+        path: String,
     },
     /// The route cannot be.
     #[error("route {routespec}: {cause}")]
@@ -85,9 +85,18 @@ pub struct Route {
 #[derive(Debug)]
 pub enum Proxy {
     /// In this process.
-    InProcess(Arc<RouteTable>),
+    InProcess(InProcess),
     /// Another process with configurable-http-proxy's API.
     External(ExternalProxy),
+}
+
+/// The proxy in this process.
+#[derive(Debug)]
+pub struct InProcess {
+    /// Its routes.
+    pub routes: Arc<RouteTable>,
+    /// What cuts its websockets; none where nothing listens.
+    pub scissors: Option<Scissors>,
 }
 
 /// The routes of this hub.
@@ -95,8 +104,6 @@ pub enum Proxy {
 pub struct Routing {
     proxy: Proxy,
     metrics: Arc<Metrics>,
-    /// What cuts websockets of a proxy in this process, once it listens.
-    scissors: OnceLock<Scissors>,
     /// Held alone by a check, together by single changes: a check that ran beside a stop could put the route back.
     changing: RwLock<()>,
 }
@@ -111,7 +118,7 @@ pub struct Checking<'a> {
 impl Routing {
     /// Routing through `proxy`.
     pub fn new(proxy: Proxy, metrics: Arc<Metrics>) -> Self {
-        Self { proxy, metrics, scissors: OnceLock::new(), changing: RwLock::new(()) }
+        Self { proxy, metrics, changing: RwLock::new(()) }
     }
 
     /// The proxy behind.
@@ -138,7 +145,7 @@ impl Routing {
     ) -> Result<(), RoutingError> {
         let started = Instant::now();
         let result = match &self.proxy {
-            Proxy::InProcess(table) => table
+            Proxy::InProcess(InProcess { routes, .. }) => routes
                 .add(&decoded(routespec), target, data)
                 .map_err(|e| RoutingError::Invalid { routespec: routespec.to_owned(), cause: e.to_string() }),
             Proxy::External(proxy) => proxy.add(routespec, target, data).await,
@@ -156,8 +163,8 @@ impl Routing {
     async fn remove_now(&self, routespec: &str) -> Result<(), RoutingError> {
         let started = Instant::now();
         let result = match &self.proxy {
-            Proxy::InProcess(table) => {
-                table.remove(&decoded(routespec));
+            Proxy::InProcess(InProcess { routes, .. }) => {
+                routes.remove(&decoded(routespec));
                 Ok(())
             }
             Proxy::External(proxy) => proxy.remove(routespec).await,
@@ -170,7 +177,7 @@ impl Routing {
     pub async fn list(&self) -> Result<BTreeMap<String, Route>, RoutingError> {
         let started = Instant::now();
         let routes = match &self.proxy {
-            Proxy::InProcess(table) => table
+            Proxy::InProcess(InProcess { routes, .. }) => routes
                 .list()
                 .into_iter()
                 .map(|(routespec, route)| {
@@ -184,22 +191,27 @@ impl Routing {
         Ok(routes)
     }
 
-    /// The proxy in this process listens from now on.
-    pub fn set_scissors(&self, scissors: Scissors) {
-        // A second one would be that of the same proxy.
-        let _ = self.scissors.set(scissors);
+    /// Whether the proxy still has the hub's own route, below `base`. One that was started anew has lost it, and all
+    /// others with it.
+    pub async fn is_intact(&self, base: &str) -> Result<bool, RoutingError> {
+        match &self.proxy {
+            Proxy::InProcess(_) => Ok(true),
+            Proxy::External(proxy) => proxy.has_hub_route(base).await,
+        }
     }
 
-    /// Closes the websockets that were opened in a browser session.
-    ///
-    /// # Errors
-    /// When the proxy does not answer. A proxy that cannot cut websockets, as configurable-http-proxy, is no error.
-    pub async fn cut_session(&self, session: &str) -> Result<(), RoutingError> {
-        let order = Cut { session: Some(session.to_owned()), ..Cut::default() };
+    /// Ends the websockets that fit. A proxy that cannot do it, as configurable-http-proxy, is no error.
+    pub async fn cut(&self, order: Cut) -> Result<(), RoutingError> {
         match &self.proxy {
-            Proxy::InProcess(_) => {
-                self.scissors.get().map(|scissors| scissors.cut(&order));
-                Ok(())
+            Proxy::InProcess(InProcess { scissors: None, .. }) => Ok(()),
+            Proxy::InProcess(InProcess { scissors: Some(scissors), .. }) => {
+                let scissors = scissors.clone();
+                // Comparing many tokens with a hash takes its time.
+                let count = tokio::task::spawn_blocking(move || scissors.cut(&order)).await;
+                count.map(drop).map_err(|e| RoutingError::Unreachable {
+                    url: "this process".to_owned(),
+                    cause: e.to_string(),
+                })
             }
             Proxy::External(proxy) => proxy.cut(&order).await,
         }
@@ -222,7 +234,7 @@ impl Checking<'_> {
 }
 
 /// The key of a route in the table, which is decoded as configurable-http-proxy's keys are.
-fn decoded(routespec: &str) -> String {
+pub(crate) fn decoded(routespec: &str) -> String {
     percent_decode_str(routespec).decode_utf8_lossy().into_owned()
 }
 

@@ -69,9 +69,14 @@ mod tests {
 
     use hub_proxy::RouteTable;
 
-    use super::super::{Proxy, canonical, extra_data, hub_data};
+    use super::super::{InProcess, Proxy, canonical, extra_data, hub_data};
     use super::*;
     use crate::metrics::Metrics;
+
+    fn in_process(routes: Arc<RouteTable>) -> Routing {
+        let metrics = Arc::new(Metrics::new("jupyterhub").unwrap());
+        Routing::new(Proxy::InProcess(InProcess { routes, scissors: None }), metrics)
+    }
 
     #[tokio::test]
     async fn missing_routes_come_stale_ones_go_and_foreign_ones_stay() {
@@ -80,8 +85,7 @@ mod tests {
         table.add("/user/pending/", "http://127.0.0.1:2", hub_data()).unwrap();
         table.add("/foreign/", "http://127.0.0.1:3", Map::new()).unwrap();
         table.add("/moved/", "http://127.0.0.1:4", extra_data()).unwrap();
-        let metrics = Arc::new(Metrics::new("jupyterhub").unwrap());
-        let routing = Routing::new(Proxy::InProcess(table), metrics);
+        let routing = in_process(table);
         let wanted = Wanted {
             routes: BTreeMap::from([
                 (canonical("/"), ("http://127.0.0.1:8081".to_owned(), hub_data())),
@@ -106,8 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_route_removed_during_a_check_stays_away() {
-        let metrics = Arc::new(Metrics::new("jupyterhub").unwrap());
-        let routing = Routing::new(Proxy::InProcess(RouteTable::new(false)), metrics);
+        let routing = in_process(RouteTable::new(false));
         let check = routing.begin_check().await;
         let routes =
             BTreeMap::from([(canonical("/user/ada"), ("http://127.0.0.1:1".to_owned(), hub_data()))]);

@@ -24,6 +24,9 @@ impl Hub {
                 (Some(Pending::Spawn | Pending::Stop), _) | (_, None) => {
                     wanted.undecided.insert(routespec);
                 }
+                (None, _) if self.servers.store.is_elsewhere(&record) => {
+                    wanted.undecided.insert(routespec);
+                }
                 (_, Some(address)) => {
                     wanted.routes.insert(routespec, (address.to_string(), server_data(&record.key)));
                 }

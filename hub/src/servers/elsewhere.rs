@@ -23,13 +23,13 @@ pub(super) fn not_up() -> SpawnError {
 }
 
 impl Servers {
-    /// Whether a start is under way that is not one of this hub's, nor what one of them left.
-    pub(super) fn is_started_elsewhere(&self, entry: &Entry, record: &Record) -> bool {
-        let unfinished = record.is_active() && record.address.is_none();
-        unfinished && entry.remembered().is_none() && !self.is_overdue(record)
+    /// Whether another hub is at work on a start.
+    pub(super) fn is_started_elsewhere(&self, record: &Record) -> bool {
+        record.is_active() && self.store.is_elsewhere(record)
     }
 
-    /// Waits for the end of a start by another hub and opens the route here as well. `false`: it does not end in time.
+    /// Waits for the end of a start by another hub and opens the route here as well. `false`: the other hub has died
+    /// over it, or it does not end in time.
     pub(super) async fn follow(&self, entry: &Arc<Entry>) -> Result<bool, SpawnError> {
         let key = &entry.live.key;
         info!(user = %key.user, server = %key.server, "another hub is starting the server; following it");
@@ -44,6 +44,9 @@ impl Servers {
                     continue;
                 }
             };
+            if self.store.is_elsewhere(&record) {
+                continue;
+            }
             if let Some(address) = &record.address {
                 let spawner = Arc::clone(self.spawners.of_state(&record.state));
                 self.answers(entry, &spawner, address, record.state.clone()).await?;
@@ -56,9 +59,7 @@ impl Servers {
             if !record.is_active() {
                 return Err(record.failure.as_deref().cloned().unwrap_or_else(not_up));
             }
-            if self.is_overdue(&record) {
-                break;
-            }
+            break;
         }
         Ok(false)
     }

@@ -9,6 +9,7 @@ pub mod env;
 pub mod failures;
 pub mod limits;
 pub mod live;
+pub mod notes;
 pub mod poll;
 pub mod progress;
 pub mod queue;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use hub_core::{PollStatus, ServerRef, StopMode};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::Servers;
 use super::live::Snapshot;
+use super::notes;
 use super::store::Record;
-use super::supervisor::{Intent, StopOrder};
+use super::supervisor::{Intent, StartOrder, StopOrder};
 
 /// How much longer than its limits allow a start may take before it counts as left behind.
 const GRACE: Duration = Duration::from_mins(1);
@@ -77,6 +78,24 @@ impl Servers {
         for spawner in self.spawners.all() {
             spawner.collect_orphans(&known).await;
         }
+        self.pay_restarts(notes::is_forgotten).await;
+    }
+
+    /// Starts the servers that were stopped to be started again by a hub that has died in between.
+    pub async fn pay_restarts(self: &Arc<Self>, due: impl Fn(DateTime<Utc>, DateTime<Utc>) -> bool) {
+        let records = match self.store.restarts_owed().await {
+            Ok(records) => records,
+            Err(error) => {
+                error!(%error, "cannot look for servers that are to be started again");
+                return;
+            }
+        };
+        for record in records {
+            if record.restart_until.is_some_and(|until| due(until, self.clock.now())) {
+                info!(user = %record.key.user, server = %record.key.server, "going on with a restart");
+                self.start(record.id, &record.key, StartOrder::default());
+            }
+        }
     }
 
     /// Looks at one server that nothing is being done to.
@@ -85,8 +104,12 @@ impl Servers {
         if busy {
             return;
         }
+        if self.store.is_elsewhere(&record) {
+            return;
+        }
         if record.address.is_none() {
-            if self.is_overdue(&record) {
+            // A hub that noted that it works on the start, and does so no more, has died over it.
+            if record.at_work.is_some() || self.is_overdue(&record) {
                 warn!(user = %record.key.user, server = %record.key.server, "a start was left unfinished; looking what became of it");
                 self.ask(record.id, &record.key, Intent::Check);
             }

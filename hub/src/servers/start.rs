@@ -1,6 +1,7 @@
 //! One start, from the request to the first answer of the server. Answers to `BaseHandler.spawn_single_user` and
 //! `User.spawn`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hub_core::{
     StartSink, Started, StopMode,
 };
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -20,6 +22,7 @@ use url::Url;
 
 use super::env::server_env;
 use super::live::{Failure, Live};
+use super::notes::BEAT;
 use super::queue::Place;
 use super::spawners::{mark, profile_of};
 use super::store::{Prepared, Record};
@@ -37,6 +40,25 @@ struct Sink<'a> {
     servers: &'a Servers,
     entry: &'a Entry,
     profile: Option<&'a str>,
+    /// The row in `servers` of this run.
+    run: i32,
+    /// Held while the state is written, so that an older one is never written over a newer one.
+    writing: Mutex<()>,
+}
+
+impl Sink<'_> {
+    /// Tells other hubs again and again that this one is at work on the start.
+    async fn beat(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let _turn = self.writing.lock().await;
+            let Some(state) = self.entry.remembered() else { continue };
+            if let Err(error) = self.servers.store.save_state(self.entry.id, self.run, state).await {
+                let key = &self.entry.live.key;
+                warn!(user = %key.user, server = %key.server, %error, "cannot tell other hubs that the start goes on");
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -47,8 +69,9 @@ impl StartSink for Sink<'_> {
 
     async fn save_state(&self, state: Value) -> Result<(), SpawnError> {
         let state = mark(state, self.profile);
+        let _turn = self.writing.lock().await;
         self.entry.remember(Some(state.clone()));
-        self.servers.store.save_state(self.entry.id, state).await.map_err(database_error)
+        self.servers.store.save_state(self.entry.id, self.run, state).await.map_err(database_error)
     }
 }
 
@@ -170,10 +193,11 @@ impl Servers {
         // What another hub does is no reason to take anything down.
         let untouched = |error| FailedStart { error, begun: false };
         let mut record = self.known(entry).await?;
-        if record.as_ref().is_some_and(|record| record.address.is_some()) {
+        let elsewhere = record.as_ref().is_some_and(|record| self.is_started_elsewhere(record));
+        if !elsewhere && record.as_ref().is_some_and(|record| record.address.is_some()) {
             return Ok(Up::Before);
         }
-        if record.as_ref().is_some_and(|record| !order.resumed && self.is_started_elsewhere(entry, record)) {
+        if elsewhere && !order.resumed {
             if self.follow(entry).await.map_err(untouched)? {
                 return Ok(Up::Before);
             }
@@ -187,7 +211,15 @@ impl Servers {
         };
         let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
         let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
-        let sink = Sink { servers: self, entry: entry.as_ref(), profile: profile.as_deref() };
+        let sink = Sink {
+            servers: self,
+            entry: entry.as_ref(),
+            profile: profile.as_deref(),
+            run: prepared.server_id,
+            writing: Mutex::default(),
+        };
+        entry.begin_run(prepared.server_id);
+        entry.remember(Some(mark(prepared.state.clone(), profile.as_deref())));
         let mut job = self.job(live, &prepared, self.settings_of(profile.as_deref()));
         job.timeout = spawner.start_timeout(&job).unwrap_or(job.timeout);
         let timeout = job.timeout;
@@ -198,35 +230,48 @@ impl Servers {
             }
             Ok::<_, FailedStart>(spawner.start(job, &sink).await?)
         };
-        let started = tokio::time::timeout(timeout, starting).await.unwrap_or_else(|_| {
-            let text = format!("Your server did not start within {} seconds.", timeout.as_secs());
-            Err(SpawnError::timed_out("start-timeout", text).into())
-        })?;
-        self.finish_start(entry, &spawner, &prepared, started, profile.as_deref()).await
+        let up = async {
+            let started = tokio::time::timeout(timeout, starting).await.unwrap_or_else(|_| {
+                let text = format!("Your server did not start within {} seconds.", timeout.as_secs());
+                Err(SpawnError::timed_out("start-timeout", text).into())
+            })?;
+            self.finish_start(entry, &sink, &spawner, &prepared, started).await
+        };
+        tokio::select! {
+            up = up => up,
+            never = sink.beat() => match never {},
+        }
     }
 
     /// From "it is somewhere" to "it answers and is routed".
     async fn finish_start(
         &self,
         entry: &Arc<Entry>,
+        sink: &Sink<'_>,
         spawner: &Arc<dyn Spawner>,
         prepared: &Prepared,
         started: Started,
-        profile: Option<&str>,
     ) -> Result<Up, FailedStart> {
         if let Some(token) = &started.api_token {
             self.store.replace_server_token(entry.id, &prepared.api_token, token).await?;
         }
-        let state = mark(started.state.clone(), profile);
-        self.store.save_started(entry.id, &started.address, &state).await?;
-        self.answers(entry, spawner, &started.address, state).await?;
+        let state = mark(started.state.clone(), sink.profile);
+        {
+            let _turn = sink.writing.lock().await;
+            entry.remember(Some(state.clone()));
+            // Until it answers, other hubs are told that it is on its way.
+            let noted = self.store.noted(state.clone());
+            self.store.save_started(entry.id, Some(sink.run), &started.address, &noted).await?;
+        }
+        self.answers(entry, spawner, &started.address, state.clone()).await?;
         self.open_route(&entry.live.key, &started.address).await.map_err(|error| {
             let text = "The proxy did not take the route to your server.";
             SpawnError::broken("route", text, error.to_string()).retryable()
         })?;
+        let _turn = sink.writing.lock().await;
         entry.remember(None);
-        if let Err(error) = self.store.mark_ready(entry.id).await {
-            warn!(user = %entry.live.key.user, server = %entry.live.key.server, %error, "cannot note the activity of a server that is up");
+        if let Err(error) = self.store.mark_ready(entry.id, sink.run, state).await {
+            warn!(user = %entry.live.key.user, server = %entry.live.key.server, %error, "cannot note that a server is up");
         }
         Ok(Up::Started)
     }
@@ -369,6 +414,10 @@ impl Servers {
                 return self.end_unrecorded(entry).await;
             }
         };
+        if record.server_id != entry.run() {
+            // Stopped through another hub, perhaps started again: what the rows tell of is no work of this one.
+            return self.end_unrecorded(entry).await;
+        }
         let server = record.server_ref();
         let spawner = self.spawners.of_state(&server.state);
         if failure.log_tail.is_empty() {

@@ -37,6 +37,7 @@ impl Servers {
             warn!(user = %key.user, server = %key.server, cause = exit.cause, "User {key} server stopped, with exit code: {code}");
         }
         let was_active = record.is_active();
+        let restart = entry.is_start_queued();
         let stopped = if was_active || record.has_state() {
             self.take_down(entry, &record, order.mode).await
         } else {
@@ -54,8 +55,19 @@ impl Servers {
             let cause = order.exited.as_ref().map(|exit| exit.cause.unwrap_or("exited"));
             self.events.stopped(&key, cause);
         }
+        if stopped && !entry.is_start_queued() && (record.restart_until.is_some() || restart) {
+            self.forget_restart(entry).await;
+        }
         if stopped && entry.is_to_be_removed() && !key.server.is_default() {
             self.delete(entry, &record).await;
+        }
+    }
+
+    /// Somebody has changed their mind while the server was being stopped.
+    async fn forget_restart(&self, entry: &Arc<Entry>) {
+        if let Err(error) = self.store.forget_restart(entry.id).await {
+            let key = &entry.live.key;
+            warn!(user = %key.user, server = %key.server, %error, "cannot take back the start after a stop");
         }
     }
 
@@ -108,7 +120,7 @@ impl Servers {
         if kept.as_object().is_some_and(|map| !map.is_empty()) {
             kept = mark(kept, profile_of(&record.state));
         }
-        match self.store.finish_stop(entry.id, record, kept).await {
+        match self.store.finish_stop(entry.id, record, kept, entry.is_start_queued()).await {
             Ok(()) => true,
             Err(error) => {
                 error!(user = %key.user, server = %key.server, %error, "the server is gone but its rows are not; the next poll will clean up");
@@ -151,17 +163,36 @@ impl Servers {
         }
     }
 
+    async fn active_record(&self, entry: &Arc<Entry>) -> Option<Record> {
+        match self.store.load(entry.id).await {
+            Ok(record) => record.filter(Record::is_active),
+            Err(error) => {
+                let key = &entry.live.key;
+                error!(user = %key.user, server = %key.server, %error, "cannot check the server");
+                None
+            }
+        }
+    }
+
     async fn check(&self, entry: &Arc<Entry>) {
         let key = &entry.live.key;
-        let _turn = self.checks.acquire().await;
-        let record = match self.store.load(entry.id).await {
-            Ok(Some(record)) if record.is_active() => record,
-            Ok(_) => return,
-            Err(error) => {
-                error!(user = %key.user, server = %key.server, %error, "cannot check the server");
-                return;
+        let mut turn = self.checks.acquire().await;
+        let Some(mut record) = self.active_record(entry).await else { return };
+        if self.is_started_elsewhere(&record) {
+            // That may take as long as a start: others get on meanwhile.
+            drop(turn);
+            match self.follow(entry).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(failure) => return entry.live.fail(Failure::Failed(Arc::new(failure))),
             }
-        };
+            turn = self.checks.acquire().await;
+            match self.active_record(entry).await {
+                Some(now) => record = now,
+                None => return,
+            }
+        }
+        let _turn = turn;
         let server = record.server_ref();
         let spawner = Arc::clone(self.spawners.of_state(&server.state));
         let was_starting = record.address.is_none();
@@ -202,7 +233,9 @@ impl Servers {
         found: Started,
     ) {
         let key = &entry.live.key;
-        if let Err(error) = self.store.save_started(entry.id, &found.address, &found.state).await {
+        if let Err(error) =
+            self.store.save_started(entry.id, record.server_id, &found.address, &found.state).await
+        {
             error!(user = %key.user, server = %key.server, %error, "cannot write down where a server was found; keeping it");
         }
         if let Err(failure) = self.answers(entry, spawner, &found.address, found.state).await {

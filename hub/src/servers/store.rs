@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 use url::Url;
 
+use super::notes::{self, AtWork, HubName};
 use super::{SpawnerId, failures};
 use crate::auth::crypt::Crypt;
 use crate::rbac::{HUB_CLIENT, Holder, Rbac};
@@ -39,6 +40,7 @@ pub struct Store {
     urls: Arc<Urls>,
     clock: Arc<dyn Clock>,
     grants: GrantSettings,
+    hub: HubName,
 }
 
 /// What the database tells of one server.
@@ -54,6 +56,10 @@ pub struct Record {
     pub state: Value,
     /// Why the last start failed, where nothing was started since.
     pub failure: Option<Arc<SpawnError>>,
+    /// Which hub works on the start.
+    pub at_work: Option<AtWork>,
+    /// Until when a start is owed, where the server was stopped to be started again.
+    pub restart_until: Option<DateTime<Utc>>,
     /// Row in `servers`.
     pub server_id: Option<i32>,
     /// Where it is, once that is known.
@@ -87,12 +93,16 @@ impl Record {
         let name = ServerName::stored(row.row.name.clone());
         let mut state = row.row.state.clone().map_or_else(|| json!({}), |state| state.0);
         let failure = failures::take(&mut state).map(Arc::new);
+        let at_work = notes::take_start(&mut state);
+        let restart_until = notes::take_restart(&mut state);
         Self {
             id: row.row.id,
             key: ServerKey::new(UserName::stored(owner), name),
             user_id: row.row.user_id.unwrap_or_default(),
             state,
             failure,
+            at_work,
+            restart_until,
             server_id: row.server.as_ref().map(|server| server.id),
             address: row.server.as_ref().and_then(address),
             oauth_client_id: row.row.oauth_client_id.clone(),
@@ -118,6 +128,8 @@ pub fn address(server: &hub_db::entities::servers::Model) -> Option<Url> {
 /// What a start was given.
 #[derive(Debug, Clone)]
 pub struct Prepared {
+    /// The row in `servers` of this run.
+    pub server_id: i32,
     /// The fresh token.
     pub api_token: String,
     /// The OAuth client.
@@ -148,7 +160,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         grants: GrantSettings,
     ) -> Self {
-        Self { db, rbac, crypt, urls, clock, grants }
+        Self { db, rbac, crypt, urls, clock, grants, hub: HubName::fresh() }
     }
 
     /// One server.
@@ -252,7 +264,7 @@ impl Store {
         repo::tokens::delete_of_server(&tx, owner.id, &token_note(&prefix)).await?;
         let address =
             Address { proto: "http".to_owned(), ip: String::new(), port: 0, base_url: prefix.clone() };
-        repo::spawners::set_server(&tx, id, &address).await?;
+        let server_id = repo::spawners::set_server(&tx, id, &address).await?.id;
         let spec = repo::oauth::ClientSpec {
             identifier: client_id.clone(),
             description: format!("Server at {prefix}"),
@@ -267,15 +279,14 @@ impl Store {
         if let Some(options) = options {
             repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
         }
-        if record.failure.is_some() {
-            repo::spawners::set_state(&tx, id, Some(record.state.clone())).await?;
-        }
+        repo::spawners::set_state(&tx, id, Some(self.noted(record.state.clone()))).await?;
         repo::spawners::set_started(&tx, id, Some(now)).await?;
         note_activity(&tx, id, owner.id, now).await?;
         tx.commit().await?;
 
         let saved = row.row.user_options.and_then(|saved| saved.0.as_object().cloned()).unwrap_or_default();
         Ok(Some(Prepared {
+            server_id,
             api_token,
             client_id,
             options: options.cloned().unwrap_or(saved),
@@ -317,18 +328,64 @@ impl Store {
         Ok(resolve_requested(table, &requested, &have, &cx, &groups).allowed)
     }
 
-    /// Saves what a spawner wants to find again.
-    pub async fn save_state(&self, id: SpawnerId, state: Value) -> Result<(), DbError> {
-        repo::spawners::set_state(self.db.conn(), id, Some(state)).await
+    /// A state with the note that this hub works on the start.
+    pub(super) fn noted(&self, state: Value) -> Value {
+        notes::note_start(state, &self.hub, self.clock.now())
     }
 
-    /// Saves where a server is.
-    pub async fn save_started(&self, id: SpawnerId, address: &Url, state: &Value) -> Result<(), DbError> {
+    /// Whether another hub works on the server at this moment.
+    pub fn is_elsewhere(&self, record: &Record) -> bool {
+        record.at_work.as_ref().is_some_and(|at_work| at_work.is_another(&self.hub, self.clock.now()))
+    }
+
+    /// Saves what a spawner wants to find again while the server is on its way, and notes that this hub works on it.
+    /// `run` is the row in `servers`. An error when the server was stopped meanwhile.
+    pub async fn save_state(&self, id: SpawnerId, run: i32, state: Value) -> Result<(), DbError> {
+        if repo::spawners::set_state_of_run(self.db.conn(), id, run, self.noted(state)).await? {
+            Ok(())
+        } else {
+            Err(DbError::Conflict("the server was stopped while it started".to_owned()))
+        }
+    }
+
+    /// Servers that were stopped to be started again by a hub that has not come to it.
+    pub async fn restarts_owed(&self) -> Result<Vec<Record>, DbError> {
+        let rows = repo::spawners::stopped_with(self.db.conn(), notes::RESTART_KEY).await?;
+        let owners: Vec<i32> = rows.iter().filter_map(|row| row.user_id).collect();
+        let owners = repo::users::by_ids(self.db.conn(), &owners).await?;
+        let now = self.clock.now();
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let owner = owners.get(&row.user_id?)?;
+                Some(Record::of(&Row { row, server: None }, &owner.name))
+            })
+            .filter(|record| record.restart_until.is_some_and(|until| now < until))
+            .collect())
+    }
+
+    /// Forgets that a start is owed: nobody wants it any more.
+    pub(super) async fn forget_restart(&self, id: SpawnerId) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        if repo::spawners::by_id(&tx, id).await?.is_some_and(|row| row.server.is_none()) {
+            repo::spawners::set_state(&tx, id, Some(json!({}))).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Saves where a server is. `run` is the row in `servers`.
+    pub async fn save_started(
+        &self,
+        id: SpawnerId,
+        run: Option<i32>,
+        address: &Url,
+        state: &Value,
+    ) -> Result<(), DbError> {
         let tx = self.db.begin().await?;
         let Some(row) = repo::spawners::by_id(&tx, id).await? else {
             return Err(DbError::Invalid("the server was deleted while it started".to_owned()));
         };
-        if row.server.is_none() {
+        if row.server.is_none() || row.server.as_ref().map(|server| server.id) != run {
             return Err(DbError::Conflict("the server was stopped while it started".to_owned()));
         }
         let base_url = row.server.and_then(|server| server.base_url).unwrap_or_default();
@@ -343,8 +400,9 @@ impl Store {
         tx.commit().await
     }
 
-    /// The server answered: that counts as activity.
-    pub async fn mark_ready(&self, id: SpawnerId) -> Result<(), DbError> {
+    /// The server answered: the start is over, and that counts as activity.
+    pub async fn mark_ready(&self, id: SpawnerId, run: i32, state: Value) -> Result<(), DbError> {
+        repo::spawners::set_state_of_run(self.db.conn(), id, run, state).await?;
         let resolution = TimeDelta::zero();
         repo::spawners::bump_activity(self.db.conn(), id, self.clock.now(), resolution).await.map(drop)
     }
@@ -384,8 +442,17 @@ impl Store {
     }
 
     /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what the
-    /// spawner keeps for the next start.
-    pub async fn finish_stop(&self, id: SpawnerId, record: &Record, kept: Value) -> Result<(), DbError> {
+    /// spawner keeps for the next start. With `restart` it is noted that a start is to follow.
+    pub async fn finish_stop(
+        &self,
+        id: SpawnerId,
+        record: &Record,
+        mut kept: Value,
+        restart: bool,
+    ) -> Result<(), DbError> {
+        if restart {
+            notes::owe_restart(&mut kept, self.clock.now());
+        }
         let prefix = self.urls.server(&record.key);
         let tx = self.db.begin().await?;
         note_activity(&tx, id, record.user_id, self.clock.now()).await?;
@@ -430,10 +497,10 @@ async fn note_activity(tx: &Tx, id: SpawnerId, owner: i32, at: DateTime<Utc>) ->
 /// The OAuth client id of a server: stock's, unless another server has it. The server `b` of `a` and the default
 /// server of `a-b` would share one, and each could lock the other out.
 async fn free_client_id(tx: &Tx, id: SpawnerId, key: &ServerKey) -> Result<String, DbError> {
-    let usual = key.oauth_client_id();
+    let usual = repo::fitting::kept(tx, key.oauth_client_id(), 255);
     let taken = repo::spawners::by_oauth_client(tx, &usual).await?.is_some_and(|row| row.id != id);
     // No escaped name holds an exclamation mark.
-    Ok(if taken { format!("{usual}!{id}") } else { usual })
+    Ok(if taken { repo::fitting::kept(tx, format!("{usual}!{id}"), 255) } else { usual })
 }
 
 /// Whether a server of this name may have another one to be shown. Stock does not start when a server has both a name
@@ -444,7 +511,7 @@ pub fn may_have_display_name(name: &ServerName) -> bool {
 
 /// The note by which a server's own token is told from others.
 pub fn token_note(prefix: &str) -> String {
-    format!("Server at {prefix}")
+    repo::fitting::fitting(&format!("Server at {prefix}"), 1023)
 }
 
 /// What to store for a server's own token. It never ends: it goes when the server stops.

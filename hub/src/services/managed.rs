@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use url::Url;
 
 use super::environment::service_env;
+use super::leftover::Leftover;
 use crate::app::Hub;
 
 /// What a service that shall end gets, and how long it may take over each.
@@ -85,6 +86,7 @@ pub async fn start(hub: &actix_web::web::Data<Hub>) -> anyhow::Result<()> {
 async fn first_start(hub: &actix_web::web::Data<Hub>, process: Process) -> anyhow::Result<()> {
     let name = process.section.name.clone();
     let account = account(&process).with_context(|| format!("services: {name:?}"))?;
+    end_leftover(hub, &process).await;
     let mut child = launch(hub, &process, account).with_context(|| format!("services: {name:?}"))?;
     note_pid(hub, &process, child.id()).await;
     if let Some(url) = &process.section.url {
@@ -108,6 +110,22 @@ async fn first_start(hub: &actix_web::web::Data<Hub>, process: Process) -> anyho
     let keeper = keep(hub.clone().into_inner(), process, account, child);
     hub.tasks.spawn_to_end(hub.managed.running.track_future(keeper));
     Ok(())
+}
+
+/// Two processes of one service would fight for its address.
+async fn end_leftover(hub: &Hub, process: &Process) {
+    let name = &process.section.name;
+    let stored = match repo::services::by_id(hub.db.conn(), process.id).await {
+        Ok(row) => row.and_then(|row| row.pid),
+        Err(error) => {
+            warn!(service = %name, %error, "cannot look up the process id of a service");
+            None
+        }
+    };
+    let marks = [("JUPYTERHUB_SERVICE_NAME", name.as_str()), ("JUPYTERHUB_API_URL", hub.urls.api().as_str())];
+    if let Some(leftover) = stored.and_then(|pid| Leftover::find(pid, &marks)) {
+        leftover.end(name).await;
+    }
 }
 
 /// Whether there is an answer at the address before time is up.

@@ -2,6 +2,7 @@
 //! whose process the hub runs are in [`managed`].
 
 mod environment;
+mod leftover;
 pub mod managed;
 
 use std::collections::BTreeSet;

@@ -158,23 +158,28 @@ pub fn peer(rq: &HttpRequest) -> Option<IpAddr> {
     noted.or_else(|| rq.peer_addr().map(|address| address.ip()))
 }
 
-/// The nearest address in `X-Forwarded-For` that is no trusted proxy, `X-Real-Ip`, or the peer itself.
+/// The nearest address in `X-Forwarded-For` that is no trusted proxy, or the peer itself. `X-Real-Ip` takes precedence
+/// where a trusted proxy said it; from anybody else it is made up.
 fn remote(rq: &HttpRequest, trusted: &[Network]) -> Option<IpAddr> {
     let headers = rq.headers();
-    let peer = rq.peer_addr().map(|address| address.ip());
+    let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(*ip));
+    let nearest = peer(rq);
+    if nearest.as_ref().is_some_and(is_trusted)
+        && let Some(real) = header(headers, "x-real-ip").and_then(|text| text.trim().parse().ok())
+    {
+        return Some(real);
+    }
     let forwarded = header(headers, "x-forwarded-for").and_then(|text| {
-        let addresses = text.split(',').rev().filter_map(|ip| ip.trim().parse::<IpAddr>().ok());
         let mut last = None;
-        for ip in addresses {
+        for ip in text.split(',').rev().filter_map(|ip| ip.trim().parse::<IpAddr>().ok()) {
             last = Some(ip);
-            if !trusted.iter().any(|network| network.contains(ip)) {
+            if !is_trusted(&ip) {
                 break;
             }
         }
         last
     });
-    let real = header(headers, "x-real-ip").and_then(|text| text.trim().parse().ok());
-    real.or(forwarded).or(peer)
+    forwarded.or(nearest)
 }
 
 #[cfg(test)]
@@ -198,5 +203,20 @@ mod tests {
         assert_eq!(facts.argument("a").as_deref(), Some("2"));
         assert_eq!(facts.argument("b").as_deref(), Some("x y"));
         assert_eq!(facts.uri(), "/hub/home?a=1&a=2&b=x%20y");
+    }
+    #[test]
+    fn the_real_address_is_told_by_trusted_proxies_only() {
+        let remote = |from: &str, trusted: &[Network]| {
+            let rq = TestRequest::get()
+                .insert_header(("x-forwarded-for", from))
+                .insert_header(("x-real-ip", "198.51.100.9"))
+                .to_http_request();
+            Facts::of(&rq, trusted).remote.unwrap().to_string()
+        };
+        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        assert_eq!(remote("203.0.113.7, 10.0.0.1", &trusted), "198.51.100.9");
+        assert_eq!(remote("203.0.113.7", &trusted), "203.0.113.7");
+        assert_eq!(remote("10.0.0.1, 203.0.113.7", &trusted), "203.0.113.7");
+        assert_eq!(remote("203.0.113.7", &[]), "203.0.113.7");
     }
 }

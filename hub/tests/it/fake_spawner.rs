@@ -1,8 +1,8 @@
 //! A spawner whose servers are tasks of the test: each answers every request with 200.
 //!
 //! What it does is told by `user_options`: `fail` (text) breaks the start, `refuse` (text) refuses it, `hold` (name of
-//! a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `dead` (name of a gate) lets the server
-//! look dead once the gate is open.
+//! a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `mute` keeps the server from answering until
+//! the gate is open, `dead` (name of a gate) lets the server look dead once the gate is open.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,10 +86,11 @@ impl Spawner for FakeSpawner {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let end = CancellationToken::new();
+        let mute = option(&job.options, "mute").map(gate);
         let running = Running { options: job.options, end: end.clone() };
         let before = self.servers.lock().unwrap().insert(job.key.to_string(), running);
         assert!(before.is_none(), "two servers at once for {}", job.key);
-        tokio::spawn(end.run_until_cancelled_owned(serve(listener)));
+        tokio::spawn(end.run_until_cancelled_owned(serve(listener, mute)));
         Ok(Started { address, state: json!({ "launch": job.launch }), api_token: None })
     }
 
@@ -126,7 +127,10 @@ impl Spawner for FakeSpawner {
     }
 }
 
-async fn serve(listener: TcpListener) {
+async fn serve(listener: TcpListener, mute: Option<CancellationToken>) {
+    if let Some(gate) = mute {
+        gate.cancelled().await;
+    }
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut head = [0; 4096];
         let answer = "HTTP/1.1 200 OK\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";

@@ -1,6 +1,7 @@
 //! Logins that are looked at again, that an identity service ends, and that are guessed.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -28,7 +29,7 @@ struct Service {
 
 static SERVICES: LazyLock<Mutex<HashMap<String, Arc<Service>>>> = LazyLock::new(Mutex::default);
 
-/// Logs in whoever gives the password `right`; a login must be refreshed every second.
+/// Logs in whoever gives the password `right`, with the roles of the field `roles`; a login must be refreshed every second.
 #[derive(Debug)]
 struct Scripted(Arc<Service>);
 
@@ -63,7 +64,11 @@ impl Authenticator for Scripted {
         }
         let name = rq.form.get("username").cloned().unwrap_or_default();
         let auth_state = Some(state(self.0.token.load(Ordering::SeqCst)));
-        Ok(LoginStep::Identity(Box::new(Identity { name, auth_state, ..Identity::default() })))
+        let roles = rq.form.get("roles").map(|names| {
+            let names = names.split(',').filter(|name| !name.is_empty());
+            names.map(|name| json!({"name": name, "scopes": ["read:hub"]})).collect()
+        });
+        Ok(LoginStep::Identity(Box::new(Identity { name, auth_state, roles, ..Identity::default() })))
     }
 
     fn routes(&self) -> Vec<AuthRoute> {
@@ -119,13 +124,19 @@ impl Authenticator for Scripted {
 }
 
 async fn hub(service: &str, database: &str) -> TestHub {
+    hub_with(service, database, None).await
+}
+
+async fn hub_with(service: &str, database: &str, audit: Option<PathBuf>) -> TestHub {
     let service = service.to_owned();
     let database = database.to_owned();
     TestHub::with_authenticator(AuthenticatorPlugin { name: "scripted", build }, move |config| {
+        config.audit.file = audit;
         config.db.url = database.as_str().into();
         config.hub.crypt_keys = vec!["cd".repeat(32).into()];
         config.authenticator.kind = String::from("scripted");
         config.authenticator.enable_auth_state = true;
+        config.authenticator.manage_roles = true;
         let mut table = Map::new();
         table.insert("service".to_owned(), json!(service));
         config.authenticator.plugins.insert("scripted", table);
@@ -135,10 +146,20 @@ async fn hub(service: &str, database: &str) -> TestHub {
 
 /// Posts the login form.
 async fn log_in(hub: &TestHub, user: &str, password: &str) -> crate::support::Answer {
+    log_in_with(hub, user, password, &[]).await
+}
+
+async fn log_in_with(
+    hub: &TestHub,
+    user: &str,
+    password: &str,
+    more: &[(&str, &str)],
+) -> crate::support::Answer {
     let page = hub.anonymous().send(Method::GET, "/hub/login", None).await;
     let xsrf = page.cookie("_xsrf").unwrap();
     let form = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("username", user), ("password", password), ("_xsrf", &xsrf)])
+        .extend_pairs(more)
         .finish();
     hub.anonymous()
         .header("Cookie", &format!("_xsrf={xsrf}"))
@@ -217,4 +238,42 @@ async fn who_guesses_is_told_to_wait_and_others_are_not() {
     let body = json!({"auth": {"username": "ada", "password": "right"}});
     assert_eq!(hub.anonymous().post("/users/ada/tokens", body).await.code(), 429);
     assert_eq!(log_in(&hub, "bob", "right").await.code(), 302);
+}
+
+#[actix_web::test]
+async fn roles_follow_the_authenticator_at_each_login() {
+    let hub = hub("roles", "sqlite://").await;
+    let with = async |roles: &str| {
+        let login = log_in_with(&hub, "ada", "right", &[("roles", roles)]).await;
+        assert_eq!(login.code(), 302, "{login:?}");
+        let row = repo::users::by_name(hub.hub.db.conn(), "ada").await.unwrap().unwrap();
+        let held = repo::roles::of(hub.hub.db.conn(), repo::roles::Holder::User(row.id)).await.unwrap();
+        held.into_iter().map(|role| role.name).collect::<Vec<_>>()
+    };
+    assert_eq!(with("teacher,lab-admin").await, ["lab-admin", "teacher", "user"]);
+    let made = repo::roles::by_name(hub.hub.db.conn(), "teacher").await.unwrap().unwrap();
+    assert!(made.managed_by_auth);
+    assert_eq!(made.scopes.0, ["read:hub"]);
+    assert_eq!(with("teacher").await, ["teacher", "user"]);
+    let gone = repo::roles::by_name(hub.hub.db.conn(), "lab-admin").await.unwrap();
+    assert!(gone.is_none(), "nobody holds it any more");
+    assert_eq!(log_in(&hub, "ada", "right").await.code(), 302);
+    assert_eq!(with("").await, ["user"]);
+    let refused = log_in_with(&hub, "ada", "right", &[("roles", "No Role")]).await;
+    assert_eq!(refused.code(), 409, "{refused:?}");
+}
+
+#[actix_web::test]
+async fn logins_are_recorded_with_whose_they_were_and_mistyped_names_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let hub = hub_with("audit", "sqlite://", Some(path.clone())).await;
+    for (name, password) in [("ada", "right"), ("ada", "wrong"), ("a-password-typed-too-early", "ada")] {
+        log_in(&hub, name, password).await;
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen: Vec<_> = records.iter().map(|r| json!([r["actor"]["name"], r["for"], r["status"]])).collect();
+    assert_eq!(seen, [json!(["ada", "ada", 302]), json!([null, "ada", 403]), json!([null, null, 403])]);
+    assert!(!text.contains("typed-too-early"), "{text}");
 }

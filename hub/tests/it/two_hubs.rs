@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hub_db::repo;
 use serde_json::json;
 
 use crate::fake_spawner::gate;
@@ -12,6 +13,8 @@ async fn hub(file: &std::path::Path) -> TestHub {
     TestHub::with(|config| {
         config.db.url = url.into();
         config.hub.slow_spawn_timeout = Duration::ZERO;
+        // A start that another hub is at work on is not waited for.
+        config.hub.init_spawners_timeout = Some(Duration::ZERO);
     })
     .await
 }
@@ -50,4 +53,87 @@ async fn a_server_is_started_by_one_of_them_and_the_other_one_follows() {
     let routes = other.root().get("/proxy").await.json();
     assert!(routes.get("/user/ada/").is_some(), "{routes}");
     one.root().delete("/users/ada/server", None).await;
+}
+
+#[actix_web::test]
+async fn a_start_under_way_is_left_alone_by_a_hub_that_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    let one = hub(&file).await;
+    one.user("ada").await;
+    let held = json!({"user_options": {"hold": "late-hub"}});
+    one.root().post("/users/ada/server", held).await.is_empty(202, "text/plain");
+    let user = repo::users::by_name(one.hub.db.conn(), "ada").await.unwrap().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while repo::spawners::by_name(one.hub.db.conn(), user.id, "").await.unwrap().unwrap().server.is_none() {
+        assert!(Instant::now() < deadline, "the start does not begin");
+        tokio::task::yield_now().await;
+    }
+    let other = hub(&file).await;
+    let seen = other.root().get("/users/ada/server").await.json();
+    assert_eq!(seen["ready"], false, "{seen}");
+    gate("late-hub").cancel();
+    let (here, there) = (until_ready(&one).await, until_ready(&other).await);
+    assert_eq!(here["started"], there["started"], "the start of the first hub is the one");
+    assert_eq!(there["state"], here["state"]);
+    let row = repo::spawners::by_name(one.hub.db.conn(), user.id, "").await.unwrap().unwrap().row;
+    let state = row.state.unwrap().0;
+    assert!(state.get("himalia_start").is_none(), "what is over is not noted any more: {state}");
+    one.root().delete("/users/ada/server", None).await;
+}
+
+#[actix_web::test]
+async fn a_server_is_ready_in_no_hub_before_it_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    let (one, other) = (hub(&file).await, hub(&file).await);
+    one.user("ada").await;
+    let mute = json!({"user_options": {"mute": "no-answer-yet"}});
+    one.root().post("/users/ada/server", mute).await.is_empty(202, "text/plain");
+    let user = repo::users::by_name(one.hub.db.conn(), "ada").await.unwrap().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let row = repo::spawners::by_name(one.hub.db.conn(), user.id, "").await.unwrap().unwrap();
+        if row.server.is_some_and(|server| server.port.is_some_and(|port| port > 0)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the address is never known");
+        tokio::task::yield_now().await;
+    }
+    let seen = other.root().get("/users/ada/server").await.json();
+    assert_eq!((&seen["ready"], &seen["pending"]), (&json!(false), &json!("spawn")), "{seen}");
+    other.hub.check_routes().await.unwrap();
+    let routes = other.root().get("/proxy").await.json();
+    assert!(routes.get("/user/ada/").is_none(), "{routes}");
+    gate("no-answer-yet").cancel();
+    until_ready(&one).await;
+    until_ready(&other).await;
+    one.root().delete("/users/ada/server", None).await;
+}
+
+#[actix_web::test]
+async fn a_restart_that_the_end_of_a_hub_cut_in_two_is_finished_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    let one = hub(&file).await;
+    one.user("ada").await;
+    one.root().post("/users/ada/server", json!({"user_options": {"kept": 1}})).await;
+    until_ready(&one).await;
+    one.root().delete("/users/ada/server", None).await;
+    let user = repo::users::by_name(one.hub.db.conn(), "ada").await.unwrap().unwrap();
+    let stopped = async || repo::spawners::by_name(one.hub.db.conn(), user.id, "").await.unwrap().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while stopped().await.server.is_some() {
+        assert!(Instant::now() < deadline, "the server does not stop");
+        tokio::task::yield_now().await;
+    }
+    // What a hub leaves that ends after the stop and before the start.
+    let owed = json!({ "himalia_restart": one.hub.clock.now() + chrono::TimeDelta::minutes(5) });
+    let id = stopped().await.row.id;
+    repo::spawners::set_state(one.hub.db.conn(), id, Some(owed)).await.unwrap();
+    let next = hub(&file).await;
+    let server = until_ready(&next).await;
+    assert_eq!(server["user_options"], json!({"kept": 1}), "with the options that it had");
+    assert_eq!(server["state"].as_object().unwrap().len(), 1, "{server}");
+    next.root().delete("/users/ada/server", None).await;
 }

@@ -125,16 +125,21 @@ impl Handlers {
         let order = match serde_json::from_value::<Cut>(posted) {
             Ok(order) if !order.is_empty() => order,
             Ok(_) => {
-                let message = "Name at least one of session, token, token_id, route";
+                let message = "Name at least one of session, token, token_hash, token_id, route";
                 return text(StatusCode::BAD_REQUEST, message);
             }
             // The parser's own words could repeat a token.
             Err(_) => {
-                let message = "The body must be an object with text for session, token, token_id or route";
+                let message = "The body must be an object with text for session, token, token_id or route, \
+                               and an object with prefix and hashed for token_hash";
                 return text(StatusCode::BAD_REQUEST, message);
             }
         };
-        let count = scissors.cut(&order);
+        // Comparing hashes and telling processes of before may take a moment.
+        let scissors = scissors.clone();
+        let Ok(count) = tokio::task::spawn_blocking(move || scissors.cut(&order)).await else {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "The order was not carried out to its end");
+        };
         info!(count, "websockets were cut");
         json(&Map::from_iter([("cut".to_owned(), Value::from(count))]))
     }

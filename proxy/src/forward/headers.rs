@@ -10,6 +10,11 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const SCHEME: HeaderName = HeaderName::from_static("x-scheme");
+/// Where proxies say who the client is.
+const TOLD_BY_PROXIES: [HeaderName; 7] =
+    [FORWARDED_FOR, FORWARDED_PORT, FORWARDED_PROTO, FORWARDED_HOST, REAL_IP, SCHEME, header::FORWARDED];
 
 /// What a message said for this hop only and the next hop may be told anew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,10 +96,11 @@ pub(crate) enum Kind {
     Websocket,
 }
 
-/// Appends to `X-Forwarded-For`, `-Port` and `-Proto`, dropping what an untrusted client said in them; sets `-Host` on web requests that have none.
+/// Appends to `X-Forwarded-For`, `-Port` and `-Proto`, dropping what an untrusted client said in them and their like;
+/// sets `-Host` on web requests that have none.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, settings: &Settings, client: &Client, kind: Kind) {
     if !client.trusted {
-        for name in [FORWARDED_FOR, FORWARDED_PORT, FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
+        for name in TOLD_BY_PROXIES {
             headers.remove(name);
         }
     }

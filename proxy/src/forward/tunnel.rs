@@ -102,7 +102,8 @@ where
 {
     let parts = upgraded.downcast::<TokioIo<S>>();
     let parts = parts.inspect_err(|_| debug!("upgraded connection is of an unknown kind")).ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    // A copy, as even an empty one would keep hyper's whole buffer for as long as the websocket lives.
+    Some((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
 }
 
 struct Tunnel<'a> {
@@ -166,6 +167,10 @@ impl<'a> Direction<'a> {
                 }
                 self.pending.advance(written);
                 self.unflushed = true;
+                if self.pending.is_empty() {
+                    // Only a new value lets go of the memory.
+                    self.pending = Bytes::new();
+                }
             }
             match self.state {
                 DirectionState::Done => return Poll::Ready(Ok(())),

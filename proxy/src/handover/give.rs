@@ -49,14 +49,16 @@ impl Drop for HandOverSocket {
 
 /// Everything that is handed over.
 #[derive(Debug)]
-pub(crate) struct Estate {
+pub struct Estate {
     pub(crate) sockets: Copies,
     pub(crate) phase: PhaseControl,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) scissors: Scissors,
-    /// Open connections of the API.
-    pub(crate) api: TaskTracker,
 }
+
+/// A process that is ready to take over. Nobody takes connections until it does, or has failed to.
+#[derive(Debug)]
+pub struct Heir(StdUnixStream);
 
 impl HandOverSocket {
     /// Binds the socket, in place of the one of a process before. Only the own user may connect.
@@ -75,9 +77,23 @@ impl HandOverSocket {
         Ok(Self { listener, path: path.to_owned(), given: false })
     }
 
-    /// Waits until another process has taken over.
-    pub(crate) async fn given(mut self, estate: Estate) {
+    /// Waits until another process has taken over; requests to `api` under way are finished before.
+    pub(crate) async fn given(mut self, estate: Estate, api: TaskTracker) {
         let estate = Arc::new(estate);
+        loop {
+            let heir = self.asked(&estate).await;
+            let deadline = Instant::now() + FINISHING;
+            while !api.is_empty() && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            if self.give(heir, &estate, TAKING).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a process that is ready to take over. From then on nobody takes connections.
+    pub(crate) async fn asked(&self, estate: &Arc<Estate>) -> Heir {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream.into_std(),
@@ -87,30 +103,52 @@ impl HandOverSocket {
                     continue;
                 }
             };
-            match hand_over(stream, &estate).await {
+            match prepare(stream, estate).await {
                 Ok(stream) => {
-                    self.given = true;
-                    for file in &estate.sockets.files {
-                        file.give_away();
-                    }
-                    estate.phase.set(Phase::Retired);
-                    info!("another process has taken over; open connections go on here");
-                    stay_in_touch(stream, &estate);
-                    return;
+                    estate.phase.set(Phase::Paused);
+                    return Heir(stream);
                 }
-                Err(error) => {
-                    estate.phase.set(Phase::Serving);
-                    warn!(%error, "hand-over failed, this process goes on");
-                }
+                Err(error) => warn!(%error, "hand-over failed, this process goes on"),
             }
         }
     }
+
+    /// Gives the routes away, and with them everything. `false`: the other process does not serve within `patience`,
+    /// and this one takes connections again.
+    pub(crate) async fn give(&mut self, heir: Heir, estate: &Arc<Estate>, patience: Duration) -> bool {
+        let (stream, routes) = (heir.0, Arc::clone(&estate.routes));
+        let given = blocking(move || {
+            stream.set_read_timeout(Some(patience))?;
+            wire::send(&stream, &FromOld::Routes(routes.saved()))?;
+            match wire::receive(&stream)? {
+                FromNew::Serving => Ok(stream),
+                other => Err(unexpected(&other)),
+            }
+        });
+        match given.await {
+            Ok(stream) => {
+                self.given = true;
+                for file in &estate.sockets.files {
+                    file.give_away();
+                }
+                estate.phase.set(Phase::Retired);
+                info!("another process has taken over; open connections go on here");
+                stay_in_touch(stream, estate);
+            }
+            Err(error) => {
+                estate.phase.set(Phase::Serving);
+                warn!(%error, "hand-over failed, this process goes on");
+            }
+        }
+        self.given
+    }
 }
 
-async fn hand_over(stream: io::Result<StdUnixStream>, estate: &Arc<Estate>) -> io::Result<StdUnixStream> {
+/// Sends the sockets, and waits until the other process has made use of them.
+async fn prepare(stream: io::Result<StdUnixStream>, estate: &Arc<Estate>) -> io::Result<StdUnixStream> {
     let stream = stream?;
-    let prepared = Arc::clone(estate);
-    let stream = blocking(move || {
+    let estate = Arc::clone(estate);
+    blocking(move || {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(PREPARING))?;
         stream.set_write_timeout(Some(PREPARING))?;
@@ -125,24 +163,9 @@ async fn hand_over(stream: io::Result<StdUnixStream>, estate: &Arc<Estate>) -> i
             FromNew::Hello { version: VERSION, pid } => info!(pid, "a process wants to take over"),
             other => return Err(unexpected(&other)),
         }
-        wire::send_sockets(&stream, &prepared.sockets.descriptors)?;
+        wire::send_sockets(&stream, &estate.sockets.descriptors)?;
         match wire::receive(&stream)? {
             FromNew::Ready => Ok(stream),
-            other => Err(unexpected(&other)),
-        }
-    })
-    .await?;
-    estate.phase.set(Phase::Paused);
-    let deadline = Instant::now() + FINISHING;
-    while !estate.api.is_empty() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    let routes = Arc::clone(&estate.routes);
-    blocking(move || {
-        stream.set_read_timeout(Some(TAKING))?;
-        wire::send(&stream, &FromOld::Routes(routes.saved()))?;
-        match wire::receive(&stream)? {
-            FromNew::Serving => Ok(stream),
             other => Err(unexpected(&other)),
         }
     })

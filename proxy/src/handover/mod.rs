@@ -6,12 +6,37 @@
 //! only serves what is open: keep-alive connections until their next answer, websockets until they end. It reports
 //! when routes were used that way, and obeys orders to cut websockets. If the new process fails before it serves,
 //! the old one goes on as if nothing had happened.
+//!
+//! [`Program`](crate::Program) does all of it by itself. A process that is more than a proxy takes the steps one by
+//! one, with [`Succession`] and [`Offer`].
 
 mod give;
+mod succession;
 mod take;
 mod wire;
 
-pub(crate) use self::{
-    give::{Estate, HandOverSocket},
-    take::{Predecessor, connect},
+use std::path::PathBuf;
+
+pub(crate) use self::{give::HandOverSocket, take::Predecessor};
+pub use self::{
+    give::{Estate, Heir},
+    succession::{Offer, Succession},
 };
+use crate::{error::ProxyError, server::Sockets};
+
+/// The process before, if one answers at `path`, and its sockets, or else those of the service manager.
+pub(crate) async fn inherit(path: Option<PathBuf>) -> Result<(Option<Predecessor>, Sockets), ProxyError> {
+    if let Some(path) = path {
+        let found = blocking(move || take::connect(&path)).await??;
+        if let Some((predecessor, sockets)) = found {
+            return Ok((Some(predecessor), sockets));
+        }
+    }
+    Ok((None, Sockets::from_environment()))
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ProxyError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ProxyError::WorkerLost)
+}

@@ -87,7 +87,7 @@ pub struct Limits {
     pub upstream_connections: usize,
     /// Connections to one target. Default 4,096.
     pub connections_per_target: usize,
-    /// Idle connections kept for one target by each worker. Default 128.
+    /// Idle connections kept for one target by each worker. Default 1,024.
     pub idle_per_target: usize,
     /// Request head in bytes; a longer one is answered 431. Default 64 KiB.
     pub request_head: usize,
@@ -104,7 +104,7 @@ impl Default for Limits {
             connections_per_client: None,
             upstream_connections: 16_384,
             connections_per_target: 4_096,
-            idle_per_target: 128,
+            idle_per_target: 1_024,
             request_head: 64 * 1024,
             request_headers: 128,
             http2_streams: 128,

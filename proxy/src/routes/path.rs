@@ -41,7 +41,8 @@ pub(crate) fn resolve(raw: &str) -> Result<RequestPath<'_>, MalformedPath> {
         (false, true) => {
             // What begins with two slashes after it was resolved would be read as a host by the next reader.
             let path = parsed.path();
-            let path = path.find(|c| c != '/').map_or("/", |at| path.get(at - 1..).unwrap_or(path));
+            let path =
+                path.find(|c| c != '/').map_or("/", |at| path.get(at.saturating_sub(1)..).unwrap_or(path));
             (path, Cow::Owned(path.to_owned()))
         }
     };

@@ -16,6 +16,7 @@ mod shares;
 pub(crate) mod sockets;
 pub(crate) mod stream;
 pub(crate) mod tls;
+mod token_hash;
 pub(crate) mod websockets;
 pub(crate) mod worker;
 
@@ -24,4 +25,5 @@ pub use phase::{Phase, PhaseControl};
 pub use proxy::Proxy;
 pub use scissors::Scissors;
 pub use sockets::Sockets;
+pub use token_hash::TokenHash;
 pub use websockets::Cut;

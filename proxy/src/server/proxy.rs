@@ -1,6 +1,12 @@
 //! A bound proxy and its worker threads.
 
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, thread};
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    os::fd::AsFd,
+    sync::Arc,
+    thread,
+};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -12,12 +18,13 @@ use super::{
     phase::PhaseControl,
     scissors::Scissors,
     settings::Settings,
-    sockets::Sockets,
+    sockets::{Sockets, duplicate},
     tls,
     worker::{self, Shared},
 };
 use crate::{
-    access_log::AccessLogger, error::ProxyError, metrics::Metrics, options::ProxyOptions, routes::RouteTable,
+    access_log::AccessLogger, error::ProxyError, handover::Estate, metrics::Metrics, options::ProxyOptions,
+    routes::RouteTable,
 };
 
 /// A proxy whose sockets are bound; clients wait in their queues until [`run`](Proxy::run).
@@ -104,6 +111,23 @@ impl Proxy {
     /// What cuts websockets by session, token or route.
     pub fn scissors(&self) -> Scissors {
         Scissors::new(Arc::clone(&self.shared.websockets))
+    }
+
+    /// What another process needs to take the place of this one, with `others`, sockets of the process that are not the
+    /// proxy's.
+    ///
+    /// # Errors
+    /// When the system grants no more descriptors.
+    pub fn estate(&self, others: &[TcpListener]) -> Result<Estate, ProxyError> {
+        let mut sockets = Copies::default();
+        self.copy_sockets(&mut sockets)?;
+        for other in others {
+            let copy =
+                duplicate(other.as_fd()).map_err(|error| ProxyError::listen(&"a copy of a socket", error));
+            sockets.descriptors.push(copy?);
+        }
+        let routes = Arc::clone(&self.shared.routes);
+        Ok(Estate { sockets, phase: self.phase(), routes, scissors: self.scissors() })
     }
 
     /// Second descriptors of all sockets.

@@ -69,7 +69,7 @@ impl Sockets {
     }
 
     /// The sockets bound to an address.
-    pub(crate) fn take_tcp(&mut self, address: SocketAddr) -> Vec<TcpListener> {
+    pub fn take_tcp(&mut self, address: SocketAddr) -> Vec<TcpListener> {
         let same = |bound: &SocketAddr| {
             let any = |address: &SocketAddr| address.ip().is_unspecified();
             // `[::]` and `0.0.0.0` both mean all interfaces; which of them is bound depends on the machine.

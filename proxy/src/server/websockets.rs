@@ -1,6 +1,7 @@
 //! The open websockets and who opened them, so that those of an ended session or revoked token can be cut.
 //!
-//! Neither cookies nor tokens are kept: only a hash of each under a key that never leaves the process.
+//! Of cookies only a hash is kept, under a key that never leaves the process. A token is kept as it is for as long as its
+//! websocket lives: the hub has no more of it than a salted hash, with which only the token itself can be compared.
 
 use std::{
     collections::HashMap,
@@ -13,9 +14,12 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use super::token_hash::{MAX_TOKEN, TokenHash};
 use crate::routes::Route;
 
 /// Response header by which a target may say which token (by its public id) opened a websocket. Not passed on.
@@ -33,6 +37,9 @@ pub struct Cut {
     /// The token itself, as it was shown in `Authorization` or as `token` in the query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The token by what the hub keeps of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_hash: Option<TokenHash>,
     /// The token's id, as the target told it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
@@ -52,10 +59,10 @@ impl Cut {
 type Mark = u128;
 
 /// By what a websocket was opened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Opener {
     session: Option<Mark>,
-    token: Option<Mark>,
+    token: Option<Arc<SecretSlice<u8>>>,
     token_id: Option<Box<str>>,
 }
 
@@ -105,13 +112,15 @@ impl Websockets {
             Some((scheme, token))
                 if scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer") =>
             {
-                Some(self.mark(token.trim().as_bytes()))
+                Some(token.trim().as_bytes().to_vec())
             }
             _ => uri
                 .query()
                 .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("token=")))
-                .map(|token| self.mark(&percent_decode_str(token).collect::<Vec<u8>>())),
+                .map(|token| percent_decode_str(token).collect()),
         };
+        // What is longer is no token of a hub.
+        let token = token.filter(|token| token.len() <= MAX_TOKEN).map(|token| Arc::new(token.into()));
         Opener { session, token, token_id: None }
     }
 
@@ -133,18 +142,28 @@ impl Websockets {
         if order.is_empty() {
             return 0;
         }
-        let mark = |secret: &Option<String>| secret.as_ref().map(|secret| self.mark(secret.as_bytes()));
-        let (session, token) = (mark(&order.session), mark(&order.token));
+        let session = order.session.as_ref().map(|session| self.mark(session.as_bytes()));
         let route = order.route.as_deref().map(|route| format!("/{}", route.trim_matches('/')));
         let fits = |open: &Open| {
-            let same = |wanted: Option<Mark>, has: Option<Mark>| wanted.is_none() || wanted == has;
-            same(session, open.opener.session)
-                && same(token, open.opener.token)
+            (session.is_none() || session == open.opener.session)
                 && order.token_id.as_deref().is_none_or(|id| open.opener.token_id.as_deref() == Some(id))
                 && route.as_deref().is_none_or(|route| *open.route.key == *route)
         };
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.values().filter(|open| fits(open)).map(|open| open.cut.cancel()).count()
+        // Comparing tokens takes its time, during which others may open and close websockets.
+        let candidates: Vec<(Option<Arc<SecretSlice<u8>>>, CancellationToken)> = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let fitting = open.values().filter(|open| fits(open));
+            fitting.map(|open| (open.opener.token.clone(), open.cut.clone())).collect()
+        };
+        let is_token = |shown: Option<&Arc<SecretSlice<u8>>>| {
+            let shown = shown.map(|shown| shown.expose_secret());
+            order
+                .token
+                .as_ref()
+                .is_none_or(|token| shown.is_some_and(|shown| shown.ct_eq(token.as_bytes()).into()))
+                && order.token_hash.as_ref().is_none_or(|hash| shown.is_some_and(|shown| hash.fits(shown)))
+        };
+        candidates.iter().filter(|(shown, _)| is_token(shown.as_ref())).map(|(_, cut)| cut.cancel()).count()
     }
 }
 
@@ -207,6 +226,14 @@ mod tests {
         assert_eq!(cut(Cut { session: some("one"), route: some("/user/b"), ..Cut::default() }), 0);
         assert_eq!(cut(Cut { session: some("one"), route: some("/user/a/"), ..Cut::default() }), 1);
         assert!(by_session.is_cancelled() && !by_other.is_cancelled());
+        // SHA-512 of "salt" and twice "secret".
+        let digest = "df601cecd7ae8fa9112e98e019512759f532a467b9e4a1ea31f478a3297a6d839a0ed76a82222ca1717c296a9ad3171466cc03367ae799273eef9c9ba0c0692b";
+        let hash = |prefix: &str, digest: &str| {
+            Some(TokenHash { prefix: prefix.to_owned(), hashed: format!("sha512:2:salt:{digest}") })
+        };
+        assert_eq!(cut(Cut { token_hash: hash("secr", "00"), ..Cut::default() }), 0);
+        assert_eq!(cut(Cut { token_hash: hash("othe", digest), ..Cut::default() }), 0);
+        assert_eq!(cut(Cut { token_hash: hash("secr", digest), ..Cut::default() }), 2);
         assert_eq!(cut(Cut { token: some("secret"), ..Cut::default() }), 2);
         assert!(by_header.is_cancelled() && by_query.is_cancelled() && !by_id.is_cancelled());
         assert_eq!(cut(Cut { token_id: some("a7"), ..Cut::default() }), 1);

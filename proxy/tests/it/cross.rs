@@ -124,7 +124,7 @@ impl Hub {
             body.len()
         );
         raw.try_send(request).await.ok()?;
-        Some(raw.response_to(method).await)
+        raw.response_if_any(method).await
     }
 
     async fn json(&self, path: &str) -> Value {

@@ -51,7 +51,7 @@ async fn the_proxy_protocol_goes_before_tls() {
 
 const FORGED: &str = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\n\
                       X-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\nForwarded: for=192.0.2.9\r\n\
-                      Connection: close\r\n\r\n";
+                      X-Real-IP: 192.0.2.9\r\nX-Scheme: evil\r\nConnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn only_trusted_proxies_are_believed_where_some_are_named() {
@@ -67,6 +67,7 @@ async fn only_trusted_proxies_are_believed_where_some_are_named() {
     let text = with(&["10.0.0.0/8", "127.0.0.1"]).ask(FORGED).await.text();
     assert!(text.contains("\nx-forwarded-for: 192.0.2.9,127.0.0.1\n"), "{text}");
     assert!(text.contains("\nx-forwarded-host: evil\n"), "{text}");
+    assert!(text.contains("\nx-real-ip: 192.0.2.9\n"), "{text}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod support;
 
 mod api;
+mod api_model;
 mod bodies;
 mod corpus;
 mod cross;

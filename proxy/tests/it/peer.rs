@@ -83,8 +83,11 @@ fn mask(value: &mut Value) {
     }
 }
 
-#[tokio::test]
-async fn the_api_answers_as_the_original_does() {
+/// One request to the API: method, path, whether with the token, body.
+type Asked = (&'static str, &'static str, bool, &'static str);
+
+/// The same requests in the same order to a fresh original and a fresh one of ours.
+async fn same_answers(requests: &[Asked]) {
     let Some(peer) = peer().await else { return };
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
@@ -92,54 +95,127 @@ async fn the_api_answers_as_the_original_does() {
     let api = Api::bind(&any_port(), Some(TOKEN.to_owned()), Arc::clone(&routes), Metrics::new()).unwrap();
     let ours = api.local_addr().unwrap();
     tokio::spawn(api.run(shutdown));
-    let target = r#"{"target": "http://127.0.0.1:9", "user": "x", "n": {"a": [1]}}"#;
-    for (method, path, token, body) in [
+    for (method, path, token, body) in requests {
+        let theirs = answer(peer.api, method, path, *token, body).await;
+        let own = answer(ours, method, path, *token, body).await;
+        assert_eq!(own, theirs, "{method} {path} {body}");
+    }
+}
+
+/// A test for each behaviour of the API.
+macro_rules! behaviours {
+    ($($name:ident: $requests:expr;)+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                same_answers(&$requests).await;
+            }
+        )+
+    };
+}
+
+const TARGET: &str = r#"{"target": "http://127.0.0.1:9", "user": "x", "n": {"a": [1]}}"#;
+const OTHER: &str = r#"{"last_activity": "x", "target": "http://127.0.0.1:10"}"#;
+
+behaviours! {
+    an_empty_table_is_an_empty_object: [
         ("GET", "/api/routes", true, ""),
+        ("GET", "/api/routes/", true, ""),
+    ];
+    a_route_is_made_with_201_and_shown_with_its_data: [
+        ("POST", "/api/routes/user/x", true, TARGET),
+        ("GET", "/api/routes", true, ""),
+        ("GET", "/api/routes/user/x", true, ""),
+        ("GET", "/api/routes/user/x/", true, ""),
+    ];
+    a_route_is_replaced_with_all_its_data: [
+        ("POST", "/api/routes/user/x", true, TARGET),
+        ("POST", "/api/routes/user/x", true, OTHER),
+        ("GET", "/api/routes/user/x", true, ""),
+    ];
+    a_route_is_deleted_once: [
+        ("POST", "/api/routes/user/x", true, TARGET),
+        ("DELETE", "/api/routes/user/x", true, ""),
+        ("DELETE", "/api/routes/user/x", true, ""),
+        ("GET", "/api/routes/user/x", true, ""),
+    ];
+    a_deleted_route_leaves_those_below_and_above: [
+        ("POST", "/api/routes/user", true, TARGET),
+        ("POST", "/api/routes/user/x", true, TARGET),
+        ("POST", "/api/routes/user/x/y", true, TARGET),
+        ("DELETE", "/api/routes/user/x", true, ""),
+        ("GET", "/api/routes", true, ""),
+    ];
+    the_root_is_a_route: [
+        ("POST", "/api/routes", true, TARGET),
+        ("GET", "/api/routes", true, ""),
+        ("POST", "/api/routes/", true, OTHER),
+        ("GET", "/api/routes", true, ""),
+        ("DELETE", "/api/routes/", true, ""),
+        ("GET", "/api/routes", true, ""),
+    ];
+    what_is_not_there_is_404: [
+        ("GET", "/api/routes/nothing", true, ""),
+        ("DELETE", "/api/routes/nothing", true, ""),
+        ("GET", "/", true, ""),
+        ("GET", "/api", true, ""),
+        ("GET", "/api/routesx", true, ""),
+        ("DELETE", "/api/other", true, ""),
+        ("POST", "/api/other", true, TARGET),
+    ];
+    methods_that_are_none_of_three_are_405: [
+        ("PUT", "/api/routes", true, ""),
+        ("PATCH", "/api/routes/x", true, ""),
+        ("HEAD", "/api/routes", true, ""),
+        ("OPTIONS", "/api/routes", true, ""),
+    ];
+    methods_are_looked_at_before_the_token: [
+        ("PATCH", "/api/routes/x", false, ""),
+        ("PUT", "/api/routes", false, ""),
+    ];
+    without_the_token_nothing_is_told_or_done: [
+        ("POST", "/api/routes/user/x", false, TARGET),
         ("GET", "/api/routes", false, ""),
-        ("POST", "/api/routes/user/x", true, target),
-        ("POST", "/api/routes/user/x", false, target),
-        ("POST", "/api/routes/user/a%20b/", true, target),
-        ("POST", "/api/routes/user/%40%2F%C3%A9", true, target),
-        ("POST", "/api/routes/a/../b/./c", true, target),
-        ("POST", "/api/routes", true, target),
+        ("GET", "/api/routes/user/x", false, ""),
+        ("DELETE", "/api/routes/user/x", false, ""),
+        ("GET", "/api/routes", true, ""),
+    ];
+    paths_are_decoded_once: [
+        ("POST", "/api/routes/user/a%20b/", true, TARGET),
+        ("POST", "/api/routes/user/%40%2F%C3%A9", true, TARGET),
+        ("GET", "/api/routes", true, ""),
+        ("GET", "/api/routes/user/a%20b", true, ""),
+        ("DELETE", "/api/routes/user/%40%2F%C3%A9", true, ""),
+        ("GET", "/api/routes", true, ""),
+    ];
+    dot_segments_are_resolved: [
+        ("POST", "/api/routes/a/../b/./c", true, TARGET),
+        ("GET", "/api/routes", true, ""),
+    ];
+    a_body_without_a_target_is_400: [
         ("POST", "/api/routes/x", true, "{}"),
         ("POST", "/api/routes/x", true, "null"),
         ("POST", "/api/routes/x", true, "[]"),
         ("POST", "/api/routes/x", true, "3"),
         ("POST", "/api/routes/x", true, r#"{"target": 3}"#),
+        ("GET", "/api/routes", true, ""),
+    ];
+    a_body_that_is_no_json_is_400_even_without_the_token: [
         ("POST", "/api/routes/x", true, "{"),
         ("POST", "/api/routes/x", false, "{"),
         ("POST", "/api/routes/x", true, ""),
-        ("POST", "/api/routes/user/x", true, r#"{"last_activity": "x", "target": "http://127.0.0.1:10"}"#),
-        ("GET", "/api/routes", true, ""),
-        ("GET", "/api/routes/", true, ""),
-        ("GET", "/api/routes/user/x", true, ""),
-        ("GET", "/api/routes/user/x/", true, ""),
-        ("GET", "/api/routes/user/a%20b", true, ""),
-        ("GET", "/api/routes/nothing", true, ""),
+    ];
+    inactive_routes_are_those_before_a_moment: [
+        ("POST", "/api/routes/user/x", true, TARGET),
         ("GET", "/api/routes?inactiveSince=2001-01-01", true, ""),
         ("GET", "/api/routes?inactive_since=2101-01-01T00:00:00Z", true, ""),
         ("GET", "/api/routes?inactiveSince=2101&inactive_since=2001", true, ""),
+        ("GET", "/api/routes?inactiveSince=", true, ""),
+    ];
+    a_moment_that_is_none_is_400: [
         ("GET", "/api/routes?inactiveSince=nonsense", true, ""),
         ("GET", "/api/routes?inactive_since=nonsense%20x", true, ""),
-        ("GET", "/api/routes?inactiveSince=", true, ""),
-        ("PUT", "/api/routes", true, ""),
-        ("PATCH", "/api/routes/x", false, ""),
-        ("HEAD", "/api/routes", true, ""),
-        ("GET", "/", true, ""),
-        ("GET", "/api", true, ""),
-        ("GET", "/api/routesx", true, ""),
-        ("DELETE", "/api/other", true, ""),
-        ("DELETE", "/api/routes/user/x", false, ""),
-        ("DELETE", "/api/routes/user/x", true, ""),
-        ("DELETE", "/api/routes/user/x", true, ""),
-        ("DELETE", "/api/routes/", true, ""),
-        ("GET", "/api/routes", true, ""),
-    ] {
-        let theirs = answer(peer.api, method, path, token, body).await;
-        let own = answer(ours, method, path, token, body).await;
-        assert_eq!(own, theirs, "{method} {path} {body}");
-    }
+    ];
 }
 
 /// What a target was asked, less what names the proxies apart.
@@ -156,8 +232,9 @@ async fn forwarded(proxy: SocketAddr, request: &str) -> (u16, Vec<String>) {
     (answer.status(), lines)
 }
 
-#[tokio::test]
-async fn requests_are_routed_and_rewritten_as_the_original_does() {
+/// The same requests through the original and through ours: `/` leads to a target `hub`, `/user/a b` to a path of
+/// another one.
+async fn same_forwarding(requests: &[&str]) {
     let Some(peer) = peer().await else { return };
     let (hub, user) = (Target::echo("hub").await, Target::echo("user").await);
     let proxy = TestProxy::start(options());
@@ -169,32 +246,73 @@ async fn requests_are_routed_and_rewritten_as_the_original_does() {
         let key = path.replace("%20", " ");
         proxy.routes.add(&key, &target, serde_json::Map::new()).unwrap();
     }
-    let close = "Connection: close\r\n";
-    for request in [
-        format!("GET / HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET /user/a%20b HTTP/1.1\r\nHost: h:81\r\n{close}\r\n"),
-        format!("GET /user/a%20b/x?q=%20&r HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET /user/a%20bc HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET /user/x/../a%20b/./y HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET /user/%61%20b/%2f HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET //user/a%20b/y HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET /user//a%20b HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET /%zz HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("GET http://h/user/a%20b/z HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("DELETE / HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-        format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{close}\r\nabc"),
-        format!(
-            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n{close}\r\n3\r\nabc\r\n0\r\n\r\n"
-        ),
-        format!(
-            "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n{close}\r\n"
-        ),
-        format!("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Host: y\r\nX-Forwarded-Port: 1\r\n{close}\r\n"),
-        format!("GET / HTTP/1.1\r\n{close}\r\n"),
-        format!("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\n{close}\r\n"),
-    ] {
+    for request in requests {
+        let (line, rest) = request.split_once("\r\n").unwrap_or((request, ""));
+        let request = format!("{line} HTTP/1.1\r\nConnection: close\r\n{rest}");
         let theirs = forwarded(peer.public, &request).await;
         let own = forwarded(proxy.address, &request).await;
         assert_eq!(own, theirs, "{request}");
     }
+}
+
+/// A test for each behaviour of the public side.
+macro_rules! forwarding {
+    ($($name:ident: $requests:expr;)+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                same_forwarding(&$requests).await;
+            }
+        )+
+    };
+}
+
+forwarding! {
+    the_longest_route_that_fits_is_taken: [
+        "GET /\r\nHost: h\r\n\r\n",
+        "GET /user/a%20b\r\nHost: h:81\r\n\r\n",
+        "GET /user/a%20bc\r\nHost: h\r\n\r\n",
+        "GET /user//a%20b\r\nHost: h\r\n\r\n",
+    ];
+    the_targets_path_comes_first_and_the_query_stays: [
+        "GET /user/a%20b/x?q=%20&r\r\nHost: h\r\n\r\n",
+        "GET /user/a%20b?\r\nHost: h\r\n\r\n",
+    ];
+    routes_are_found_by_the_decoded_path: [
+        "GET /user/%61%20b/%2f\r\nHost: h\r\n\r\n",
+        "GET /user/a%20b%2Fx\r\nHost: h\r\n\r\n",
+    ];
+    dot_segments_do_not_lead_to_others: [
+        "GET /user/x/../a%20b/./y\r\nHost: h\r\n\r\n",
+    ];
+    two_slashes_begin_a_host: [
+        "GET //user/a%20b/y\r\nHost: h\r\n\r\n",
+    ];
+    absolute_addresses_are_forwarded_as_paths: [
+        "GET http://h/user/a%20b/z\r\nHost: h\r\n\r\n",
+    ];
+    a_broken_escape_is_500: [
+        "GET /%zz\r\nHost: h\r\n\r\n",
+        "GET /user/a%2\r\nHost: h\r\n\r\n",
+    ];
+    bodies_of_either_framing_arrive: [
+        "POST /\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+        "POST /\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "POST /\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+    ];
+    methods_without_a_body_say_so: [
+        "DELETE /\r\nHost: h\r\n\r\n",
+        "OPTIONS /\r\nHost: h\r\n\r\n",
+    ];
+    forwarded_headers_of_others_are_continued: [
+        "GET /\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n\r\n",
+        "GET /\r\nHost: h\r\nX-Forwarded-Host: y\r\nX-Forwarded-Port: 1\r\n\r\n",
+        "GET /\r\nHost: h:81\r\n\r\n",
+    ];
+    a_request_without_host_gets_the_same_answer: [
+        "GET /\r\n\r\n",
+    ];
+    the_health_check_needs_no_route: [
+        "GET /_chp_healthz\r\nHost: h\r\n\r\n",
+    ];
 }

@@ -281,12 +281,17 @@ impl Raw {
     }
 
     pub(crate) async fn response_to(&mut self, method: &str) -> Message {
+        self.response_if_any(method).await.expect("the connection ended before the response")
+    }
+
+    /// A response; `None` when the peer closed before it began.
+    pub(crate) async fn response_if_any(&mut self, method: &str) -> Option<Message> {
         loop {
-            let mut message = self.head().await.expect("the connection ended before the response");
+            let mut message = self.head().await?;
             match message.status() {
-                101 | 204 | 304 => return message,
+                101 | 204 | 304 => return Some(message),
                 100..=199 => continue,
-                _ if method == "HEAD" => return message,
+                _ if method == "HEAD" => return Some(message),
                 _ => {}
             }
             if message.chunked() || message.length().is_some() {
@@ -295,7 +300,7 @@ impl Raw {
                 while self.fill().await > 0 {}
                 message.body = std::mem::take(&mut self.read);
             }
-            return message;
+            return Some(message);
         }
     }
 

@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::{
-    peers::{Kind, Peer},
+    peers::{Kind, Peer, Setup},
     upstream::Upstream,
 };
 pub(crate) use self::{soak::SoakArgs, soak::soak, upstream::UpstreamArgs, upstream::serve};
@@ -30,22 +30,125 @@ pub(crate) struct ProxyArgs {
     /// Rounds; the proxies take turns, and the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
-    /// Routes beside the one that is measured, for the proxies that have a table
-    #[arg(long, default_value_t = 10_000)]
-    routes: u32,
+    /// Measure only the quantities whose name holds this text
+    #[arg(long)]
+    only: Option<String>,
 }
 
-/// One quantity of one proxy; `None` where the proxy cannot do it.
-type Measure = fn(&Peer, &Upstream, u32) -> Result<f64>;
+/// What is measured, and what is wanted of it.
+struct Quantity {
+    name: &'static str,
+    unit: &'static str,
+    setup: Setup,
+    /// Which proxies have a part in it.
+    among: fn(&Kind) -> bool,
+    measure: fn(&Peer, u32) -> Result<f64>,
+    /// Ours is to be at most this many times that of the peer named.
+    marks: &'static [(&'static str, f64)],
+}
 
-/// Name, unit and measurement.
-const QUANTITIES: [(&str, &str, Measure); 6] = [
-    ("1 KiB, 64 connections", "CPU ms/1000", |peer, _, requests| peer.small(64, requests)),
-    ("1 KiB, 512 connections", "CPU ms/1000", |peer, _, requests| peer.small(512, requests)),
-    ("64 MiB down", "CPU s/GiB", |peer, _, requests| peer.download(requests.div_ceil(5_000).max(4))),
-    ("64 MiB up", "CPU s/GiB", |peer, _, requests| peer.upload(requests.div_ceil(5_000).max(4))),
-    ("websocket echo, 64 open", "CPU ms/1000", |peer, _, requests| peer.echoes(64, requests)),
-    ("2,000 open websockets", "KiB each", |peer, _, _| peer.websocket_memory(2_000)),
+const PLAIN: Setup = Setup { routes: 0, tls: false };
+const TLS: Setup = Setup { tls: true, ..PLAIN };
+
+/// At least four large bodies, one for each connection.
+fn bodies(requests: u32) -> u32 {
+    requests.div_ceil(5_000).max(4)
+}
+
+fn everyone(_: &Kind) -> bool {
+    true
+}
+
+const QUANTITIES: [Quantity; 11] = [
+    Quantity {
+        name: "1 KiB, 64 connections",
+        unit: "CPU ms/1000",
+        setup: PLAIN,
+        among: everyone,
+        measure: |peer, requests| peer.small(64, requests),
+        marks: &[("nginx", 1.1), ("CHP", 0.125)],
+    },
+    Quantity {
+        name: "1 KiB, 512 connections",
+        unit: "CPU ms/1000",
+        setup: PLAIN,
+        among: everyone,
+        measure: |peer, requests| peer.small(512, requests),
+        marks: &[("nginx", 1.1), ("CHP", 0.125)],
+    },
+    Quantity {
+        name: "1 KiB over TLS, 64 connections",
+        unit: "CPU ms/1000",
+        setup: TLS,
+        among: everyone,
+        measure: |peer, requests| peer.small(64, requests),
+        marks: &[("CHP", 0.125)],
+    },
+    Quantity {
+        name: "64 MiB down",
+        unit: "CPU s/GiB",
+        setup: PLAIN,
+        among: everyone,
+        measure: |peer, requests| peer.download(bodies(requests)),
+        marks: &[("HAProxy", 1.2)],
+    },
+    Quantity {
+        name: "64 MiB up",
+        unit: "CPU s/GiB",
+        setup: PLAIN,
+        among: everyone,
+        measure: |peer, requests| peer.upload(bodies(requests)),
+        marks: &[("HAProxy", 1.2)],
+    },
+    Quantity {
+        name: "64 MiB down over TLS",
+        unit: "CPU s/GiB",
+        setup: TLS,
+        among: everyone,
+        measure: |peer, requests| peer.download(bodies(requests)),
+        marks: &[],
+    },
+    Quantity {
+        name: "websocket echo, 64 open",
+        unit: "CPU ms/1000",
+        setup: PLAIN,
+        among: everyone,
+        measure: |peer, requests| peer.echoes(64, requests),
+        marks: &[],
+    },
+    Quantity {
+        name: "2,000 open websockets",
+        unit: "KiB each",
+        setup: PLAIN,
+        among: everyone,
+        measure: |peer, _| peer.websocket_memory(2_000),
+        marks: &[("CHP", 0.5)],
+    },
+    Quantity {
+        name: "1 KiB, 64 connections, 100 routes",
+        unit: "CPU ms/1000",
+        setup: Setup { routes: 100, ..PLAIN },
+        among: Kind::has_table,
+        measure: |peer, requests| peer.small(64, requests),
+        marks: &[],
+    },
+    Quantity {
+        name: "1 KiB, 64 connections, 10,000 routes",
+        unit: "CPU ms/1000",
+        setup: Setup { routes: 10_000, ..PLAIN },
+        among: Kind::has_table,
+        measure: |peer, requests| peer.small(64, requests),
+        marks: &[("CHP", 0.125)],
+    },
+    Quantity {
+        name: "1 KiB, 64 connections, 100,000 routes",
+        unit: "CPU ms/1000",
+        setup: Setup { routes: 100_000, ..PLAIN },
+        // The original takes minutes to learn so many.
+        among: |kind| matches!(kind, Kind::Ours(_)),
+        measure: |peer, requests| peer.small(64, requests),
+        marks: &[],
+    },
 ];
 
 pub(crate) fn bench(args: &ProxyArgs) -> Result<()> {
@@ -59,67 +162,87 @@ pub(crate) fn bench(args: &ProxyArgs) -> Result<()> {
     ]))?;
     let kinds = Kind::available()?;
     let upstream = Upstream::start()?;
-    // rows[quantity][proxy] = all values
-    let mut values = vec![vec![Vec::new(); kinds.len()]; QUANTITIES.len() + 1];
+    let wanted: Vec<&Quantity> = QUANTITIES
+        .iter()
+        .filter(|quantity| args.only.as_deref().is_none_or(|text| quantity.name.contains(text)))
+        .collect();
+    // values[quantity][proxy] = all values
+    let mut values = vec![vec![Vec::new(); kinds.len()]; wanted.len()];
     for round in 1..=args.rounds {
         eprintln!("round {round} of {}", args.rounds);
-        for (column, kind) in kinds.iter().enumerate() {
-            for ((what, _, measure), row) in QUANTITIES.iter().zip(&mut values) {
+        for (quantity, row) in wanted.iter().zip(&mut values) {
+            for (kind, cell) in kinds.iter().zip(row).filter(|(kind, _)| (quantity.among)(kind)) {
                 // A fresh process for each, so that one measurement leaves nothing for the next.
-                let peer = Peer::start(kind, &upstream, 0)?;
-                match (measure(&peer, &upstream, args.requests), row.get_mut(column)) {
-                    (Ok(value), Some(cell)) => cell.push(value),
-                    (Err(error), _) => eprintln!("{}, {what}: left out: {error:#}", kind.name()),
-                    (Ok(_), None) => {}
-                }
-            }
-            if kind.has_table() {
-                let peer = Peer::start(kind, &upstream, args.routes)?;
-                let value = peer.small(64, args.requests)?;
-                if let Some(cell) = values.last_mut().and_then(|row| row.get_mut(column)) {
-                    cell.push(value);
+                let measured = Peer::start(kind, &upstream, quantity.setup)
+                    .and_then(|peer| (quantity.measure)(&peer, args.requests));
+                match measured {
+                    Ok(value) => cell.push(value),
+                    Err(error) => eprintln!("{}, {}: left out: {error:#}", kind.name(), quantity.name),
                 }
             }
         }
     }
     let names: Vec<&str> = kinds.iter().map(Kind::name).collect();
-    let table_row = (format!("1 KiB, 64 connections, {} routes", args.routes), "CPU ms/1000");
-    let labels = QUANTITIES.iter().map(|(name, unit, _)| ((*name).to_owned(), *unit)).chain([table_row]);
-    let rows: Vec<Value> = labels
-        .zip(&values)
-        .map(|((name, unit), cells)| {
-            let medians: Vec<Value> = cells.iter().map(|cell| json!(median(cell))).collect();
-            json!({ "quantity": name, "unit": unit, "medians": medians, "all": cells })
-        })
-        .collect();
+    let rows: Vec<Row<'_>> =
+        wanted.iter().zip(&values).map(|(quantity, cells)| Row::new(quantity, &names, cells)).collect();
     print_table(&names, &rows);
     let folder = target().join("bench");
     fs::create_dir_all(&folder)?;
-    let report = json!({ "requests": args.requests, "rounds": args.rounds, "peers": names, "rows": rows });
+    let all: Vec<Value> = rows.iter().zip(&values).map(|(row, cells)| row.report(cells)).collect();
+    let report = json!({ "requests": args.requests, "rounds": args.rounds, "peers": names, "rows": all });
     fs::write(folder.join("proxy.json"), serde_json::to_string_pretty(&report)?)?;
     println!("written to {}", folder.join("proxy.json").display());
     Ok(())
 }
 
-fn print_table(names: &[&str], rows: &[Value]) {
-    print!("\n{:<38}{:<13}", "median", "");
+/// The medians of one quantity.
+struct Row<'a> {
+    quantity: &'a Quantity,
+    medians: Vec<Option<f64>>,
+    /// How ours compares with each mark that could be measured.
+    marks: Vec<String>,
+}
+
+impl<'a> Row<'a> {
+    fn new(quantity: &'a Quantity, names: &[&str], cells: &[Vec<f64>]) -> Self {
+        let medians: Vec<Option<f64>> = cells.iter().map(|cell| median(cell)).collect();
+        let of =
+            |name: &str| medians.iter().zip(names).find(|(_, known)| **known == name)?.0.as_ref().copied();
+        let marks = quantity.marks.iter().filter_map(|(name, most)| {
+            let ratio = of("ours")? / of(name)?;
+            let verdict = if ratio <= *most { "met" } else { "missed" };
+            Some(format!("{ratio:.3} of {name}'s, at most {most}: {verdict}"))
+        });
+        let marks = marks.collect();
+        Self { quantity, medians, marks }
+    }
+
+    fn report(&self, cells: &[Vec<f64>]) -> Value {
+        let Quantity { name, unit, .. } = self.quantity;
+        json!({ "quantity": name, "unit": unit, "medians": self.medians, "all": cells, "marks": self.marks })
+    }
+}
+
+fn print_table(names: &[&str], rows: &[Row<'_>]) {
+    print!("\n{:<40}{:<13}", "median", "");
     for name in names {
         print!("{name:>22}");
     }
     println!();
     for row in rows {
-        let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        print!("{:<38}{:<13}", text("quantity"), text("unit"));
-        let medians = row.get("medians").and_then(Value::as_array).cloned().unwrap_or_default();
-        let own = medians.first().and_then(Value::as_f64);
-        for value in &medians {
-            let cell = match (value.as_f64(), own) {
+        print!("{:<40}{:<13}", row.quantity.name, row.quantity.unit);
+        let own = row.medians.first().copied().flatten();
+        for value in &row.medians {
+            let cell = match (value, own) {
                 (Some(value), Some(own)) => format!("{value:.2} (ours x{:.2})", own / value),
                 _ => "-".to_owned(),
             };
             print!("{cell:>22}");
         }
         println!();
+        for mark in &row.marks {
+            println!("    {mark}");
+        }
     }
 }
 

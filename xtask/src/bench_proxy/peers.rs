@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cache::Cache,
-    command::{find_program, free_port, target, wait_for},
+    command::{find_program, free_port, target, wait_for, workspace},
     environments,
 };
 
@@ -40,9 +40,8 @@ pub(super) enum Kind {
 impl Kind {
     /// Ours first; nginx and HAProxy where they are installed.
     pub(super) fn available() -> Result<Vec<Self>> {
-        let ours = target().join("release/examples/configurable-http-proxy");
         let original = environments::configurable_http_proxy(&Cache::open()?)?;
-        let mut all = vec![Self::Ours(ours), Self::Original(original)];
+        let mut all = vec![Self::Ours(Self::own_program()), Self::Original(original)];
         let others: [(&str, Build); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
         for (name, kind) in others {
             match find_program(name) {
@@ -51,6 +50,10 @@ impl Kind {
             }
         }
         Ok(all)
+    }
+
+    fn own_program() -> PathBuf {
+        target().join("release/examples/configurable-http-proxy")
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -68,68 +71,83 @@ impl Kind {
     }
 }
 
-/// A running proxy; killed when dropped.
-#[derive(Debug)]
-pub(super) struct Peer {
-    child: Child,
-    pub(super) address: SocketAddr,
-    api: Option<SocketAddr>,
-    _folder: TempDir,
+/// How a proxy is to be set up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setup {
+    /// Routes beside the one that is measured, for the proxies that have a table.
+    pub(super) routes: u32,
+    /// Clients come over TLS.
+    pub(super) tls: bool,
 }
 
-impl Drop for Peer {
+/// A running process; told to end when dropped.
+#[derive(Debug)]
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
         // nginx's workers end with their master only when it can tell them.
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        let ended = wait_for("the proxy's end", Duration::from_secs(2), || Ok(self.child.try_wait()?));
+        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        let ended = wait_for("the proxy's end", Duration::from_secs(2), || Ok(self.0.try_wait()?));
         if ended.is_err() {
-            let _ = self.child.kill();
+            let _ = self.0.kill();
         }
-        let _ = self.child.wait();
+        let _ = self.0.wait();
     }
 }
 
+/// A running proxy.
+#[derive(Debug)]
+pub(super) struct Peer {
+    child: Running,
+    /// Where clients connect: the proxy itself, or what speaks TLS to it for them.
+    pub(super) address: SocketAddr,
+    api: Option<SocketAddr>,
+    _tls: Option<Running>,
+    _folder: TempDir,
+}
+
 impl Peer {
-    /// Starts a proxy with `/` leading to the target, and `routes` more.
-    pub(super) fn start(kind: &Kind, upstream: &Upstream, routes: u32) -> Result<Self> {
+    /// Starts a proxy with `/` leading to the target.
+    pub(super) fn start(kind: &Kind, upstream: &Upstream, setup: Setup) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("himalia-bench-").tempdir()?;
         let (port, api_port) = (free_port()?, free_port()?);
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut command = command(kind, folder.path(), upstream.address, port, api_port)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{} cannot be started", kind.name()))?;
+        let place = Place { folder: folder.path(), target: upstream.address, port, api_port, tls: setup.tls };
+        let child = running(place.command(kind)?, kind.name())?;
         let api = kind.has_table().then(|| SocketAddr::from(([127, 0, 0, 1], api_port)));
-        let peer = Self { child, address, api, _folder: folder };
-        wait_for(kind.name(), Duration::from_secs(20), || Ok(TcpStream::connect(address).ok()))?;
-        if let Some(api) = api {
-            wait_for("the API", Duration::from_secs(20), || Ok(TcpStream::connect(api).ok()))?;
+        let (address, tls) = if setup.tls {
+            let (tls, address) = tls_client(port)?;
+            (address, Some(tls))
+        } else {
+            (SocketAddr::from(([127, 0, 0, 1], port)), None)
+        };
+        let peer = Self { child, address, api, _tls: tls, _folder: folder };
+        for address in [Some(SocketAddr::from(([127, 0, 0, 1], port))), Some(address), api] {
+            let Some(address) = address else { continue };
+            wait_for(kind.name(), Duration::from_secs(20), || Ok(TcpStream::connect(address).ok()))?;
         }
-        for number in 0..routes {
-            peer.add_route(&format!("/user/somebody-{number}"), upstream.address)?;
+        let mut api = None;
+        for number in 0..setup.routes {
+            let api = match &mut api {
+                Some(api) => api,
+                none => none.insert(peer.api()?),
+            };
+            add_route(api, &format!("/user/somebody-{number}"), upstream.address)?;
         }
         Ok(peer)
     }
 
-    pub(super) fn add_route(&self, path: &str, target: SocketAddr) -> Result<()> {
+    fn api(&self) -> Result<Connection> {
         let Some(api) = self.api else { bail!("this proxy has no table of routes") };
-        let body = format!(r#"{{"target": "http://{target}"}}"#);
-        let request = format!(
-            "POST /api/routes{path} HTTP/1.1\r\nHost: bench\r\nAuthorization: token {TOKEN}\r\n\
-             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        match Connection::open(api)?.ask(request.as_bytes())?.0 {
-            201 => Ok(()),
-            status => bail!("a route was answered {status}"),
-        }
+        Connection::small(api)
+    }
+
+    pub(super) fn add_route(&self, path: &str, target: SocketAddr) -> Result<()> {
+        add_route(&mut self.api()?, path, target)
     }
 
     fn processes(&self) -> Vec<u32> {
-        let mut found = vec![self.child.id()];
+        let mut found = vec![self.child.0.id()];
         let Ok(entries) = fs::read_dir("/proc") else { return found };
         let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let parents: Vec<(u32, u32)> =
@@ -222,60 +240,147 @@ impl Peer {
     }
 }
 
-fn command(kind: &Kind, folder: &Path, target: SocketAddr, port: u16, api_port: u16) -> Result<Command> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let mut text = String::new();
-    let command = match kind {
-        Kind::Ours(program) | Kind::Original(program) => {
-            let mut command = Command::new(program);
-            command
-                .args(["--ip", "127.0.0.1", "--port", &port.to_string()])
-                .args(["--api-ip", "127.0.0.1", "--api-port", &api_port.to_string()])
-                .args(["--default-target", &format!("http://{target}"), "--log-level", "error"])
-                .args(["--metrics-ip", "127.0.0.1", "--metrics-port", &free_port()?.to_string()])
-                .env("CONFIGPROXY_AUTH_TOKEN", TOKEN);
-            command
+fn add_route(api: &mut Connection, path: &str, target: SocketAddr) -> Result<()> {
+    let body = format!(r#"{{"target": "http://{target}"}}"#);
+    let request = format!(
+        "POST /api/routes{path} HTTP/1.1\r\nHost: bench\r\nAuthorization: token {TOKEN}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    match api.ask(request.as_bytes())?.0 {
+        201 => Ok(()),
+        status => bail!("a route was answered {status}"),
+    }
+}
+
+fn running(mut command: Command, name: &str) -> Result<Running> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Ok(Running(child.with_context(|| format!("{name} cannot be started"))?))
+}
+
+/// A file with a key or certificate of the proxy's tests.
+fn fixture(name: &str) -> PathBuf {
+    workspace().join("proxy/tests/it/fixtures").join(name)
+}
+
+/// What speaks TLS for the clients, which cannot: another one of our proxies. Its CPU time is not counted.
+fn tls_client(port: u16) -> Result<(Running, SocketAddr)> {
+    let (public, api) = (free_port()?, free_port()?);
+    let mut command = Command::new(Kind::own_program());
+    command
+        .args(["--ip", "127.0.0.1", "--port", &public.to_string()])
+        .args(["--api-ip", "127.0.0.1", "--api-port", &api.to_string(), "--log-level", "error"])
+        .args(["--default-target", &format!("https://localhost:{port}"), "--client-ssl-ca"])
+        .arg(fixture("ca.pem"))
+        .env("CONFIGPROXY_AUTH_TOKEN", TOKEN);
+    Ok((running(command, "the client's side of TLS")?, SocketAddr::from(([127, 0, 0, 1], public))))
+}
+
+/// Where a proxy runs and where it leads.
+#[derive(Debug)]
+struct Place<'a> {
+    folder: &'a Path,
+    target: SocketAddr,
+    port: u16,
+    api_port: u16,
+    tls: bool,
+}
+
+impl Place<'_> {
+    fn command(&self, kind: &Kind) -> Result<Command> {
+        match kind {
+            Kind::Ours(program) | Kind::Original(program) => {
+                let mut command = Command::new(program);
+                command
+                    .args(["--ip", "127.0.0.1", "--port", &self.port.to_string()])
+                    .args(["--api-ip", "127.0.0.1", "--api-port", &self.api_port.to_string()])
+                    .args(["--default-target", &format!("http://{}", self.target), "--log-level", "error"])
+                    .args(["--metrics-ip", "127.0.0.1", "--metrics-port", &free_port()?.to_string()])
+                    .env("CONFIGPROXY_AUTH_TOKEN", TOKEN);
+                if self.tls {
+                    command.arg("--ssl-key").arg(fixture("leaf-key.pem"));
+                    command.arg("--ssl-cert").arg(fixture("leaf.pem"));
+                }
+                Ok(command)
+            }
+            Kind::Nginx(program) => {
+                let file = self.folder.join("nginx.conf");
+                fs::write(&file, self.nginx()?)?;
+                let mut command = Command::new(program);
+                command.arg("-c").arg(file).arg("-p").arg(self.folder);
+                Ok(command)
+            }
+            Kind::Haproxy(program) => {
+                let file = self.folder.join("haproxy.cfg");
+                fs::write(&file, self.haproxy()?)?;
+                let mut command = Command::new(program);
+                command.arg("-db").arg("-f").arg(file);
+                Ok(command)
+            }
         }
-        Kind::Nginx(program) => {
-            write!(
-                text,
-                "worker_processes {threads};\nworker_rlimit_nofile 16384;\ndaemon off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
-                 events {{ worker_connections 8192; }}\n\
-                 http {{\n access_log off;\n keepalive_requests 1000000000;\n client_max_body_size 0;\n\
-                 client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n\
-                 fastcgi_temp_path {folder}/fastcgi;\n uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n\
-                 map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
-                 upstream target {{ server {target}; keepalive 512; keepalive_requests 1000000000; }}\n\
-                 server {{ listen 127.0.0.1:{port} backlog=4096;\n location / {{\n proxy_pass http://target;\n\
-                 proxy_http_version 1.1;\n proxy_buffering off;\n proxy_request_buffering off;\n\
-                 proxy_set_header Host $http_host;\n proxy_set_header Upgrade $http_upgrade;\n\
-                 proxy_set_header Connection $connection_upgrade;\n\
-                 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
-                 proxy_set_header X-Forwarded-Proto $scheme;\n }}\n }}\n}}\n",
-                folder = folder.display()
-            )?;
-            let file = folder.join("nginx.conf");
-            fs::write(&file, text)?;
-            let mut command = Command::new(program);
-            command.arg("-c").arg(file).arg("-p").arg(folder);
-            command
-        }
-        Kind::Haproxy(program) => {
-            write!(
-                text,
-                "global\n nbthread {threads}\n maxconn 8000\ndefaults\n mode http\n timeout connect 10s\n\
-                 timeout client 1h\n timeout server 1h\n timeout tunnel 1h\n option http-keep-alive\n\
-                 option forwardfor\n http-reuse always\nfrontend public\n bind 127.0.0.1:{port}\n\
-                 default_backend target\nbackend target\n server one {target}\n"
-            )?;
-            let file = folder.join("haproxy.cfg");
-            fs::write(&file, text)?;
-            let mut command = Command::new(program);
-            command.arg("-db").arg("-f").arg(file);
-            command
-        }
-    };
-    Ok(command)
+    }
+
+    fn nginx(&self) -> Result<String> {
+        let Self { folder, target, port, .. } = self;
+        let mut text = String::new();
+        let (ssl, keys) = if self.tls {
+            let [key, certificate] = ["leaf-key.pem", "leaf.pem"].map(fixture);
+            let keys = format!(
+                "ssl_certificate {};\n ssl_certificate_key {};",
+                certificate.display(),
+                key.display()
+            );
+            (" ssl", keys)
+        } else {
+            ("", String::new())
+        };
+        write!(
+            text,
+            "worker_processes {threads};\nworker_rlimit_nofile 16384;\ndaemon off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
+             events {{ worker_connections 8192; }}\n\
+             http {{\n access_log off;\n keepalive_requests 1000000000;\n client_max_body_size 0;\n\
+             client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n\
+             fastcgi_temp_path {folder}/fastcgi;\n uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n\
+             map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
+             upstream target {{ server {target}; keepalive 512; keepalive_requests 1000000000; }}\n\
+             server {{ listen 127.0.0.1:{port}{ssl} backlog=4096;\n {keys}\n location / {{\n proxy_pass http://target;\n\
+             proxy_http_version 1.1;\n proxy_buffering off;\n proxy_request_buffering off;\n\
+             proxy_set_header Host $http_host;\n proxy_set_header Upgrade $http_upgrade;\n\
+             proxy_set_header Connection $connection_upgrade;\n\
+             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
+             proxy_set_header X-Forwarded-Proto $scheme;\n }}\n }}\n}}\n",
+            threads = threads(),
+            folder = folder.display()
+        )?;
+        Ok(text)
+    }
+
+    fn haproxy(&self) -> Result<String> {
+        let Self { folder, target, port, .. } = self;
+        let mut text = String::new();
+        let ssl = if self.tls {
+            // It wants key and certificate in one file.
+            let both = folder.join("both.pem");
+            let read = |name: &str| fs::read_to_string(fixture(name));
+            fs::write(&both, read("leaf.pem")? + &read("leaf-key.pem")?)?;
+            format!(" ssl crt {}", both.display())
+        } else {
+            String::new()
+        };
+        write!(
+            text,
+            "global\n nbthread {threads}\n maxconn 8000\ndefaults\n mode http\n timeout connect 10s\n\
+             timeout client 1h\n timeout server 1h\n timeout tunnel 1h\n option http-keep-alive\n\
+             option forwardfor\n http-reuse always\nfrontend public\n bind 127.0.0.1:{port}{ssl}\n\
+             default_backend target\nbackend target\n server one {target}\n",
+            threads = threads()
+        )?;
+        Ok(text)
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
 /// A number from `/proc/ID/stat`, counted from 0 as in its manual's list, the name being field 1.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     load::{Connection, get},
-    peers::{Kind, Peer},
+    peers::{Kind, Peer, Setup},
     upstream::Upstream,
 };
 use crate::command::{cargo, free_port, pause, run, target};
@@ -67,7 +67,7 @@ fn soak_one(kind: &Kind, args: &SoakArgs) -> Result<serde_json::Value> {
     let steady = [Upstream::start()?, Upstream::start()?];
     let dying = free_port()?;
     let first = steady.first().context("there are two targets")?;
-    let peer = Peer::start(kind, first, 0)?;
+    let peer = Peer::start(kind, first, Setup { routes: 0, tls: false })?;
     for (number, upstream) in steady.iter().enumerate() {
         peer.add_route(&format!("/user/{number}"), upstream.address)?;
     }

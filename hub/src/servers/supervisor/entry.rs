@@ -36,11 +36,19 @@ pub struct Entry {
     control: Mutex<Control>,
     /// The state that the start under way saved last, for when the database cannot tell it.
     saved: Mutex<Option<Value>>,
+    /// The row in `servers` of the run that was begun last.
+    run: Mutex<Option<i32>>,
 }
 
 impl Entry {
     pub(super) fn new(id: SpawnerId, key: ServerKey) -> Self {
-        Self { id, live: Live::new(key), control: Mutex::default(), saved: Mutex::default() }
+        Self {
+            id,
+            live: Live::new(key),
+            control: Mutex::default(),
+            saved: Mutex::default(),
+            run: Mutex::default(),
+        }
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {
@@ -50,6 +58,16 @@ impl Entry {
     /// Keeps or, with none, forgets what a start saved.
     pub(in crate::servers) fn remember(&self, state: Option<Value>) {
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Notes the row in `servers` of a run that begins.
+    pub(in crate::servers) fn begin_run(&self, server_id: i32) {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(server_id);
+    }
+
+    /// The row in `servers` of the run that was begun last.
+    pub(in crate::servers) fn run(&self) -> Option<i32> {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the start under way, or one that was cancelled, saved last.

@@ -103,10 +103,14 @@ pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
     match token.client_id.as_deref() {
         None | Some(HUB_CLIENT) => {
             repo::tokens::delete(call.db(), token.id).await?;
+            call.hub.cut_tokens(std::slice::from_ref(&token)).await?;
             info!(by = call.who()?.name(), user = %user.name, token = token.id, "token deleted");
         }
         Some(client) => {
+            let all =
+                repo::tokens::of_user_and_client(call.db(), user.id, client, call.hub.clock.now()).await?;
             let count = repo::tokens::delete_by_client(call.db(), user.id, client).await?;
+            call.hub.cut_tokens(&all).await?;
             info!(by = call.who()?.name(), user = %user.name, client, count, "tokens of a client deleted");
         }
     }
@@ -173,7 +177,7 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     let most = i64::try_from(call.hub.config.hub.token_expires_in_max.as_secs()).unwrap_or(i64::MAX);
     let life = wanted.lifetime(Some(most))?;
     let scopes = scopes_of(&call, &wanted).await?;
-    check_grant(&call, &user, &scopes).await?;
+    let held = check_grant(&call, &user, &scopes).await?;
 
     let now = call.hub.clock.now();
     let text = random_hex32();
@@ -188,9 +192,14 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     };
     let token = repo::tokens::create(call.db(), &text, new, now).await?;
     info!(by = requester.who.name(), user = %user.name, token = token.id, "token made");
-    let found = repo::tokens::by_id(call.db(), repo::Owner::User(user.id), token.id, now).await?;
-    let found = found.ok_or_else(|| ApiError::internal("a new token is not there"))?;
-    let model = Models::of(&call, &user).await?.model(found).await?;
+    let found = repo::tokens::with_client(call.db(), token).await?;
+    let mut models = if groups.is_empty() {
+        // Without groups there are no shares of theirs, which are all that tokens do not count.
+        Models { call: &call, user: &user, held, clients: HashMap::new() }
+    } else {
+        Models::of(&call, &user).await?
+    };
+    let model = models.model(found).await?;
     answer::created(&TokenCreated { model, token: text })
 }
 
@@ -214,15 +223,16 @@ async fn scopes_of(call: &Call, wanted: &CreateToken) -> ApiResult<Vec<String>> 
     Ok(scopes)
 }
 
-/// That the scopes exist and the user holds them.
-async fn check_grant(call: &Call, user: &users::Model, scopes: &[String]) -> ApiResult<()> {
+/// That the scopes exist and the user holds them. What the user holds, shares given to groups counted.
+async fn check_grant(call: &Call, user: &users::Model, scopes: &[String]) -> ApiResult<Held> {
     let (db, rbac) = (call.db(), &call.hub.rbac);
     let held = rbac.held(db, &holder(user), true).await?;
     let owner = Owner::User(&user.name);
     let wanted = rbac.table().expand_stored(scopes, &ExpandContext::token(owner, Client::Hub)).scopes;
     let groups = rbac.membership(db, &wanted, &held.scopes).await?;
     check_token_grant(rbac.table(), scopes, owner, Client::Hub, &held.scopes, &groups)
-        .map_err(|error| refusal(&error))
+        .map_err(|error| refusal(&error))?;
+    Ok(held)
 }
 
 /// Stock raises a `KeyError` for what does not exist, whose text comes out in quotes.

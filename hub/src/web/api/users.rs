@@ -193,8 +193,12 @@ pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
     if has_active(&tx, user.id).await? {
         return Err(still_stopping(&user));
     }
+    let owner = repo::Owner::User(user.id);
+    let known = repo::tokens::of_owner(&tx, owner, call.hub.clock.now()).await?;
     repo::users::delete(&tx, user.id).await?;
     tx.commit().await?;
+    let tokens: Vec<_> = known.into_iter().map(|known| known.token).collect();
+    call.hub.cut_tokens(&tokens).await?;
     for state in servers {
         delete_forever(&call, &state.record).await;
         call.hub.servers.entries.forget(state.record.id);

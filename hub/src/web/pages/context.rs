@@ -28,6 +28,8 @@ pub struct ServerState {
     pub record: Record,
     /// What this process knows.
     pub live: Snapshot,
+    /// Whether another hub is at work on it.
+    pub elsewhere: bool,
 }
 
 impl ServerState {
@@ -40,14 +42,14 @@ impl ServerState {
             let kept = record.failure.clone().filter(|error| is_recent(error, hub.clock.now()));
             live.failure = kept.map(Failure::Failed);
         }
-        Self { row, record, live }
+        let elsewhere = hub.servers.store.is_elsewhere(&record);
+        Self { row, record, live, elsewhere }
     }
 
-    /// What is being done to it. A server on its way without an address is being started, by this hub or another.
+    /// What is being done to it. A server without an address, or that another hub is at work on, is being started.
     pub fn pending(&self) -> Option<Pending> {
-        self.live
-            .pending
-            .or_else(|| (self.record.is_active() && self.record.address.is_none()).then_some(Pending::Spawn))
+        let on_its_way = self.record.is_active() && (self.record.address.is_none() || self.elsewhere);
+        self.live.pending.or(on_its_way.then_some(Pending::Spawn))
     }
 
     /// Whether it can be used.

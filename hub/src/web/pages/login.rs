@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, StepCookie};
 use hub_db::entities::users;
 use hub_db::repo;
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
 use crate::app::Hub;
+use crate::audit::{Actor, Subject};
 use crate::auth::login::admit;
 use crate::auth::revoke::revoke;
 use crate::auth::sessions;
@@ -137,7 +138,7 @@ async fn follow(
         Err(AuthError::Again(_)) if page.caller.user().is_some() && page.facts.method == "GET" => {
             Ok(redirect(&onward(page, &page.caller, None).await?))
         }
-        Err(error) => refused(page, error.into(), request).await,
+        Err(error) => refused(page, rq, error.into(), request).await,
     }
 }
 
@@ -149,7 +150,22 @@ fn keep(page: &Page, rq: &HttpRequest, cookies: &[StepCookie]) {
 }
 
 /// Shows the form again with the reason, or an error page where there is no form.
-async fn refused(page: &Page, error: ApiError, request: &LoginRequest) -> ApiResult<HttpResponse> {
+async fn refused(
+    page: &Page,
+    rq: &HttpRequest,
+    error: ApiError,
+    request: &LoginRequest,
+) -> ApiResult<HttpResponse> {
+    if let Some(given) = request.form.get("username")
+        && !error.status.is_server_error()
+    {
+        let name = page.hub.auth.names.accept(given).ok();
+        if let Some(name) = name
+            && let Some(user) = repo::users::by_name(page.hub.db.conn(), name.as_str()).await?
+        {
+            rq.extensions_mut().insert(Subject(user.name));
+        }
+    }
     warn!(%error, "Failed login for {}", request.form.get("username").map(String::as_str).unwrap_or_default().chars().take(64).collect::<String>());
     if page.hub.auth.authenticator.login() != LoginMethod::Form || error.status.is_server_error() {
         return Err(error);
@@ -170,7 +186,7 @@ async fn log_in(
 ) -> ApiResult<HttpResponse> {
     let user = match admit(&page.hub, identity).await {
         Ok(user) => user,
-        Err(error) => return refused(page, error, request).await,
+        Err(error) => return refused(page, rq, error, request).await,
     };
     let outgoing = Outgoing::of(rq);
     let sessions = &page.hub.sessions;
@@ -192,6 +208,10 @@ async fn log_in(
     outgoing.set(cookie);
     let caller =
         Caller { who: Some(Who::User(Box::new(user))), via: Via::Cookie, ..Caller::clone(&page.caller) };
+    if let Some(actor) = Actor::of(&caller) {
+        rq.extensions_mut().insert(Subject(actor.name.clone()));
+        rq.extensions_mut().insert(actor);
+    }
     let target = onward(page, &caller, request.next.clone()).await?;
     Ok(redirect(&target))
 }
@@ -289,11 +309,12 @@ async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> Ap
     }
     if hub.auth.authenticator.logout_ends_all_sessions() {
         let tx = hub.db.begin().await?;
-        let ended = sessions::end(&tx, user, false).await?;
+        let ended = sessions::end(&tx, user, false, hub.clock.now()).await?;
         tx.commit().await?;
         sessions::follow_up(hub, user, &ended).await;
     } else if let Some(session_id) = &page.caller.session_id {
         repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
+        hub.cut_sessions([session_id.clone()]);
     }
     let auth_state = hub.auth_state(user);
     let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };

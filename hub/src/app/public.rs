@@ -1,0 +1,142 @@
+//! The proxy in the hub's process. It outlives a hub that makes room for another process.
+
+use std::future::pending;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hub_config::Config;
+use hub_proxy::{Estate, Heir, Offer, Proxy, ProxyError, RouteTable, Scissors, Sockets, Succession};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{listen, shutdown};
+use crate::routing::InProcess;
+
+/// How long the next process may take from the end of the hub here until it serves. It starts a hub in that time, with
+/// the services that it runs, while connections wait.
+const TAKING: Duration = Duration::from_mins(1);
+
+/// The public side of the process.
+#[derive(Debug)]
+pub(super) struct Public {
+    routes: Arc<RouteTable>,
+    scissors: Scissors,
+    /// Until it serves.
+    bound: Option<(Proxy, Option<Estate>)>,
+    serving: Option<JoinHandle<Result<(), ProxyError>>>,
+    stop: CancellationToken,
+    handover: Option<PathBuf>,
+    offer: Option<Offer>,
+    /// The process before this one: `None` in it once it has ended.
+    predecessor: Option<oneshot::Receiver<()>>,
+}
+
+impl Public {
+    /// Binds the public address, or uses the socket of the process before. `hub` is the socket of the hub beside it.
+    pub(super) fn bind(config: &Config, hub: &TcpListener, inherited: &mut Sockets) -> anyhow::Result<Self> {
+        let routes = RouteTable::new(false);
+        let address: SocketAddr = hub.local_addr()?;
+        let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), inherited)?;
+        let handover = config.proxy.handover_socket.clone();
+        let estate =
+            handover.is_some().then(|| proxy.estate(&[hub.try_clone()?]).map_err(anyhow::Error::new));
+        Ok(Self {
+            scissors: proxy.scissors(),
+            bound: Some((proxy, estate.transpose()?)),
+            routes,
+            serving: None,
+            stop: CancellationToken::new(),
+            handover,
+            offer: None,
+            predecessor: None,
+        })
+    }
+
+    /// What a hub needs of it.
+    pub(super) fn for_hub(&self) -> InProcess {
+        InProcess { routes: Arc::clone(&self.routes), scissors: Some(self.scissors.clone()) }
+    }
+
+    /// Where requests go.
+    pub(super) fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
+    /// Takes connections, unless it does already, and relieves the process before.
+    pub(super) async fn serve(&mut self, runtime: &Handle, after: Option<Succession>) -> anyhow::Result<()> {
+        let Some((proxy, estate)) = self.bound.take() else { return Ok(()) };
+        self.serving = Some(runtime.spawn(proxy.run(self.stop.clone())));
+        if let Some(succession) = after {
+            self.predecessor = succession.finish(Arc::clone(&self.routes), &self.scissors).await?;
+        }
+        if let (Some(path), Some(estate)) = (&self.handover, estate) {
+            self.offer = Some(Offer::new(path, estate).context("proxy.handover_socket")?);
+        }
+        Ok(())
+    }
+
+    /// Waits for a process that wants to take over.
+    pub(super) async fn asked(&self) -> Heir {
+        match &self.offer {
+            Some(offer) => offer.asked().await,
+            None => pending().await,
+        }
+    }
+
+    /// Gives everything away; `false` when the other process failed.
+    pub(super) async fn give(&mut self, heir: Heir) -> bool {
+        let Some(offer) = &mut self.offer else { return false };
+        let given = offer.give(heir, TAKING).await;
+        if given {
+            // Its copies of the sockets would keep them open after the other process.
+            self.offer = None;
+        }
+        given
+    }
+
+    /// Takes no more connections, and lets those that are open end in time.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the end of all connections after [`stop`](Self::stop).
+    pub(super) async fn ended(mut self) -> anyhow::Result<()> {
+        if let Some(serving) = self.serving.take() {
+            serving.await??;
+        }
+        Ok(())
+    }
+
+    /// After everything was given away: waits for the end of the connections that stayed here, and of the process
+    /// before, whose websockets are reached through this one. A signal ends them.
+    pub(super) async fn retire(mut self) -> anyhow::Result<()> {
+        let stop = self.stop.clone();
+        let predecessor = self.predecessor.take();
+        let all = async {
+            self.ended().await?;
+            if let Some(predecessor) = predecessor {
+                // An error says the same: it is gone.
+                let _ = predecessor.await;
+            }
+            Ok(())
+        };
+        tokio::pin!(all);
+        tokio::select! {
+            ended = &mut all => return ended,
+            () = shutdown::signalled() => stop.cancel(),
+        }
+        tokio::select! {
+            ended = all => ended,
+            () = shutdown::signalled() => {
+                warn!("told to end once more, not waiting any longer");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Which hub works on a start, and what was begun and must not be forgotten: notes in `spawners.state`.
+//!
+//! Several hubs may share a database. The one that starts a server writes its name beside the server's state, with a
+//! time until which it is to be believed, and goes on writing it until the server answers. A hub that has died writes
+//! no more; then another one looks what became of the start. A stop that is to be followed by a start leaves a note,
+//! too. Stock ignores the keys, and its next start writes its own state over them.
+//!
+//! The clocks of hubs on one database may differ by a few seconds, not more.
+
+use std::fs;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hub_core::secret::random_hex32;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+const START_KEY: &str = "himalia_start";
+pub(super) const RESTART_KEY: &str = "himalia_restart";
+/// How long a note is believed after it was written last.
+const LIFE: TimeDelta = TimeDelta::seconds(20);
+/// How often it is written: several may be late.
+pub(super) const BEAT: Duration = Duration::from_secs(5);
+/// How long the start after a stop is owed. Nobody waits for a server for longer.
+const OWED: TimeDelta = TimeDelta::minutes(10);
+
+/// The name of a hub, never the same twice, and where it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubName {
+    id: String,
+    /// Boot of the machine, namespace of its processes, number and start of the process: whether that lives, another
+    /// hub can see only where it sees the same processes.
+    process: Option<(String, String, u32, u64)>,
+}
+
+impl HubName {
+    /// A name for this process.
+    pub fn fresh() -> Self {
+        let process = || {
+            let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+            let pid = std::process::id();
+            Some((boot, namespace()?, pid, started(pid)?))
+        };
+        Self { id: random_hex32(), process: process() }
+    }
+
+    /// Whether the process is known to have ended.
+    fn has_ended(&self, seen_by: &Self) -> bool {
+        let (Some((boot, namespace, pid, start)), Some((own_boot, own_namespace, ..))) =
+            (&self.process, &seen_by.process)
+        else {
+            return false;
+        };
+        boot == own_boot && namespace == own_namespace && started(*pid) != Some(*start)
+    }
+}
+
+fn namespace() -> Option<String> {
+    Some(fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
+}
+
+/// When a process started, in ticks since the boot; none when there is no such process.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let ended = matches!(fields.next()?, "Z" | "X");
+    fields.nth(18)?.parse().ok().filter(|_| !ended)
+}
+
+/// What a hub has noted about its work on a start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtWork {
+    hub: HubName,
+    until: DateTime<Utc>,
+}
+
+impl AtWork {
+    /// Whether another hub than `own` works on the start at this moment.
+    pub fn is_another(&self, own: &HubName, now: DateTime<Utc>) -> bool {
+        self.hub != *own && now < self.until && self.until <= now + LIFE * 2 && !self.hub.has_ended(own)
+    }
+}
+
+/// A state with the note that this hub works on the start.
+pub(super) fn note_start(mut state: Value, hub: &HubName, now: DateTime<Utc>) -> Value {
+    if let Some(map) = state.as_object_mut() {
+        map.insert(START_KEY.to_owned(), json!(AtWork { hub: hub.clone(), until: now + LIFE }));
+    }
+    state
+}
+
+/// Takes the note out of a state; what is unreadable is none.
+pub(super) fn take_start(state: &mut Value) -> Option<AtWork> {
+    serde_json::from_value(state.as_object_mut()?.remove(START_KEY)?).ok()
+}
+
+/// Notes in the state of a server that was stopped that it is to be started again.
+pub(super) fn owe_restart(state: &mut Value, now: DateTime<Utc>) {
+    if let Some(map) = state.as_object_mut() {
+        map.insert(RESTART_KEY.to_owned(), json!(now + OWED));
+    }
+}
+
+/// Takes the note of a restart out of a state: until when the start is owed.
+pub(super) fn take_restart(state: &mut Value) -> Option<DateTime<Utc>> {
+    serde_json::from_value(state.as_object_mut()?.remove(RESTART_KEY)?).ok()
+}
+
+/// Whether nobody has come to a start that is owed until then, though there was time.
+pub(super) fn is_forgotten(until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    until - OWED + LIFE <= now && now < until
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_of_another_hub_counts_until_its_time_is_over() {
+        let (one, other) = (HubName::fresh(), HubName::fresh());
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut state = note_start(json!({"pid": 7}), &one, now);
+        let note = take_start(&mut state).unwrap();
+        assert_eq!(state, json!({"pid": 7}));
+        assert!(note.is_another(&other, now));
+        assert!(!note.is_another(&one, now), "it is its own");
+        assert!(!note.is_another(&other, now + LIFE), "nobody renewed it");
+        assert!(!note.is_another(&other, now - LIFE * 2), "it claims a time far ahead");
+    }
+
+    #[test]
+    fn the_note_of_a_process_that_has_ended_counts_no_more() {
+        let own = HubName::fresh();
+        let mut dead = HubName::fresh();
+        dead.process.as_mut().unwrap().3 += 1;
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let note = AtWork { hub: dead.clone(), until: now + LIFE };
+        assert!(!note.is_another(&own, now), "the number was given to another process");
+        let elsewhere = dead.process.as_mut().unwrap();
+        elsewhere.0.push('x');
+        let note = AtWork { hub: dead, until: now + LIFE };
+        assert!(note.is_another(&own, now), "nothing can be seen of another machine's processes");
+    }
+}
