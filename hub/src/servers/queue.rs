@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// How many of the last starts tell how long a start takes.
 const REMEMBERED: usize = 32;
@@ -154,21 +154,20 @@ impl StartQueue {
             }
             inner.join(self, group)
         };
-        let mut looks = interval(LOOK);
+        let mut looks = interval_at(Instant::now() + LOOK, LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = None;
         loop {
+            let place = self.place(ticket.number);
+            if place.map(|place| place.number) != last {
+                last = place.map(|place| place.number);
+                on_place(place);
+            }
             tokio::select! {
                 biased;
                 // The sender goes only after it was used.
                 _ = &mut let_in => break,
-                _ = looks.tick() => {
-                    let place = self.place(ticket.number);
-                    if place.map(|place| place.number) != last {
-                        last = place.map(|place| place.number);
-                        on_place(place);
-                    }
-                }
+                _ = looks.tick() => {}
             }
         }
         ticket.taken = true;
