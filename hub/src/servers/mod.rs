@@ -4,6 +4,7 @@
 //! the address is known. This module works towards what people ask for ([`supervisor`]) and keeps nothing in memory
 //! that the next hub could not find out.
 
+mod answer;
 mod elsewhere;
 pub mod env;
 pub mod failures;
@@ -18,6 +19,7 @@ mod start;
 mod stop;
 pub mod store;
 pub mod supervisor;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
