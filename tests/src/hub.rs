@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 use self::command::log_file;
 use crate::client::{Api, Person};

@@ -6,8 +6,8 @@ use super::DEFAULT_BUCKETS;
 
 /// Registers what it makes, under a common prefix.
 pub(super) struct Factory<'a> {
-    pub registry: &'a Registry,
-    pub prefix: &'a str,
+    pub(super) registry: &'a Registry,
+    pub(super) prefix: &'a str,
 }
 
 impl Factory<'_> {
@@ -15,7 +15,7 @@ impl Factory<'_> {
         format!("{}_{name}", self.prefix)
     }
 
-    pub fn histograms(
+    pub(super) fn histograms(
         &self,
         name: &str,
         help: &str,
@@ -28,11 +28,11 @@ impl Factory<'_> {
         Ok(metric)
     }
 
-    pub fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    pub(super) fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
         self.histogram_with(name, help, DEFAULT_BUCKETS)
     }
 
-    pub fn histogram_with(
+    pub(super) fn histogram_with(
         &self,
         name: &str,
         help: &str,
@@ -45,26 +45,31 @@ impl Factory<'_> {
     }
 
     /// A counter; its name gets the `_total` that stock's client library appends.
-    pub fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         let metric = IntCounter::new(format!("{}_total", self.name(name)), help)?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         let metric = IntGauge::new(self.name(name), help)?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
     /// A gauge for each watch, under a name of our own.
-    pub fn own_gauges(&self, name: &str, help: &str) -> Result<GaugeVec, prometheus::Error> {
+    pub(super) fn own_gauges(&self, name: &str, help: &str) -> Result<GaugeVec, prometheus::Error> {
         let metric = GaugeVec::new(Opts::new(name, help), &["scope"])?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+    pub(super) fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<GaugeVec, prometheus::Error> {
         let metric = GaugeVec::new(Opts::new(self.name(name), help), labels)?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)

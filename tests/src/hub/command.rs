@@ -88,7 +88,7 @@ impl Hub {
         command
     }
 
-    fn surround(&self, command: &mut Command) {
+    pub(super) fn surround(&self, command: &mut Command) {
         let mut folders = self.settings.path.clone();
         folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         let path = std::env::join_paths(folders).expect("folders of PATH have no colon");
