@@ -179,7 +179,7 @@ impl Servers {
             }
             record = self.known(entry).await?;
         }
-        let _permit = self.enter_queue(live, record.as_ref()).await;
+        let _permit = self.enter_queue(entry, record.as_ref(), order.options.as_ref()).await;
         let seen = record.and_then(|record| record.server_id);
         let Some(prepared) = self.store.prepare_start(entry.id, seen, order.options.as_ref()).await? else {
             let up = self.follow(entry).await.map_err(untouched)?;
@@ -253,7 +253,7 @@ impl Servers {
     }
 
     /// Opens the route to a server.
-    pub(super) async fn open_route(&self, key: &ServerKey, address: &Url) -> Result<(), RoutingError> {
+    pub(crate) async fn open_route(&self, key: &ServerKey, address: &Url) -> Result<(), RoutingError> {
         self.routing.add(&self.urls.server(key), address.as_str(), routing::server_data(key)).await
     }
 

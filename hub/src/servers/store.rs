@@ -113,6 +113,11 @@ impl Store {
             .collect())
     }
 
+    /// The rows of all servers that run or are on their way.
+    pub async fn active_ids(&self) -> Result<Vec<SpawnerId>, DbError> {
+        repo::spawners::active_ids(self.db.conn()).await
+    }
+
     /// The servers of one user that run or are on their way.
     pub async fn active_of(&self, user_id: i32, owner: &str) -> Result<Vec<Record>, DbError> {
         let rows = repo::spawners::of_user(self.db.conn(), user_id).await?;

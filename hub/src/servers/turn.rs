@@ -1,36 +1,63 @@
 //! A start waits for its turn, and tells so.
 
+use std::convert::Infallible;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::Progress;
 use hub_core::spawner::{Phase, QueuePlace};
+use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::Servers;
-use super::live::Live;
+use super::notes::WAITING_BEAT;
 use super::queue::{Place, StartPermit};
 use super::store::Record;
+use super::supervisor::Entry;
 use crate::metrics::Metrics;
 
 impl Servers {
-    /// Waits for a turn. People who are in the same groups share their turns with each other, not with all.
-    pub(super) async fn enter_queue(&self, live: &Live, record: Option<&Record>) -> StartPermit {
+    /// Waits for a turn. People who are in the same groups share their turns with each other, not with all. While it
+    /// waits, the database tells that the start is owed: a hub that ends leaves its line to the next one.
+    pub(super) async fn enter_queue(
+        &self,
+        entry: &Entry,
+        record: Option<&Record>,
+        options: Option<&Map<String, Value>>,
+    ) -> StartPermit {
+        let live = &entry.live;
         let mut group = String::new();
-        if let Some(record) = record.filter(|_| self.queue.is_full()) {
+        let must_wait = record.filter(|_| self.queue.is_full());
+        if let Some(record) = must_wait {
             match self.store.groups_of(record.user_id).await {
                 Ok(groups) => group = groups.join(","),
                 Err(error) => warn!(user = %live.key.user, %error, "cannot read whose turn it is"),
             }
         }
         let mut waiting = None;
-        self.queue
-            .enter(&group, |place| {
-                live.set_place(place.map(|place| place.number));
-                if let Some(place) = place {
-                    waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
-                    live.progress(queued(place, self.clock.now()));
-                }
-            })
-            .await
+        let turn = self.queue.enter(&group, |place| {
+            live.set_place(place.map(|place| place.number));
+            if let Some(place) = place {
+                waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
+                live.progress(queued(place, self.clock.now()));
+            }
+        });
+        if must_wait.is_none() {
+            return turn.await;
+        }
+        tokio::select! {
+            permit = turn => permit,
+            never = self.note_waiting(entry, options) => match never {},
+        }
+    }
+
+    async fn note_waiting(&self, entry: &Entry, options: Option<&Map<String, Value>>) -> Infallible {
+        loop {
+            if let Err(error) = self.store.owe_start(entry.id, options).await {
+                let key = &entry.live.key;
+                warn!(user = %key.user, server = %key.server, %error, "cannot note that a start waits for its turn");
+            }
+            tokio::time::sleep(WAITING_BEAT).await;
+        }
     }
 }
 

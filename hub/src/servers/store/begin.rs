@@ -160,6 +160,17 @@ impl Store {
         }
     }
 
+    /// This hub works on a start no more, and another one is to go on with it: says so beside the state.
+    pub(in crate::servers) async fn let_go(
+        &self,
+        id: SpawnerId,
+        run: i32,
+        state: Value,
+    ) -> Result<(), DbError> {
+        let state = notes::note_end(state, &self.hub, self.clock.now());
+        repo::spawners::set_state_of_run(self.db.conn(), id, run, state).await.map(drop)
+    }
+
     /// Saves where a server is. `run` is the row in `servers`.
     pub async fn save_started(
         &self,

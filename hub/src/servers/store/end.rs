@@ -3,7 +3,8 @@
 use hub_core::SpawnError;
 use hub_db::DbError;
 use hub_db::repo::{self, spawners::Spawner as Row};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tracing::info;
 
 use super::{Record, Store, note_activity, token_note};
 use crate::servers::notes;
@@ -11,7 +12,8 @@ use crate::servers::{SpawnerId, failures};
 
 impl Store {
     /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what the
-    /// spawner keeps for the next start. With `restart` it is noted that a start is to follow.
+    /// spawner keeps for the next start. With `restart` it is noted that a start is to follow. Where another hub has begun
+    /// a new run meanwhile, that stays as it is.
     pub async fn finish_stop(
         &self,
         id: SpawnerId,
@@ -24,6 +26,11 @@ impl Store {
         }
         let prefix = self.urls.server(&record.key);
         let tx = self.db.begin().await?;
+        let Some(row) = repo::spawners::by_id(&tx, id).await? else { return Ok(()) };
+        if row.server.is_some_and(|server| Some(server.id) != record.server_id) {
+            info!(user = %record.key.user, server = %record.key.server, "another hub has started the server again");
+            return Ok(());
+        }
         note_activity(&tx, id, record.user_id, self.clock.now()).await?;
         repo::spawners::clear_server(&tx, id).await?;
         repo::spawners::set_state(&tx, id, Some(kept)).await?;
@@ -42,7 +49,8 @@ impl Store {
         let tx = self.db.begin().await?;
         let row = repo::spawners::by_id(&tx, id).await?.filter(|row| row.server.is_none());
         let Some(row) = row else { return Ok(()) };
-        let kept = row.row.state.map(|state| state.0).unwrap_or_default();
+        let mut kept = row.row.state.map(|state| state.0).unwrap_or_default();
+        notes::take_restart(&mut kept);
         let state = failures::state_after(kept, error, self.clock.now());
         repo::spawners::set_state(&tx, id, Some(state)).await?;
         tx.commit().await
@@ -64,11 +72,31 @@ impl Store {
             .collect())
     }
 
-    /// Forgets that a start is owed: nobody wants it any more.
+    /// Notes, for the next hub, that a start with these options waits for its turn.
+    pub(in crate::servers) async fn owe_start(
+        &self,
+        id: SpawnerId,
+        options: Option<&Map<String, Value>>,
+    ) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        let row = repo::spawners::by_id(&tx, id).await?.filter(|row| row.server.is_none());
+        let Some(row) = row else { return Ok(()) };
+        let mut state = row.row.state.map_or_else(|| json!({}), |state| state.0);
+        notes::owe_waiting(&mut state, self.clock.now());
+        repo::spawners::set_state(&tx, id, Some(state)).await?;
+        if let Some(options) = options {
+            repo::spawners::set_user_options(&tx, id, Some(Value::Object(options.clone()))).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Forgets that a start is owed: nobody wants it any more. What the spawner keeps for the next start stays.
     pub(in crate::servers) async fn forget_restart(&self, id: SpawnerId) -> Result<(), DbError> {
         let tx = self.db.begin().await?;
-        if repo::spawners::by_id(&tx, id).await?.is_some_and(|row| row.server.is_none()) {
-            repo::spawners::set_state(&tx, id, Some(json!({}))).await?;
+        let row = repo::spawners::by_id(&tx, id).await?.filter(|row| row.server.is_none());
+        if let Some(mut state) = row.and_then(|row| row.row.state).map(|state| state.0) {
+            notes::take_restart(&mut state);
+            repo::spawners::set_state(&tx, id, Some(state)).await?;
         }
         tx.commit().await
     }
