@@ -99,3 +99,35 @@ async fn a_next_process_that_fails_leaves_the_hub_as_it_was() -> Result<()> {
     ensure!(hub.terminate().await?.success());
     Ok(())
 }
+
+#[tokio::test]
+async fn the_next_process_does_not_wait_for_starts_that_are_under_way() -> Result<()> {
+    if !ready(&[Kind::Himalia], &[]) {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let go = folder.path().join("go");
+    let mut settings = Settings { handover: true, ..Settings::default() }.with_light_singleuser();
+    let held =
+        format!("until [ -e '{}' ]; do sleep 0.1; done; exec {}", go.display(), settings.command.join(" "));
+    settings.command = ["sh", "-c", &held].map(str::to_owned).to_vec();
+    settings.slow_spawn_timeout = Duration::from_millis(100);
+    // Whoever waited for the start would wait for good.
+    settings.hub.insert("init_spawners_timeout".to_owned(), serde_json::json!("1h"));
+    let mut hub = Hub::start(Kind::Himalia, settings).await?;
+    let administrator = hub.administrator()?;
+    administrator.add_user("alice").await?;
+    ensure!(administrator.request_start("alice", "").await? == 202, "the start is over too early");
+    let mark = &hub.mark;
+    eventually("the server's process begins", SOON, || async {
+        Ok((!mark.with_command("until [").is_empty()).then_some(()))
+    })
+    .await?;
+    hub.replace().await?;
+    let alice = hub.logged_in("alice").await?;
+    ensure!(alice.who_am_i().await?.as_deref() == Some("alice"), "the next process answers nobody");
+    std::fs::write(&go, "")?;
+    administrator.server_is_ready("alice", "").await?;
+    administrator.stop_server("alice", "").await?;
+    Ok(())
+}
