@@ -60,6 +60,9 @@ pub enum RoutingError {
         /// Its path below `/api/`.
         path: String,
     },
+    /// An order about websockets cannot be written down.
+    #[error("an order to end websockets cannot be written: {0}")]
+    Order(serde_json::Error),
     /// The route cannot be.
     #[error("route {routespec}: {cause}")]
     Invalid {
