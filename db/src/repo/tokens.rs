@@ -115,6 +115,11 @@ pub async fn find(
     Ok(Some(found))
 }
 
+/// Whether a token that was read before has ended meanwhile.
+pub fn has_ended(token: &ApiToken, now: DateTime<Utc>) -> bool {
+    token.expires_at.is_some_and(|end| end.utc() < now)
+}
+
 fn not_ended(now: DateTime<Utc>) -> Condition {
     Condition::any()
         .add(api_tokens::Column::ExpiresAt.is_null())
