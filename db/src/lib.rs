@@ -9,6 +9,7 @@
 pub mod connect;
 pub mod entities;
 mod error;
+mod known;
 pub mod repo;
 pub mod schema;
 mod session;
@@ -16,6 +17,7 @@ pub mod types;
 
 pub use connect::{Db, DbOptions};
 pub use error::DbError;
+pub use known::{Known, REMEMBERED};
 pub use sea_orm::{ConnectionTrait, DbBackend};
 pub use session::{Conn, Tx};
 pub use types::{JsonDict, JsonList, Timestamp};

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::connect::kept::Kept;
 use crate::error::DbError;
+use crate::known::{Changes, changes_what_is_known};
 use crate::types::sqlite_text;
 
 /// What both kinds of session share.
@@ -38,6 +39,8 @@ pub struct Conn {
     writer: Option<Arc<Mutex<()>>>,
     limits: Limits,
     statements: Arc<AtomicU64>,
+    /// Set for SQLite files only.
+    changes: Option<Arc<Changes>>,
 }
 
 /// A transaction. Dropping it without [`Tx::commit`] rolls back.
@@ -49,13 +52,43 @@ pub struct Tx {
     inner: DatabaseTransaction,
     limits: Limits,
     statements: Arc<AtomicU64>,
+    change: TxChange,
     _writer: Option<OwnedMutexGuard<()>>,
+}
+
+/// Whether a transaction changes anything; counted when it is over.
+#[derive(Debug)]
+struct TxChange {
+    changes: Option<Arc<Changes>>,
+    any: AtomicBool,
+}
+
+impl TxChange {
+    fn note(&self, sql: &str) {
+        if changes_what_is_known(sql) {
+            self.any.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for TxChange {
+    fn drop(&mut self) {
+        if let Some(changes) = self.changes.as_ref().filter(|_| self.any.load(Ordering::Relaxed)) {
+            changes.count();
+        }
+    }
 }
 
 impl Conn {
     pub(crate) fn new(pool: DatabaseConnection, kept: Option<Kept>, limits: Limits) -> Self {
         let writer = (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
-        Self { pool, kept, writer, limits, statements: Arc::default() }
+        let changes = kept.is_some().then(Arc::default);
+        Self { pool, kept, writer, limits, statements: Arc::default(), changes }
+    }
+
+    /// See [`crate::Db::version`].
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.changes.as_ref().map(|changes| changes.version())
     }
 
     /// How many statements have been sent, those of transactions too.
@@ -71,7 +104,8 @@ impl Conn {
         };
         let inner = within(self.limits.statement, self.pool.begin_with_options(options)).await?;
         let statements = Arc::clone(&self.statements);
-        Ok(Tx { inner, limits: self.limits.clone(), statements, _writer: writer })
+        let change = TxChange { changes: self.changes.clone(), any: AtomicBool::new(false) };
+        Ok(Tx { inner, limits: self.limits.clone(), statements, change, _writer: writer })
     }
 
     pub(crate) async fn close(self) -> Result<(), DbError> {
@@ -130,16 +164,22 @@ impl ConnectionTrait for Conn {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let _writer = self.lock_writer().await?;
+        let change = self.changes.as_ref().and_then(|changes| changes.begin(&statement.sql));
         let statement = encoded(statement);
-        match &self.kept {
-            Some(kept) => within(self.limits.statement, kept.execute(&statement)).await,
-            None => within(self.limits.statement, self.pool.execute_raw(statement)).await,
+        let done = match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.execute(&statement)).await?,
+            None => within(self.limits.statement, self.pool.execute_raw(statement)).await?,
+        };
+        if let Some(change) = change.filter(|_| done.rows_affected() == 0) {
+            change.forget();
         }
+        Ok(done)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let _writer = self.lock_writer().await?;
+        let _change = self.changes.as_ref().and_then(|changes| changes.begin(sql));
         match &self.kept {
             Some(kept) => within(self.limits.statement, kept.execute_unprepared(sql)).await,
             None => within(self.limits.statement, self.pool.execute_unprepared(sql)).await,
@@ -148,6 +188,8 @@ impl ConnectionTrait for Conn {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
+        // An `INSERT` that gives its row back is a query, too.
+        let _change = self.changes.as_ref().and_then(|changes| changes.begin(&statement.sql));
         let statement = encoded(statement);
         match &self.kept {
             Some(kept) => within(self.limits.statement, kept.query_one(&statement)).await,
@@ -157,6 +199,8 @@ impl ConnectionTrait for Conn {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
+        // An `INSERT` that gives its row back is a query, too.
+        let _change = self.changes.as_ref().and_then(|changes| changes.begin(&statement.sql));
         let statement = encoded(statement);
         match &self.kept {
             Some(kept) => within(self.limits.statement, kept.query_all(&statement)).await,
@@ -173,21 +217,25 @@ impl ConnectionTrait for Tx {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
+        self.change.note(&statement.sql);
         within(self.limits.statement, self.inner.execute_raw(encoded(statement))).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
+        self.change.note(sql);
         within(self.limits.statement, self.inner.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
+        self.change.note(&statement.sql);
         within(self.limits.statement, self.inner.query_one_raw(encoded(statement))).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.statements.fetch_add(1, Ordering::Relaxed);
+        self.change.note(&statement.sql);
         within(self.limits.statement, self.inner.query_all_raw(encoded(statement))).await
     }
 }

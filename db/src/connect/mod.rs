@@ -124,6 +124,12 @@ impl Db {
         self.conn.statements()
     }
 
+    /// A number that changes with all that this process changes in the database, new tokens aside; `None` where other
+    /// hubs may change it at any moment. For [`crate::Known`].
+    pub fn version(&self) -> Option<u64> {
+        self.conn.version()
+    }
+
     /// Whether the database answers now. What a health check asks.
     pub async fn ping(&self) -> Result<(), DbError> {
         // A query: what executes would queue behind SQLite's writers.

@@ -1,6 +1,6 @@
 //! Servers of users, running or not, and the addresses of those that run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::ActiveValue::Set;
@@ -8,6 +8,7 @@ use sea_orm::prelude::*;
 use sea_orm::{Condition, ConnectionTrait, IntoActiveModel as _, QueryOrder as _, QuerySelect as _};
 
 use super::fitting::kept;
+use super::grouped::around;
 use super::{CHUNK, oauth};
 use crate::entities::{servers, share_codes, shares, spawners};
 use crate::error::DbError;
@@ -103,13 +104,15 @@ pub async fn of_users(
     db: &impl ConnectionTrait,
     user_ids: &[i32],
 ) -> Result<HashMap<i32, Vec<Spawner>>, DbError> {
+    let wanted: HashSet<i32> = user_ids.iter().copied().collect();
     let mut rows = Vec::new();
     for ids in user_ids.chunks(CHUNK) {
         let page = spawners::Entity::find()
-            .filter(spawners::Column::UserId.is_in(ids.iter().copied()))
+            .filter(around(spawners::Column::UserId, ids))
             .order_by_asc(spawners::Column::Id);
         rows.extend(page.all(db).await?);
     }
+    rows.retain(|row| row.user_id.is_some_and(|user| wanted.contains(&user)));
     let mut found: HashMap<i32, Vec<Spawner>> = HashMap::new();
     for spawner in with_servers(db, rows).await? {
         if let Some(user) = spawner.row.user_id {

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::token;
 use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
-use sea_orm::{Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
 
 use super::{Owner, hashing, oauth};
 use crate::entities::api_tokens;
@@ -113,6 +113,11 @@ pub async fn find(
         return Ok(None);
     }
     Ok(Some(found))
+}
+
+/// Whether a token that was read before has ended meanwhile.
+pub fn has_ended(token: &ApiToken, now: DateTime<Utc>) -> bool {
+    token.expires_at.is_some_and(|end| end.utc() < now)
 }
 
 fn not_ended(now: DateTime<Utc>) -> Condition {
@@ -264,35 +269,27 @@ pub async fn delete_of_server(db: &impl ConnectionTrait, user_id: i32, note: &st
     Ok(done.rows_affected)
 }
 
-/// Ids of the browser sessions in which tokens of a user were made.
-pub async fn sessions_of_user(db: &impl ConnectionTrait, user_id: i32) -> Result<Vec<String>, DbError> {
-    let found: Vec<Option<String>> = api_tokens::Entity::find()
-        .select_only()
-        .column(api_tokens::Column::SessionId)
-        .distinct()
-        .filter(api_tokens::Column::UserId.eq(user_id))
-        .filter(api_tokens::Column::SessionId.is_not_null())
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(found.into_iter().flatten().filter(|id| !id.is_empty()).collect())
-}
-
 /// Ends what the browsers of a user were given, in whatever session; with `all`, also the tokens that people made for
-/// themselves. Tokens of running servers stay (their notes begin with `kept`). How many.
+/// themselves. Tokens of running servers stay (their notes begin with `kept`). Gives back what was ended. Two statements,
+/// for one transaction.
 pub async fn delete_of_user(
-    db: &impl ConnectionTrait,
+    tx: &crate::Tx,
     user_id: i32,
     all: bool,
     kept: &str,
-) -> Result<u64, DbError> {
+) -> Result<Vec<ApiToken>, DbError> {
     let of_browsers = Condition::any()
         .add(api_tokens::Column::SessionId.is_not_null())
         .add(api_tokens::Column::ClientId.ne(oauth::HUB_CLIENT));
     let not_of_servers = Condition::any()
         .add(api_tokens::Column::Note.is_null())
         .add(api_tokens::Column::Note.not_like(format!("{kept}%")));
-    let mut doomed = api_tokens::Entity::delete_many().filter(api_tokens::Column::UserId.eq(user_id));
-    doomed = if all { doomed.filter(not_of_servers) } else { doomed.filter(of_browsers) };
-    Ok(doomed.exec(db).await?.rows_affected)
+    let doomed = Condition::all().add(api_tokens::Column::UserId.eq(user_id)).add(if all {
+        not_of_servers
+    } else {
+        of_browsers
+    });
+    let found = api_tokens::Entity::find().filter(doomed.clone()).all(tx).await?;
+    api_tokens::Entity::delete_many().filter(doomed).exec(tx).await?;
+    Ok(found)
 }

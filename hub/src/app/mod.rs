@@ -23,6 +23,7 @@ use crate::activity::Activity;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::events::Events;
+use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::rbac::Rbac;
 use crate::render::{Language, Renderer, StaticFiles};
@@ -62,6 +63,8 @@ pub struct Hub {
     pub events: Arc<Events>,
     /// The audit log.
     pub audit: Audit,
+    /// What requests read again and again.
+    pub known: KnownRows,
     /// Answers that are given again.
     pub idempotency: Idempotency,
     /// The description of the REST API.

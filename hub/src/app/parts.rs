@@ -28,6 +28,7 @@ use crate::auth::names::NameRules;
 use crate::auth::throttle::{Limits, Throttle};
 use crate::auth::{AllowRules, Auth, AuthSettings};
 use crate::events::Events;
+use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::rbac::Rbac;
 use crate::registry::Registry;
@@ -154,6 +155,7 @@ pub(super) async fn build(
         first_login,
         events,
         audit,
+        known: KnownRows::default(),
         idempotency: Idempotency::default(),
         description: Description::default(),
         sessions: build_sessions(&config, &urls, secret.secret, &clock, &embedding)?,

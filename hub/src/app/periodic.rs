@@ -13,6 +13,8 @@ use crate::routing::Proxy;
 
 /// How often expired tokens, codes and shares are deleted.
 const PURGE_PERIOD: Duration = Duration::from_hours(1);
+/// Shortest pause between two checks because of routes that are missing.
+const MISSING_PAUSE: Duration = Duration::from_millis(500);
 /// Shortest pause between two beats of the clockwork.
 const SHORTEST_NAP: Duration = Duration::from_millis(10);
 /// Periods of the gauge of active users, as stock labels them, in days.
@@ -55,6 +57,8 @@ pub(super) fn start(hub: &Arc<Hub>) {
             }
         }
     });
+    let own = Arc::clone(hub);
+    hub.tasks.spawn(async move { open_missing_routes(&own).await });
     if hub.workspaces.is_some() {
         let own = Arc::clone(hub);
         hub.tasks.every(config.workspaces.check_interval.max(Duration::from_secs(1)), move || {
@@ -82,6 +86,17 @@ pub(super) fn start(hub: &Arc<Hub>) {
         });
         let own = Arc::clone(hub);
         hub.tasks.spawn(async move { count_users(&own).await });
+    }
+}
+
+/// Opens routes to servers that other hubs have started as soon as somebody asks for one.
+pub(super) async fn open_missing_routes(hub: &Hub) {
+    loop {
+        hub.routing.missing().await;
+        if let Err(error) = hub.check_routes().await {
+            error!(%error, "cannot open the route to a server that another hub has started");
+        }
+        tokio::time::sleep(MISSING_PAUSE).await;
     }
 }
 

@@ -185,5 +185,8 @@ pub async fn without_sockets(
     hub.init().await?;
     hub.open_routes().await?;
     hub.begin().await?;
-    Ok(web::Data::new(hub))
+    let hub = web::Data::new(hub);
+    let own = hub.clone();
+    hub.tasks.spawn(async move { periodic::open_missing_routes(&own).await });
+    Ok(hub)
 }

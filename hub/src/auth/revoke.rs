@@ -54,14 +54,14 @@ fn is_concerned(hub: &Hub, user: &users::Model, revocation: &Revocation) -> bool
 
 async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResult<()> {
     let tx = hub.db.begin().await?;
-    let ended = sessions::end(&tx, user, revocation.all_tokens, hub.clock.now()).await?;
+    let ended = sessions::end(&tx, user, revocation.all_tokens).await?;
     // What was kept has ended with the login: a refresh token that works no more, a session that is gone.
     repo::users::set_auth_state(&tx, user.id, None).await?;
     tx.commit().await?;
-    info!(user = %user.name, tokens = ended.tokens, "login ended by the identity service");
+    info!(user = %user.name, tokens = ended.tokens.len(), "login ended by the identity service");
     if revocation.stop_servers || hub.auth.settings.shutdown_on_logout {
         sessions::stop_servers(hub, user).await;
     }
-    sessions::follow_up(hub, user, &ended).await;
+    sessions::follow_up(hub, user, &ended);
     Ok(())
 }

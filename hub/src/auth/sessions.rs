@@ -1,6 +1,5 @@
 //! The end of all that a person's browsers hold: login cookies, tokens, open websockets.
 
-use chrono::{DateTime, Utc};
 use hub_db::entities::api_tokens::Model as ApiToken;
 use hub_db::entities::users;
 use hub_db::{DbError, Tx, repo};
@@ -15,42 +14,26 @@ const SERVER_NOTE: &str = "Server at ";
 /// What was ended in the database.
 #[derive(Debug)]
 pub struct Ended {
-    /// How many tokens.
-    pub tokens: u64,
-    /// Ids of the browser sessions that they were made in.
-    sessions: Vec<String>,
-    /// The tokens themselves.
-    revoked: Vec<ApiToken>,
+    /// The tokens, which tell the browser sessions that they were made in.
+    pub tokens: Vec<ApiToken>,
 }
 
 /// Ends login cookies and the tokens of browsers; with `all_tokens` also those that people made for scripts.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn end(
-    tx: &Tx,
-    user: &users::Model,
-    all_tokens: bool,
-    now: DateTime<Utc>,
-) -> Result<Ended, DbError> {
-    let owner = repo::Owner::User(user.id);
-    let before = repo::tokens::of_owner(tx, owner, now).await?;
-    let sessions = repo::tokens::sessions_of_user(tx, user.id).await?;
+pub async fn end(tx: &Tx, user: &users::Model, all_tokens: bool) -> Result<Ended, DbError> {
     repo::users::reset_cookie_id(tx, user.id).await?;
     let tokens = repo::tokens::delete_of_user(tx, user.id, all_tokens, SERVER_NOTE).await?;
-    let kept = repo::tokens::of_owner(tx, owner, now).await?;
-    let is_kept = |id: i32| kept.iter().any(|left| left.token.id == id);
-    let revoked = before.into_iter().map(|known| known.token).filter(|token| !is_kept(token.id)).collect();
-    Ok(Ended { tokens, sessions, revoked })
+    Ok(Ended { tokens })
 }
 
 /// What follows when that is in the database: open websockets are cut, nothing is remembered of the login.
-pub async fn follow_up(hub: &Hub, user: &users::Model, ended: &Ended) {
+pub fn follow_up(hub: &Hub, user: &users::Model, ended: &Ended) {
     hub.auth.looks.forget(user.id);
-    hub.cut_sessions(ended.sessions.iter().cloned());
-    if let Err(error) = hub.cut_tokens(&ended.revoked).await {
-        warn!(user = %user.name, %error, "websockets of a token that has ended stay open");
-    }
+    let sessions = ended.tokens.iter().filter_map(|token| token.session_id.clone());
+    let sessions = sessions.filter(|id| !id.is_empty()).collect();
+    hub.cut_sessions_and_scripts(sessions, &ended.tokens);
 }
 
 /// Asks for all servers of somebody to be stopped.

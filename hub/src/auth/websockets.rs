@@ -1,17 +1,18 @@
 //! Websockets that were opened with what has just been revoked: the proxy is told to end exactly those. Stock leaves
 //! them open.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hub_core::names::escape_segment;
+use hub_core::{ServerKey, ServerName, UserName};
+use hub_db::DbError;
 use hub_db::entities::api_tokens::Model as ApiToken;
-use hub_db::{DbError, repo};
 use hub_proxy::{Cut, TokenHash};
 use tracing::warn;
 
 use crate::app::Hub;
-use crate::rbac::HUB_CLIENT;
+use crate::rbac::{ClientKind, HUB_CLIENT};
 use crate::routing::decoded;
 
 impl Hub {
@@ -24,37 +25,44 @@ impl Hub {
     /// Ends the websockets that tokens opened which are no more. What a server or service got for a browser's session
     /// concerns that session there, and nowhere else.
     pub async fn cut_tokens(&self, revoked: &[ApiToken]) -> Result<(), DbError> {
-        let mut orders = Vec::new();
+        let mut orders: Vec<Cut> = revoked.iter().filter_map(by_hash).collect();
+        let mut routes = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        for token in revoked {
-            match (token.client_id.as_deref(), &token.session_id) {
-                (None | Some(HUB_CLIENT), _) => orders.extend(by_hash(token)),
-                (Some(client), Some(session)) => {
-                    if seen.insert((client, session)) {
-                        let route = self.route_of_client(client).await?;
-                        orders.extend(route.map(|route| Cut {
-                            session: Some(session.clone()),
-                            route: Some(route),
-                            ..Cut::default()
-                        }));
-                    }
-                }
-                (Some(_), None) => {}
+        for (client, session) in revoked.iter().filter_map(of_client) {
+            if !seen.insert((client, session)) {
+                continue;
             }
+            let route = match routes.entry(client) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.route_of_client(client).await?),
+            };
+            orders.extend(route.clone().map(|route| Cut {
+                session: Some(session.to_owned()),
+                route: Some(route),
+                ..Cut::default()
+            }));
         }
         self.cut(orders);
         Ok(())
     }
 
+    /// The same where the sessions end as a whole: only the tokens of scripts are left to be told of.
+    pub fn cut_sessions_and_scripts(&self, sessions: BTreeSet<String>, revoked: &[ApiToken]) {
+        let sessions = sessions.into_iter().map(|id| Cut { session: Some(id), ..Cut::default() });
+        self.cut(sessions.chain(revoked.iter().filter_map(by_hash)).collect());
+    }
+
     /// Where the server or service with this OAuth client is reached.
     async fn route_of_client(&self, client: &str) -> Result<Option<String>, DbError> {
-        if let Some(service) = repo::services::by_oauth_client(self.db.conn(), client).await? {
-            let path = format!("{}services/{}/", self.urls.base(), escape_segment(&service.name));
-            return Ok(Some(decoded(&path)));
-        }
-        let active = self.servers.store.active().await?;
-        let server = active.iter().find(|record| record.oauth_client_id.as_deref() == Some(client));
-        Ok(server.map(|record| decoded(&self.urls.server(&record.key))))
+        let path = match self.rbac.client_of(self.db.conn(), Some(client)).await? {
+            ClientKind::Server(user, server) => {
+                let key = ServerKey::new(UserName::stored(user), ServerName::stored(server));
+                self.urls.server(&key)
+            }
+            ClientKind::Service(name) => self.urls.service(&name),
+            ClientKind::Hub | ClientKind::Orphan => return Ok(None),
+        };
+        Ok(Some(decoded(&path)))
     }
 
     /// Gives the orders beside whatever goes on: a proxy that is away for a moment delays nobody.
@@ -73,7 +81,17 @@ impl Hub {
     }
 }
 
+/// The client and the browser's session that a token was made for.
+fn of_client(token: &ApiToken) -> Option<(&str, &str)> {
+    let client = token.client_id.as_deref().filter(|client| *client != HUB_CLIENT)?;
+    Some((client, token.session_id.as_deref()?))
+}
+
+/// The order for a token that a script sends along with what it opens.
 fn by_hash(token: &ApiToken) -> Option<Cut> {
+    if token.client_id.as_deref().is_some_and(|client| client != HUB_CLIENT) {
+        return None;
+    }
     let (prefix, hashed) = (token.prefix.clone()?, token.hashed.clone()?);
     Some(Cut { token_hash: Some(TokenHash { prefix, hashed }), ..Cut::default() })
 }

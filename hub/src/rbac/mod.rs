@@ -27,7 +27,7 @@ pub struct Rbac {
 }
 
 /// A user or service that holds roles.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// A user.
     User {

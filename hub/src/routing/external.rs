@@ -97,7 +97,7 @@ impl ExternalProxy {
 
     /// Ends the websockets that fit.
     pub(super) async fn cut(&self, order: &Cut) -> Result<(), RoutingError> {
-        let Ok(order) = serde_json::to_value(order) else { return Ok(()) };
+        let order = serde_json::to_value(order).map_err(RoutingError::Order)?;
         match self.ask(Method::POST, "POST", "websockets/cut", Some(&order)).await {
             // configurable-http-proxy has no such thing.
             Err(RoutingError::Refused { status: 404 | 405, .. }) => Ok(()),

@@ -14,7 +14,7 @@ use hub_proxy::{Cut, RouteTable, Scissors};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
-use tokio::sync::{RwLock, RwLockWriteGuard};
+use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 
 pub use external::{ExternalProxy, ExternalSettings};
 pub use reconcile::Wanted;
@@ -60,6 +60,9 @@ pub enum RoutingError {
         /// Its path below `/api/`.
         path: String,
     },
+    /// An order about websockets cannot be written down.
+    #[error("an order to end websockets cannot be written: {0}")]
+    Order(serde_json::Error),
     /// The route cannot be.
     #[error("route {routespec}: {cause}")]
     Invalid {
@@ -106,6 +109,8 @@ pub struct Routing {
     metrics: Arc<Metrics>,
     /// Held alone by a check, together by single changes: a check that ran beside a stop could put the route back.
     changing: RwLock<()>,
+    /// Woken when a server was seen that runs and has no route here.
+    missing: Notify,
 }
 
 /// The right to compare all routes with the wanted ones, while nothing else changes any.
@@ -118,7 +123,7 @@ pub struct Checking<'a> {
 impl Routing {
     /// Routing through `proxy`.
     pub fn new(proxy: Proxy, metrics: Arc<Metrics>) -> Self {
-        Self { proxy, metrics, changing: RwLock::new(()) }
+        Self { proxy, metrics, changing: RwLock::new(()), missing: Notify::new() }
     }
 
     /// The proxy behind.
@@ -189,6 +194,25 @@ impl Routing {
         };
         self.metrics.proxy_poll(started.elapsed());
         Ok(routes)
+    }
+
+    /// Whether a route is there, as far as that can be told without asking: a proxy elsewhere is told by whichever hub
+    /// makes a route, and is taken to have it.
+    pub fn has(&self, routespec: &str) -> bool {
+        match &self.proxy {
+            Proxy::InProcess(InProcess { routes, .. }) => routes.get(&decoded(routespec)).is_some(),
+            Proxy::External(_) => true,
+        }
+    }
+
+    /// A server runs, for another hub has started it, and has no route here: a check is due.
+    pub fn note_missing(&self) {
+        self.missing.notify_one();
+    }
+
+    /// Waits for [`Self::note_missing`].
+    pub async fn missing(&self) {
+        self.missing.notified().await;
     }
 
     /// Whether the proxy still has the hub's own route, below `base`. One that was started anew has lost it, and all

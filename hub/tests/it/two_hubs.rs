@@ -112,6 +112,21 @@ async fn a_server_is_ready_in_no_hub_before_it_answers() {
 }
 
 #[actix_web::test]
+async fn a_server_of_another_hub_is_ready_here_once_its_route_is_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    let (one, other) = (hub(&file).await, hub(&file).await);
+    one.user("ada").await;
+    one.root().post("/users/ada/server", json!({"user_options": {}})).await;
+    until_ready(&one).await;
+    // Nobody has asked the other hub for anything.
+    until_ready(&other).await;
+    let routes = other.root().get("/proxy").await.json();
+    assert!(routes.get("/user/ada/").is_some(), "{routes}");
+    one.root().delete("/users/ada/server", None).await;
+}
+
+#[actix_web::test]
 async fn a_restart_that_the_end_of_a_hub_cut_in_two_is_finished_by_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hub.sqlite");

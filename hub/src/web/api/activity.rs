@@ -17,8 +17,13 @@ pub(super) async fn post(call: Call) -> ApiResult<HttpResponse> {
         return Err(ApiError::new(StatusCode::NOT_FOUND, text));
     };
     let activity = Activity::read(&call.body, call.hub.clock.now())?;
-    let servers = repo::spawners::of_user(call.db(), user.id).await?;
     let mut found = Vec::with_capacity(activity.servers.len());
+    // Most reports are about the user alone.
+    let servers = if activity.servers.is_empty() {
+        Vec::new()
+    } else {
+        repo::spawners::of_user(call.db(), user.id).await?
+    };
     for (name, at) in &activity.servers {
         let server = servers.iter().find(|server| server.row.name == *name).ok_or_else(|| {
             let name: String = name.chars().take(255).collect();
@@ -27,13 +32,22 @@ pub(super) async fn post(call: Call) -> ApiResult<HttpResponse> {
         found.push((server.row.id, *at));
     }
     let any_change = TimeDelta::zero();
-    let tx = call.hub.db.begin().await?;
-    if let Some(at) = activity.last_activity {
-        repo::users::bump_activity(&tx, user.id, at, any_change).await?;
+    let of_user = activity.last_activity.filter(|at| user.last_activity.is_none_or(|last| last.utc() < *at));
+    match (of_user, found.is_empty()) {
+        (None, true) => {}
+        (Some(at), true) => {
+            repo::users::bump_activity(call.db(), user.id, at, any_change).await?;
+        }
+        (_, false) => {
+            let tx = call.hub.db.begin().await?;
+            if let Some(at) = of_user {
+                repo::users::bump_activity(&tx, user.id, at, any_change).await?;
+            }
+            for (server, at) in found {
+                repo::spawners::bump_activity(&tx, server, at, any_change).await?;
+            }
+            tx.commit().await?;
+        }
     }
-    for (server, at) in found {
-        repo::spawners::bump_activity(&tx, server, at, any_change).await?;
-    }
-    tx.commit().await?;
     Ok(answer::empty_json(StatusCode::OK))
 }

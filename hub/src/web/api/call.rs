@@ -11,7 +11,7 @@ use hub_core::LoginRequest;
 use hub_core::scopes::Resource;
 use hub_db::Conn;
 use hub_db::entities::users;
-use hub_db::repo::{self, Range};
+use hub_db::repo::Range;
 use jupyterhub_api_compat::endpoints::{Auth, Endpoint, Segment, Target, Xsrf};
 use jupyterhub_api_compat::pagination::{PageLimits, PageRequest};
 use percent_encoding::percent_decode_str;
@@ -157,7 +157,7 @@ impl Call {
 
     /// The row of the `{user}` of the path.
     pub(super) async fn user(&self) -> ApiResult<Option<users::Model>> {
-        Ok(repo::users::by_name(self.db(), self.user_name()).await?)
+        Ok(self.hub.known.user(&self.hub.db, self.user_name()).await?)
     }
 
     /// The same, 404 without a text if there is none.

@@ -5,7 +5,6 @@ use actix_web::http::StatusCode;
 use hub_core::names::escape_client_part;
 use hub_core::scopes::ScopeSet;
 use hub_db::repo;
-use hub_db::repo::roles::Holder;
 use jupyterhub_api_compat::models::{Identified, SelfModel, Service, Token, User};
 
 use super::answer;
@@ -22,9 +21,8 @@ async fn user_model(
     user: &hub_db::entities::users::Model,
     scopes: &ScopeSet,
 ) -> ApiResult<Option<User>> {
-    let details = repo::users::with_details(call.db(), vec![user.clone()]).await?;
-    let Some(details) = details.first() else { return Ok(None) };
-    Ok(models::user(&call.hub, details, call.include_stopped_servers()).restrict(scopes, &details.groups))
+    let details = call.hub.known.details(&call.hub.db, user).await?;
+    Ok(models::user(&call.hub, &details, call.include_stopped_servers()).restrict(scopes, &details.groups))
 }
 
 /// A service's model as `scopes` show it.
@@ -33,8 +31,7 @@ async fn service_model(
     service: &hub_db::entities::services::Model,
     scopes: &ScopeSet,
 ) -> ApiResult<Option<Service>> {
-    let roles = repo::roles::of(call.db(), Holder::Service(service.id)).await?;
-    let roles = roles.into_iter().map(|role| role.name).collect();
+    let roles = call.hub.known.roles_of_service(&call.hub.db, service.id).await?;
     Ok(models::service(&call.hub, service, roles).restrict(scopes))
 }
 

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use super::answer;
 use super::call::Call;
 use super::users::short;
-use crate::rbac::{ClientKind, HUB_CLIENT, Held, Holder, roles};
+use crate::rbac::{ClientKind, HUB_CLIENT, Held, Holder};
 use crate::web::caller::Who;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
@@ -47,7 +47,8 @@ struct Models<'a> {
 
 impl<'a> Models<'a> {
     async fn of(call: &'a Call, user: &'a users::Model) -> ApiResult<Self> {
-        let held = call.hub.rbac.held(call.db(), &holder(user), false).await?;
+        let hub = &call.hub;
+        let held = hub.known.held(&hub.db, &hub.rbac, &holder(user), false).await?;
         Ok(Self { call, user, held, clients: HashMap::new() })
     }
 
@@ -165,8 +166,7 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
         ApiError::forbidden(format!("{shown_kind} {name} not found or no permissions to generate tokens"))
     };
     let user = call.user().await?.ok_or_else(refused)?;
-    let groups =
-        repo::groups::names_of_users(call.db(), &[user.id]).await?.remove(&user.id).unwrap_or_default();
+    let groups = call.hub.known.groups(&call.hub.db, user.id).await?;
     if !requester.scopes.filter_for("tokens").includes(&Resource::User { name: &user.name, groups: &groups })
     {
         return Err(refused());
@@ -192,7 +192,7 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     };
     let token = repo::tokens::create(call.db(), &text, new, now).await?;
     info!(by = requester.who.name(), user = %user.name, token = token.id, "token made");
-    let found = repo::tokens::with_client(call.db(), token).await?;
+    let found = call.hub.known.with_client(&call.hub.db, token).await?;
     let mut models = if groups.is_empty() {
         // Without groups there are no shares of theirs, which are all that tokens do not count.
         Models { call: &call, user: &user, held, clients: HashMap::new() }
@@ -208,7 +208,7 @@ async fn scopes_of(call: &Call, wanted: &CreateToken) -> ApiResult<Vec<String>> 
     let Some(names) = &wanted.roles else {
         return match &wanted.scopes {
             Some(scopes) => Ok(scopes.clone()),
-            None => Ok(roles::default_token_scopes(call.db()).await?),
+            None => Ok(call.hub.known.default_token_scopes(&call.hub.db).await?),
         };
     };
     let mut scopes: Vec<String> = Vec::new();
@@ -226,7 +226,7 @@ async fn scopes_of(call: &Call, wanted: &CreateToken) -> ApiResult<Vec<String>> 
 /// That the scopes exist and the user holds them. What the user holds, shares given to groups counted.
 async fn check_grant(call: &Call, user: &users::Model, scopes: &[String]) -> ApiResult<Held> {
     let (db, rbac) = (call.db(), &call.hub.rbac);
-    let held = rbac.held(db, &holder(user), true).await?;
+    let held = call.hub.known.held(&call.hub.db, rbac, &holder(user), true).await?;
     let owner = Owner::User(&user.name);
     let wanted = rbac.table().expand_stored(scopes, &ExpandContext::token(owner, Client::Hub)).scopes;
     let groups = rbac.membership(db, &wanted, &held.scopes).await?;

@@ -1,13 +1,17 @@
 //! From the headers of a request to whoever sent it. Answers to `BaseHandler.get_current_user`.
 
+use std::sync::Arc;
+
 use actix_web::http::header::{AUTHORIZATION, HeaderName};
 use actix_web::{HttpMessage as _, HttpRequest, web};
+use hub_db::entities::api_tokens;
 use hub_db::repo;
 
 use super::{Caller, Via, Who};
 use crate::app::Hub;
 use crate::audit::Actor;
 use crate::auth::refresh::still_valid;
+use crate::known::{Credential, TokenKey};
 use crate::rbac::{Held, Holder};
 use crate::sessions::Sessions;
 use crate::web::error::{ApiError, ApiResult};
@@ -65,7 +69,7 @@ pub(super) async fn identify(
     }
     let xsrf = hub.sessions.xsrf_id(facts, session_id.as_deref(), Some(&user.cookie_id), header);
     let holder = Holder::User { id: user.id, name: user.name.clone() };
-    let raw = hub.rbac.session_scopes(hub.db.conn(), &holder).await?;
+    let raw = hub.known.held(&hub.db, &hub.rbac, &holder, true).await?;
     hub.activity.user(hub, &user).await?;
     Ok(Caller {
         who: Some(Who::User(Box::new(user))),
@@ -83,26 +87,31 @@ async fn by_token(
     facts: &Facts,
     text: &str,
 ) -> ApiResult<Option<Caller>> {
-    let db = hub.db.conn();
-    let Some(token) = repo::tokens::find(db, text, hub.clock.now()).await? else { return Ok(None) };
-    let who = match (token.user_id, token.service_id) {
-        (Some(id), _) => repo::users::by_id(db, id).await?.map(|user| Who::User(Box::new(user))),
-        (None, Some(id)) => {
-            repo::services::by_id(db, id).await?.map(|service| Who::Service(Box::new(service)))
-        }
-        (None, None) => None,
+    let key = TokenKey::of(text);
+    let version = hub.db.version();
+    let known = version.and_then(|version| hub.known.credentials.find(version, &key));
+    let known = known.filter(|known| !repo::tokens::has_ended(&known.token, hub.clock.now()));
+    let (token, who, scopes) = match known.map(Arc::unwrap_or_clone) {
+        Some(Credential { token, who, scopes }) => (token, who, Some(scopes)),
+        None => match read_token(hub, text).await? {
+            Some((token, who)) => (token, who, None),
+            None => return Ok(None),
+        },
     };
-    let Some(mut who) = who else { return Ok(None) };
-    if let Who::User(user) = who {
-        let kept = user.clone();
-        who = match still_valid(hub, *user, || facts.login_request(rq, &hub.sessions)).await? {
-            Some(user) => Who::User(Box::new(user)),
-            None if hub.auth.settings.refresh_strict => return Ok(None),
-            // A token outlives the login that it was made in, unless the operator is strict.
-            None => Who::User(kept),
-        };
-    }
-    let scopes = hub.rbac.token_scopes(db, &token, &who.holder()).await?;
+    let Some(who) = as_of_now(hub, rq, facts, who).await? else { return Ok(None) };
+    // Looking at a login may change what its user holds.
+    let unchanged = version.filter(|_| hub.db.version() == version);
+    let scopes = match scopes.filter(|_| unchanged.is_some()) {
+        Some(scopes) => scopes,
+        None => {
+            let scopes = hub.rbac.token_scopes(hub.db.conn(), &token, &who.holder()).await?;
+            if let Some(version) = unchanged {
+                let known = Credential { token: token.clone(), who: who.clone(), scopes: scopes.clone() };
+                hub.known.credentials.keep(version, key, Arc::new(known));
+            }
+            scopes
+        }
+    };
     hub.activity.token(hub, &token, &who, rq.uri().path()).await?;
     let session_id = token.session_id.clone().or_else(|| Sessions::session_id(facts));
     let xsrf = hub.sessions.xsrf_id(facts, None, None, |_| None);
@@ -114,6 +123,37 @@ async fn by_token(
         raw: Held::default(),
         xsrf,
     }))
+}
+
+/// A token and its owner from the database.
+async fn read_token(hub: &Hub, text: &str) -> ApiResult<Option<(api_tokens::Model, Who)>> {
+    let db = hub.db.conn();
+    let Some(token) = repo::tokens::find(db, text, hub.clock.now()).await? else { return Ok(None) };
+    let who = match (token.user_id, token.service_id) {
+        (Some(id), _) => repo::users::by_id(db, id).await?.map(|user| Who::User(Box::new(user))),
+        (None, Some(id)) => {
+            repo::services::by_id(db, id).await?.map(|service| Who::Service(Box::new(service)))
+        }
+        (None, None) => None,
+    };
+    Ok(who.map(|who| (token, who)))
+}
+
+/// The owner of a token, whose login may have to be looked at first; none where a stale login ends its tokens.
+async fn as_of_now(
+    hub: &web::Data<Hub>,
+    rq: &HttpRequest,
+    facts: &Facts,
+    who: Who,
+) -> ApiResult<Option<Who>> {
+    let Who::User(user) = who else { return Ok(Some(who)) };
+    let kept = user.clone();
+    Ok(match still_valid(hub, *user, || facts.login_request(rq, &hub.sessions)).await? {
+        Some(user) => Some(Who::User(Box::new(user))),
+        None if hub.auth.settings.refresh_strict => None,
+        // A token outlives the login that it was made in, unless the operator is strict.
+        None => Some(Who::User(kept)),
+    })
 }
 
 /// The argument of a request that carries its XSRF token: query or header. Forms bring their own, see

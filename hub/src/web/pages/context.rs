@@ -30,6 +30,8 @@ pub struct ServerState {
     pub live: Snapshot,
     /// Whether another hub is at work on it.
     pub elsewhere: bool,
+    /// Whether it runs and has no route here yet, for another hub has started it.
+    pub unrouted: bool,
 }
 
 impl ServerState {
@@ -43,12 +45,19 @@ impl ServerState {
             live.failure = kept.map(Failure::Failed);
         }
         let elsewhere = hub.servers.store.is_elsewhere(&record);
-        Self { row, record, live, elsewhere }
+        let runs = record.address.is_some() && live.pending.is_none() && !elsewhere;
+        let unrouted = runs && !hub.routing.has(&hub.urls.server(&record.key));
+        if unrouted {
+            hub.routing.note_missing();
+        }
+        Self { row, record, live, elsewhere, unrouted }
     }
 
-    /// What is being done to it. A server without an address, or that another hub is at work on, is being started.
+    /// What is being done to it. A server without an address, or that another hub is at work on, is being started, and so
+    /// is one that cannot be reached through this hub's proxy yet.
     pub fn pending(&self) -> Option<Pending> {
-        let on_its_way = self.record.is_active() && (self.record.address.is_none() || self.elsewhere);
+        let on_its_way =
+            self.record.is_active() && (self.record.address.is_none() || self.elsewhere || self.unrouted);
         self.live.pending.or(on_its_way.then_some(Pending::Spawn))
     }
 

@@ -309,9 +309,9 @@ async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> Ap
     }
     if hub.auth.authenticator.logout_ends_all_sessions() {
         let tx = hub.db.begin().await?;
-        let ended = sessions::end(&tx, user, false, hub.clock.now()).await?;
+        let ended = sessions::end(&tx, user, false).await?;
         tx.commit().await?;
-        sessions::follow_up(hub, user, &ended).await;
+        sessions::follow_up(hub, user, &ended);
     } else if let Some(session_id) = &page.caller.session_id {
         repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
         hub.cut_sessions([session_id.clone()]);

@@ -1,0 +1,133 @@
+//! What requests read again and again, remembered for as long as [`Known`] allows: who is behind a token, what they
+//! hold, the rows that models are made of.
+//!
+//! Nothing here is to be used within a transaction, which must see its own changes.
+
+use std::sync::Arc;
+
+use hub_core::scopes::ScopeSet;
+use hub_db::entities::{api_tokens, users};
+use hub_db::repo::users::UserDetails;
+use hub_db::{Db, DbError, Known, repo};
+use sha2::{Digest as _, Sha256};
+
+use crate::rbac::{Held, Holder, Rbac, roles};
+use crate::web::caller::Who;
+
+/// Most tokens, and most users, that are remembered.
+const MOST: usize = 4_096;
+
+/// Whoever is behind a token, and what it allows.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The token.
+    pub token: api_tokens::Model,
+    /// Its owner.
+    pub who: Who,
+    /// Effective scopes.
+    pub scopes: ScopeSet,
+}
+
+/// A token without its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenKey([u8; 32]);
+
+impl TokenKey {
+    /// Of the text of a token.
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
+/// Everything that is remembered.
+#[derive(Debug)]
+pub struct KnownRows {
+    /// By token.
+    pub credentials: Known<TokenKey, Arc<Credential>>,
+    users: Known<String, Option<users::Model>>,
+    details: Known<i32, Arc<UserDetails>>,
+    held: Known<(Holder, bool), Held>,
+    groups: Known<i32, Vec<String>>,
+    roles_of_services: Known<i32, Vec<String>>,
+    default_token_scopes: Known<(), Vec<String>>,
+    clients: Known<Option<String>, Option<String>>,
+}
+
+impl Default for KnownRows {
+    fn default() -> Self {
+        Self {
+            credentials: Known::new(MOST),
+            users: Known::new(MOST),
+            details: Known::new(MOST),
+            held: Known::new(MOST),
+            groups: Known::new(MOST),
+            roles_of_services: Known::new(MOST),
+            default_token_scopes: Known::new(1),
+            clients: Known::new(MOST),
+        }
+    }
+}
+
+impl KnownRows {
+    /// [`repo::users::by_name`].
+    pub async fn user(&self, db: &Db, name: &str) -> Result<Option<users::Model>, DbError> {
+        self.users.get(db, name.to_owned(), repo::users::by_name(db.conn(), name)).await
+    }
+
+    /// [`repo::users::with_details`] of one user.
+    pub async fn details(&self, db: &Db, user: &users::Model) -> Result<Arc<UserDetails>, DbError> {
+        let read = async {
+            let found = repo::users::with_details(db.conn(), vec![user.clone()]).await?.pop();
+            let gone = || DbError::Conflict("the user was deleted meanwhile".to_owned());
+            Ok(Arc::new(found.ok_or_else(gone)?))
+        };
+        self.details.get(db, user.id, read).await
+    }
+
+    /// [`Rbac::held`].
+    pub async fn held(
+        &self,
+        db: &Db,
+        rbac: &Rbac,
+        holder: &Holder,
+        group_shares: bool,
+    ) -> Result<Held, DbError> {
+        self.held.get(db, (holder.clone(), group_shares), rbac.held(db.conn(), holder, group_shares)).await
+    }
+
+    /// Names of the groups of a user, sorted.
+    pub async fn groups(&self, db: &Db, user: i32) -> Result<Vec<String>, DbError> {
+        let read = async {
+            Ok(repo::groups::names_of_users(db.conn(), &[user]).await?.remove(&user).unwrap_or_default())
+        };
+        self.groups.get(db, user, read).await
+    }
+
+    /// Names of the roles of a service, sorted.
+    pub async fn roles_of_service(&self, db: &Db, service: i32) -> Result<Vec<String>, DbError> {
+        let read = async {
+            let roles = repo::roles::of(db.conn(), repo::roles::Holder::Service(service)).await?;
+            Ok(roles.into_iter().map(|role| role.name).collect())
+        };
+        self.roles_of_services.get(db, service, read).await
+    }
+
+    /// [`roles::default_token_scopes`].
+    pub async fn default_token_scopes(&self, db: &Db) -> Result<Vec<String>, DbError> {
+        self.default_token_scopes.get(db, (), roles::default_token_scopes(db.conn())).await
+    }
+
+    /// [`repo::tokens::with_client`].
+    pub async fn with_client(
+        &self,
+        db: &Db,
+        token: api_tokens::Model,
+    ) -> Result<repo::tokens::TokenDetails, DbError> {
+        let read = async {
+            let found = repo::tokens::with_client(db.conn(), token.clone()).await;
+            found.map(|details| details.oauth_client)
+        };
+        let oauth_client = self.clients.get(db, token.client_id.clone(), read).await?;
+        Ok(repo::tokens::TokenDetails { token, oauth_client })
+    }
+}
