@@ -1,6 +1,5 @@
 //! What the tests of all authenticators need.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,17 +22,7 @@ impl Clock for TestClock {
 }
 
 pub(crate) fn context() -> AuthenticatorContext {
-    AuthenticatorContext {
-        clock: Arc::new(TestClock::default()),
-        admin_users: BTreeSet::new(),
-        manage_groups: false,
-        manage_roles: false,
-        auth_state: false,
-        login_service: String::new(),
-        hub_path: "/hub/".to_owned(),
-        public_origin: None,
-        normalise: Arc::new(str::to_lowercase),
-    }
+    AuthenticatorContext::new(Arc::new(TestClock::default()))
 }
 
 pub(crate) fn form(user: &str, password: &str) -> LoginRequest {

@@ -1,11 +1,18 @@
 //! The engine of OpenID Connect with a way to the account console.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use hub_auth_oidc::OidcAuthenticator;
 use hub_core::{
     Account, AuthError, AuthRoute, Authenticator, Identity, LoginMethod, LoginRequest, LoginStep, Refresh,
+    Revocation, SpawnHook,
 };
+
+use crate::closed::ClosedAccounts;
 
 /// Path below `/hub/` that leads to the person's account at Keycloak.
 pub const ACCOUNT_PATH: &str = "account";
@@ -16,12 +23,15 @@ pub struct KeycloakAuthenticator {
     inner: OidcAuthenticator,
     /// The account console; Keycloak shows a link back to the hub.
     console: String,
+    issuer: String,
+    closed: Option<ClosedAccounts>,
 }
 
 impl KeycloakAuthenticator {
-    pub(crate) fn new(inner: OidcAuthenticator, issuer: &str, client_id: &str) -> Self {
+    pub(crate) fn new(inner: OidcAuthenticator, issuer: String, client_id: &str, watch: Duration) -> Self {
         let console = format!("{issuer}/account/?referrer={client_id}");
-        Self { inner, console }
+        let closed = ClosedAccounts::of(&issuer, watch);
+        Self { inner, console, issuer, closed }
     }
 }
 
@@ -81,6 +91,31 @@ impl Authenticator for KeycloakAuthenticator {
 
     fn denied_text(&self) -> Option<String> {
         self.inner.denied_text()
+    }
+
+    fn away_since(&self) -> Option<DateTime<Utc>> {
+        self.inner.away_since()
+    }
+
+    fn account_path(&self) -> Option<&'static str> {
+        Some(ACCOUNT_PATH)
+    }
+
+    fn server_environment(&self, who: &Identity) -> BTreeMap<String, String> {
+        self.inner.server_environment(who)
+    }
+
+    fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
+        self.inner.spawn_hooks()
+    }
+
+    fn watches_accounts(&self) -> Option<Duration> {
+        self.closed.as_ref().map(|closed| closed.every)
+    }
+
+    async fn closed_accounts(&self) -> Result<Vec<Revocation>, AuthError> {
+        let Some(closed) = &self.closed else { return Ok(Vec::new()) };
+        Ok(closed.list(&self.inner, &self.issuer).await?)
     }
 
     async fn logged_out(&self, who: &Identity, rq: &LoginRequest) -> Result<Option<String>, AuthError> {

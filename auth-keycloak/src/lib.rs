@@ -3,6 +3,7 @@
 //! out of both.
 
 mod authenticator;
+mod closed;
 mod mapping;
 mod options;
 mod pattern;
@@ -71,7 +72,7 @@ fn build(options: Value, cx: &AuthenticatorContext) -> Result<Arc<dyn Authentica
     let (issuer, client_id) = (oidc.issuer.trim_end_matches('/').to_owned(), oidc.client_id.clone());
     let name = "hub_auth_keycloak::KeycloakAuthenticator";
     let inner = OidcAuthenticator::new(oidc, &table, cx, mapper, name)?;
-    Ok(Arc::new(KeycloakAuthenticator::new(inner, &issuer, &client_id)))
+    Ok(Arc::new(KeycloakAuthenticator::new(inner, issuer, &client_id, own.watch_accounts)))
 }
 
 #[cfg(test)]

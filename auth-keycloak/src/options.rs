@@ -1,9 +1,15 @@
 //! What `[authenticator.keycloak]` has beyond the options of OpenID Connect.
 
+use std::time::Duration;
+
+use hub_core::plugin::DurationText;
 use hub_core::{AuthenticatorContext, PluginError, Problem};
 use serde::Deserialize;
 
 use crate::pattern::Pattern;
+
+/// Shortest pause between two questions for disabled accounts.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
 /// How groups of Keycloak, which are paths, are named here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -64,6 +70,11 @@ pub struct KeycloakOptions {
     pub same_roles: Vec<String>,
     /// Further rules.
     pub rules: Vec<Rule>,
+    /// How often Keycloak is asked which accounts are disabled, whose owners are then out; 0: never. Needs
+    /// `authenticator.enable_auth_state`, and the role `view-users` of `realm-management` for the client's service
+    /// account.
+    #[serde(with = "DurationText")]
+    pub watch_accounts: Duration,
 }
 
 impl Default for KeycloakOptions {
@@ -78,6 +89,7 @@ impl Default for KeycloakOptions {
             blocked_roles: Vec::new(),
             same_roles: Vec::new(),
             rules: Vec::new(),
+            watch_accounts: Duration::ZERO,
         }
     }
 }
@@ -94,6 +106,7 @@ impl KeycloakOptions {
         "blocked_roles",
         "same_roles",
         "rules",
+        "watch_accounts",
     ];
 
     /// The issuer that `url` and `realm` make.
@@ -109,6 +122,13 @@ impl KeycloakOptions {
         if self.url.is_some() != self.realm.is_some() {
             let missing = if self.url.is_some() { "realm" } else { "url" };
             wrong(missing.to_owned(), "is missing: url and realm belong together");
+        }
+        if !self.watch_accounts.is_zero() && self.watch_accounts < SHORTEST_WATCH {
+            wrong("watch_accounts".to_owned(), "must be a second at least, or 0 for never");
+        }
+        if !self.watch_accounts.is_zero() && !cx.auth_state {
+            let text = "needs authenticator.enable_auth_state: what is kept there tells whose account one is";
+            wrong("watch_accounts".to_owned(), text);
         }
         let mut makes_roles = !self.same_roles.is_empty();
         for (index, rule) in self.rules.iter().enumerate() {

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use hub_auth_oidc::claims::Claims;
 use hub_auth_oidc::{Mapped, Mapper as _};
 use hub_core::{AuthError, LoginRequest, LoginStep, SystemClock};
@@ -9,15 +7,10 @@ use super::*;
 fn context() -> AuthenticatorContext {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     AuthenticatorContext {
-        clock: Arc::new(SystemClock),
-        admin_users: BTreeSet::new(),
         manage_groups: true,
         manage_roles: true,
         auth_state: true,
-        login_service: String::new(),
-        hub_path: "/hub/".to_owned(),
-        public_origin: None,
-        normalise: Arc::new(str::to_lowercase),
+        ..AuthenticatorContext::new(Arc::new(SystemClock))
     }
 }
 

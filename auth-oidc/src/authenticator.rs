@@ -1,5 +1,6 @@
 //! The authenticator: `oauth_login` sends people away, `oauth_callback` takes them back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,19 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use hub_core::{
     Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, Identity, LoginForm, LoginMethod,
-    LoginRequest, LoginStep, PluginError, Refresh,
+    LoginRequest, LoginStep, PluginError, Refresh, SpawnHook,
 };
 use moka::sync::Cache;
 use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::engine::{Engine, Received};
+use crate::environment::Environment;
 use crate::fault::{Fault, TokenFault, short};
 use crate::identity::{Mapper, kept_user};
 use crate::options::OidcOptions;
 use crate::outage::Outage;
+use crate::refusal::Refusal;
 use crate::tokens::Tokens;
 use crate::transaction::Transaction;
 
@@ -39,6 +42,7 @@ pub struct OidcAuthenticator {
     pub(crate) outage: Outage,
     /// States of logins that ended, and ids of logout tokens: neither works twice. Filled after they were checked.
     pub(crate) used: Cache<String, ()>,
+    environment: Option<Environment>,
     name: &'static str,
 }
 
@@ -59,13 +63,23 @@ impl OidcAuthenticator {
                 "{table}.validate_server_cert is off: whoever is on the way to the provider can log in as anybody"
             );
         }
+        let engine = Engine::new(options, table, cx, mapper)?;
         Ok(Self {
-            engine: Engine::new(options, table, cx, mapper)?,
+            environment: Environment::of(&engine.options, &cx.clock),
+            engine,
             cx: cx.clone(),
             outage: Outage::default(),
             used: Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(MEMORY).build(),
             name,
         })
+    }
+
+    /// Asks an address of the provider in the hub's own name, with a token of the client's service account.
+    ///
+    /// # Errors
+    /// [`Fault::Misconfigured`] when the provider gives no such token, or the account lacks the right.
+    pub async fn ask_as_client(&self, url: &str) -> Result<Value, Fault> {
+        self.engine.ask_as_client(url).await
     }
 
     fn options(&self) -> &OidcOptions {
@@ -95,15 +109,10 @@ impl OidcAuthenticator {
     }
 
     /// The browser is back.
-    async fn come_back(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
-        let again = || {
-            AuthError::Again(
-                "This login was begun in another browser, too long ago, or has ended already. Please log in again."
-                    .to_owned(),
-            )
-        };
+    async fn come_back(&self, rq: &LoginRequest) -> Result<LoginStep, Refusal> {
         let state = rq.query.get("state").map(String::as_str).unwrap_or_default();
-        let login = Transaction::of(rq, state, self.engine.clock.now()).ok_or_else(again)?;
+        let login = Transaction::of(rq, state, self.engine.clock.now())
+            .ok_or_else(|| Refusal::again("state_unknown"))?;
         if let Some(error) = rq.query.get("error") {
             return Err(told_by_provider(
                 error,
@@ -111,15 +120,16 @@ impl OidcAuthenticator {
             ));
         }
         if self.used.contains_key(&login.state) {
-            return Err(again());
+            return Err(Refusal::again("state_used"));
         }
-        let code = rq.query.get("code").filter(|code| !code.is_empty()).ok_or_else(again)?;
+        let code = rq.query.get("code").filter(|code| !code.is_empty());
+        let code = code.ok_or_else(|| Refusal::again("code_missing"))?;
         let endpoints = self.engine.provider.endpoints().await?;
         // Before the code goes anywhere: it must come from the provider that the browser was sent to.
         let named = rq.query.get("iss");
         let wrong = named.is_some_and(|issuer| *issuer != endpoints.issuer);
         if self.options().is_oidc() && (wrong || (named.is_none() && endpoints.names_itself)) {
-            return Err(Fault::Token(TokenFault::Issuer).into());
+            return Err(Refusal::new("answer_issuer", Fault::Token(TokenFault::Issuer).into()));
         }
         self.used.insert(login.state.clone(), ());
         let Received { tokens, id_token } = self.engine.redeem(&endpoints, code, &login).await?;
@@ -193,8 +203,8 @@ impl OidcAuthenticator {
                 info!(user = %who.name, "the provider has another name for this user now, so the login ends");
                 Refresh::Stale
             }
-            Err(error) => {
-                info!(user = %who.name, %error, "the user may not come in any more");
+            Err(Refusal { reason, error }) => {
+                info!(user = %who.name, reason, %error, "the user may not come in any more");
                 Refresh::Stale
             }
         }
@@ -224,16 +234,17 @@ pub(crate) fn unchecked(token: &str) -> serde_json::Map<String, Value> {
 }
 
 /// The provider sent the browser back without a code.
-fn told_by_provider(error: &str, description: &str) -> AuthError {
+fn told_by_provider(error: &str, description: &str) -> Refusal {
     let (error, description) = (short(error), short(description));
-    warn!(error, description, "the provider ended a login with an error");
-    match error.as_str() {
+    info!(error, description, "the provider ended a login with an error");
+    let told = match error.as_str() {
         "access_denied" => {
             AuthError::Denied("The login was cancelled, or you may not use this service.".to_owned())
         }
         "temporarily_unavailable" | "server_error" => AuthError::Unavailable(error),
         _ => AuthError::Again("The identity service could not log you in. Please try again.".to_owned()),
-    }
+    };
+    Refusal::new("provider_error", told)
 }
 
 #[async_trait]
@@ -267,7 +278,7 @@ impl Authenticator for OidcAuthenticator {
     async fn handle(&self, route: &str, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
         match (route, rq.method.as_str()) {
             (LOGIN_PATH, "GET") => self.leave(rq).await,
-            (CALLBACK_PATH, "GET") => self.come_back(rq).await,
+            (CALLBACK_PATH, "GET") => self.come_back(rq).await.map_err(Refusal::told),
             (BACK_CHANNEL_PATH, "POST") if self.options().back_channel_logout => {
                 self.back_channel(rq).await.map(|revocation| LoginStep::Revoke(Box::new(revocation)))
             }
@@ -290,11 +301,11 @@ impl Authenticator for OidcAuthenticator {
         match result {
             Ok(answer) => Ok(answer),
             Err(Fault::Refused(why)) => {
-                info!(user = %who.name, why, "the login has ended at the provider");
+                info!(user = %who.name, reason = "provider_refused", why, "the login has ended at the provider");
                 Ok(Refresh::Stale)
             }
             Err(Fault::Token(fault)) => {
-                warn!(user = %who.name, %fault, "a renewed token is not accepted, so the login ends");
+                warn!(user = %who.name, reason = fault.reason(), %fault, "a renewed token is not accepted, so the login ends");
                 Ok(Refresh::Stale)
             }
             Err(fault) if self.outage.outlasts(self.options().outage_grace, now) => {
@@ -325,6 +336,19 @@ impl Authenticator for OidcAuthenticator {
 
     fn denied_text(&self) -> Option<String> {
         Some(self.options().custom_403_message.clone())
+    }
+
+    fn away_since(&self) -> Option<DateTime<Utc>> {
+        self.outage.since()
+    }
+
+    fn server_environment(&self, who: &Identity) -> BTreeMap<String, String> {
+        let variables = |environment: &Environment| environment.variables(who.auth_state.as_ref());
+        self.environment.as_ref().map(variables).unwrap_or_default()
+    }
+
+    fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
+        self.environment.iter().map(|one| Arc::new(one.clone()) as Arc<dyn SpawnHook>).collect()
     }
 
     async fn logged_out(&self, who: &Identity, rq: &LoginRequest) -> Result<Option<String>, AuthError> {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use hub_core::{AuthError, AuthenticatorContext, Clock, Identity, PluginError};
+use hub_core::{AuthenticatorContext, Clock, Identity, PluginError};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 use tracing::debug;
 
 use crate::checks::{Expected, access_token_hash};
@@ -18,6 +19,7 @@ use crate::jws;
 use crate::keys::Keys;
 use crate::options::{OidcOptions, TokenPlace};
 use crate::provider::{Endpoints, Provider};
+use crate::refusal::Refusal;
 use crate::tokens::Tokens;
 use crate::transaction::Transaction;
 
@@ -32,6 +34,8 @@ pub(crate) struct Engine {
     http: Http,
     proof: ClientProof,
     rules: Rules,
+    /// Tokens of the hub itself.
+    own: Mutex<Option<Tokens>>,
 }
 
 /// Tokens that were just received.
@@ -61,6 +65,7 @@ impl Engine {
             proof,
             rules,
             options,
+            own: Mutex::new(None),
         })
     }
 
@@ -159,6 +164,31 @@ impl Engine {
         Ok(Received { tokens, id_token })
     }
 
+    /// Asks with the hub's own token; one that has ended, or nearly so, is replaced first.
+    pub(crate) async fn ask_as_client(&self, url: &str) -> Result<Value, Fault> {
+        let mut own = self.own.lock().await;
+        let now = self.clock.now();
+        let kept = own.take().filter(|tokens| tokens.renewal(self.renew_before()).is_none_or(|at| now < at));
+        let tokens = match kept {
+            Some(tokens) => tokens,
+            None => {
+                let endpoints = self.provider.endpoints().await?;
+                let form = [("grant_type", "client_credentials")];
+                self.token_request(&endpoints, &form, None).await.map_err(|fault| match fault {
+                    Fault::Refused(why) => Fault::Misconfigured(why),
+                    other => other,
+                })?
+            }
+        };
+        let answer = self.http.send(self.http.request(Method::GET, url).bearer_auth(tokens.access())).await?;
+        if !answer.status.is_success() {
+            let status = answer.status;
+            return Err(Fault::Misconfigured(format!("the client's service account gets {status}")));
+        }
+        *own = Some(tokens);
+        serde_json::from_slice(&answer.body).map_err(|_| Fault::Nonsense("it is no JSON".to_owned()))
+    }
+
     async fn token_request(
         &self,
         endpoints: &Endpoints,
@@ -245,7 +275,7 @@ impl Engine {
     }
 
     /// The person.
-    pub(crate) fn identity(&self, claims: &Claims, tokens: &Tokens) -> Result<Identity, AuthError> {
+    pub(crate) fn identity(&self, claims: &Claims, tokens: &Tokens) -> Result<Identity, Refusal> {
         self.rules.identity(claims, tokens, &*self.mapper)
     }
 

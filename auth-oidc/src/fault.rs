@@ -79,6 +79,44 @@ pub enum TokenFault {
     Replay,
 }
 
+impl Fault {
+    /// A stable code for the log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "provider_away",
+            Self::Refused(_) => "provider_refused",
+            Self::Misconfigured(_) => "provider_rejects_hub",
+            Self::Token(fault) => fault.reason(),
+            Self::Nonsense(_) => "provider_nonsense",
+        }
+    }
+}
+
+impl TokenFault {
+    /// A stable code for the log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed => "token_malformed",
+            Self::Algorithm(_) => "token_algorithm",
+            Self::Critical => "token_critical",
+            Self::Type(_) => "token_type",
+            Self::UnknownKey => "token_unknown_key",
+            Self::Signature => "token_signature",
+            Self::Missing(_) => "token_incomplete",
+            Self::Issuer => "token_issuer",
+            Self::Audience => "token_audience",
+            Self::AuthorizedParty => "token_authorized_party",
+            Self::Nonce => "token_nonce",
+            Self::Expired => "token_expired",
+            Self::TooEarly => "token_too_early",
+            Self::AccessTokenHash => "token_access_token_hash",
+            Self::Subject => "token_subject",
+            Self::Logout(_) => "token_no_logout_token",
+            Self::Replay => "token_replayed",
+        }
+    }
+}
+
 impl From<Fault> for AuthError {
     fn from(fault: Fault) -> Self {
         let text = fault.to_string();

@@ -3,9 +3,11 @@
 use hub_core::{AuthError, AuthenticatorContext, Identity};
 use serde_json::{Map, Value, json};
 use tracing::warn;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::claims::{ClaimPath, Claims, collect, texts};
 use crate::options::{ClaimRule, OidcOptions};
+use crate::refusal::Refusal;
 use crate::tokens::Tokens;
 
 /// Most groups and most roles that one person gets.
@@ -134,7 +136,7 @@ impl Rules {
         claims: &Claims,
         tokens: &Tokens,
         mapper: &dyn Mapper,
-    ) -> Result<Identity, AuthError> {
+    ) -> Result<Identity, Refusal> {
         let name = self.name(claims)?;
         let user = if claims.userinfo.is_empty() { &claims.id_token } else { &claims.userinfo };
         let state = tokens.state(user);
@@ -143,7 +145,7 @@ impl Rules {
             roles: self.roles.as_ref().map(|path| claims.texts(path)).unwrap_or_default(),
             ..Mapped::default()
         };
-        mapper.map(claims, &mut mapped)?;
+        mapper.map(claims, &mut mapped).map_err(|error| Refusal::new("rule_blocks", error))?;
         bound(&mut mapped.groups, "groups");
         bound(&mut mapped.roles, "roles");
         let admin = self.admin(claims, &mapped);
@@ -163,17 +165,24 @@ impl Rules {
         })
     }
 
-    fn name(&self, claims: &Claims) -> Result<String, AuthError> {
+    fn name(&self, claims: &Claims) -> Result<String, Refusal> {
         let Some((name, claim)) = claims.first(&self.username) else {
-            return Err(AuthError::Invalid("none of the claims in username_claim is there".to_owned()));
+            return Err(Refusal::invalid("name_missing", "none of the claims in username_claim is there"));
         };
+        if poses_as_another(&name) {
+            return Err(Refusal::invalid(
+                "name_collides",
+                "the name has a sign that becomes a common letter in lower case, and so is that of somebody else",
+            ));
+        }
         // A name that is an address belongs to whoever the address belongs to, and only a check tells that.
         let is_address = claim.rsplit('.').next() == Some("email")
             || claims.emails().any(|address| address.eq_ignore_ascii_case(&name));
         let verified = claims.verified_email().is_some_and(|address| address.eq_ignore_ascii_case(&name));
         if is_address && !verified && !self.unverified_email {
-            return Err(AuthError::Invalid(
-                "the e-mail address that would be the name is not verified".to_owned(),
+            return Err(Refusal::invalid(
+                "email_unverified",
+                "the e-mail address that would be the name is not verified",
             ));
         }
         let stripped = self.strip_domain.as_ref().and_then(|domain| {
@@ -211,16 +220,16 @@ impl Rules {
         mapped: &Mapped,
         admin: Option<bool>,
         name: &str,
-    ) -> Result<bool, AuthError> {
-        let deny = |why: &str| {
-            warn!(user = name, why, "login refused by a rule");
-            Err(AuthError::Denied(self.denied.clone()))
+    ) -> Result<bool, Refusal> {
+        let deny = |reason: &'static str| {
+            warn!(user = name, reason, "a rule keeps the user out");
+            Err(Refusal::new(reason, AuthError::Denied(self.denied.clone())))
         };
         if mapped.groups.iter().any(|group| self.blocked_groups.contains(group)) {
-            return deny("a group in blocked_groups");
+            return deny("blocked_groups");
         }
         if !self.required_claims.iter().all(|rule| rule.holds(claims)) {
-            return deny("a claim in required_claims is missing");
+            return deny("required_claims");
         }
         let scopes = tokens.scopes(&self.asked_scopes);
         let by_scope =
@@ -243,6 +252,13 @@ impl Rules {
         let domain = address.rsplit('@').next().unwrap_or_default().to_lowercase();
         plain && self.allowed_domains.contains(&domain)
     }
+}
+
+/// Whether lower case makes another name of this one than it seems: the Kelvin sign becomes `k`, so that a provider
+/// can have two accounts of which the hub would make one. Letters with their accents written apart stay what they are.
+fn poses_as_another(name: &str) -> bool {
+    let usual: String = name.nfc().collect();
+    usual != name && usual.to_lowercase() == name.to_lowercase()
 }
 
 /// Sorts, takes doubles out, and leaves out what no database column holds.

@@ -104,6 +104,9 @@ pub struct OidcOptions {
     /// Whether a name stays with the account that had it first, as far as the hub has kept that
     /// (`enable_auth_state`).
     pub pin_subject: bool,
+    /// Variables of servers that are made of the person's tokens: `{access_token}`, `{id_token}`, `{expires_at}` (Unix
+    /// time of the access token's end). Other braces are literal. Needs `authenticator.enable_auth_state`.
+    pub server_environment: BTreeMap<String, String>,
     /// Claim with the name to show; empty shows none.
     pub display_name_claim: String,
 
@@ -200,6 +203,7 @@ impl Default for OidcOptions {
             strip_domain: None,
             allow_unverified_email: false,
             pin_subject: true,
+            server_environment: BTreeMap::new(),
             display_name_claim: "name".to_owned(),
             groups_claim: "groups".to_owned(),
             auth_state_groups_key: None,

@@ -23,11 +23,15 @@ impl Outage {
         }
     }
 
+    /// Since when it lasts.
+    pub(crate) fn since(&self) -> Option<DateTime<Utc>> {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Whether it has lasted longer than people may stay in without being asked about.
     pub(crate) fn outlasts(&self, grace: Duration, now: DateTime<Utc>) -> bool {
-        let since = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
-        since.is_some_and(|since| now - since > grace)
+        self.since().is_some_and(|since| now - since > grace)
     }
 }
 
@@ -45,6 +49,7 @@ mod tests {
         outage.note(&away, at(50));
         assert!(!outage.outlasts(hour, at(60)));
         assert!(outage.outlasts(hour, at(61)));
+        assert_eq!(outage.since(), Some(at(0)));
         outage.note::<()>(&Err(Fault::Refused("no".to_owned())), at(62));
         assert!(!outage.outlasts(hour, at(200)));
     }

@@ -79,6 +79,15 @@ pub(crate) fn validate(
     if options.clock_skew > LARGEST_SKEW {
         rules.wrong("clock_skew", "must be 5 minutes at most");
     }
+    if !options.server_environment.is_empty() && !cx.auth_state {
+        rules.wrong("server_environment", "needs authenticator.enable_auth_state, which keeps the tokens");
+    }
+    for name in options.server_environment.keys() {
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !plain || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            rules.wrong("server_environment", format!("{name:?} cannot be the name of a variable"));
+        }
+    }
     if options.back_channel_logout && !cx.auth_state {
         rules.wrong(
             "back_channel_logout",

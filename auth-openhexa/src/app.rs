@@ -1,20 +1,15 @@
-//! Asking the application: with a time limit, a size limit, and no redirects.
-
-use std::time::Duration;
+//! Asking the application: what its answers and silences mean.
 
 use hub_core::PluginError;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderName, REFERER};
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode, redirect};
+use hub_outbound::{Lost, Outbound, Reach};
+use reqwest::header::{CONTENT_LENGTH, COOKIE, HeaderName, REFERER};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::options::OpenHexaOptions;
 use crate::session::Session;
 
-/// Largest answer, in bytes.
-const LARGEST: usize = 1 << 20;
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
 const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrftoken");
 
 /// Why the application did not give what it was asked for. The texts are for the log and hold no secret.
@@ -34,31 +29,25 @@ pub(crate) enum Fault {
     Nonsense(String),
 }
 
+impl From<Lost> for Fault {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::NoAnswer(why) => Self::Unreachable(format!("the application did not answer: {why}")),
+            Lost::TooLong => Self::Nonsense(lost.to_string()),
+        }
+    }
+}
+
 /// The application.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
-    client: Client,
+    client: Outbound,
 }
 
 impl App {
     pub(crate) fn new(options: &OpenHexaOptions, table: &str) -> Result<Self, PluginError> {
-        let mut builder = Client::builder()
-            .timeout(options.http_timeout)
-            .connect_timeout(options.http_timeout.min(CONNECT))
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("himalia/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &options.ca_file {
-            let wrong = |why: String| PluginError::one(format!("{table}.ca_file"), why);
-            let pem = std::fs::read(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
-                wrong(format!("{} holds no certificates in PEM form: {error}", path.display()))
-            })?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let client = builder
-            .build()
-            .map_err(|error| PluginError::one(table, format!("no HTTPS client can be made: {error}")))?;
-        Ok(Self { client })
+        let reach = Reach::new(options.http_timeout, options.ca_file.as_deref());
+        Ok(Self { client: Outbound::new(reach, table)? })
     }
 
     /// Whose session it is. Without one, Django sends to a login page rather than to answer 401, so only JSON with a
@@ -111,8 +100,7 @@ impl App {
 
     fn post(&self, url: &str, session: &Session) -> RequestBuilder {
         self.client
-            .post(url)
-            .header(ACCEPT, "application/json")
+            .request(Method::POST, url)
             .header(COOKIE, &session.cookies)
             .header(CSRF_HEADER, &session.csrf)
             .header(REFERER, &session.referer)
@@ -120,37 +108,13 @@ impl App {
 
     /// Sends, and reads the answer unless its status says that the application cannot answer now.
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Fault> {
-        let lost = |error: reqwest::Error| {
-            Fault::Unreachable(format!("the application did not answer: {}", cause(&error.without_url())))
-        };
-        let mut response = request.send().await.map_err(lost)?;
-        let status = response.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let answer = self.client.send(request).await?;
+        let status = answer.status();
+        if answer.is_later() {
             return Err(Fault::Unreachable(format!("the application answered {status}")));
         }
-        let json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
-            kind.to_str()
-                .is_ok_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/json"))
-        });
-        let mut body = Vec::new();
         // What is no JSON is a page for people; nobody reads it.
-        while json && let Some(chunk) = response.chunk().await.map_err(lost)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(Fault::Nonsense(format!("it is longer than {} KiB", LARGEST >> 10)));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = if answer.kind() == "application/json" { answer.body().await? } else { Vec::new() };
         Ok((status, body))
     }
-}
-
-/// An error with what caused it.
-fn cause(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut inner = std::error::Error::source(error);
-    while let Some(error) = inner {
-        text = format!("{text}: {error}");
-        inner = error.source();
-    }
-    text
 }

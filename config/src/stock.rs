@@ -66,6 +66,8 @@ const KINDS: &[(&str, &str)] = &[
     ("jupyterhub.auth.NullAuthenticator", "null"),
     ("shared-password", "shared-password"),
     ("jupyterhub.authenticators.shared.SharedPasswordAuthenticator", "shared-password"),
+    ("pam", "pam"),
+    ("jupyterhub.auth.PAMAuthenticator", "pam"),
     ("generic-oauth", "oidc"),
     ("oauthenticator.generic.GenericOAuthenticator", "oidc"),
     ("oauthenticator.GenericOAuthenticator", "oidc"),
@@ -107,7 +109,7 @@ pub fn key(class_trait: &str) -> Option<String> {
 pub fn kind(class: &str) -> Option<String> {
     match KINDS.iter().find(|(stock, _)| *stock == class) {
         Some((_, ours)) => Some((*ours).to_owned()),
-        None if class.contains('.') || class == "pam" || class == "default" => None,
+        None if class.contains('.') || class == "default" => None,
         None => Some(class.to_owned()),
     }
 }

@@ -1,6 +1,7 @@
 //! `[workspaces]`: which places of work people belong to. Each is a named server. Stock has nothing like it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -73,6 +74,8 @@ pub struct WorkspaceSource {
     /// For `http`: how long the service may take for its answer.
     #[serde(with = "DurationText")]
     pub timeout: Duration,
+    /// For `http`: further certificates (PEM) by which the service is recognised.
+    pub ca_file: Option<PathBuf>,
     /// For `http`: how long an answer counts.
     #[serde(with = "DurationText")]
     pub cache_for: Duration,
@@ -90,6 +93,7 @@ impl Default for WorkspaceSource {
             url: String::new(),
             token: None,
             timeout: Duration::from_secs(5),
+            ca_file: None,
             cache_for: Duration::from_secs(30),
             role: WorkspaceRole::Member,
         }

@@ -7,7 +7,9 @@
 mod identity;
 mod request;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -98,6 +100,33 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     /// What is to be done before servers of these people start. Answers to `Authenticator.pre_spawn_start`.
     fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
         Vec::new()
+    }
+
+    /// Since when the place where people log in has not answered; none when it did at last. Pages say so.
+    fn away_since(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    /// Path below `/hub/` that leads to the person's account at the place where people log in.
+    fn account_path(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Variables that servers of this person get of what is kept about the login: access tokens that other services
+    /// take. A server that runs longer than a token holds asks for them again with `GET /hub/api/user`.
+    fn server_environment(&self, _who: &Identity) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// How often the hub asks for [`Authenticator::closed_accounts`]; none: never.
+    fn watches_accounts(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The accounts that are closed where people log in. Whose they are is logged out here, once for each account that
+    /// was not among the closed ones before.
+    async fn closed_accounts(&self) -> Result<Vec<Revocation>, AuthError> {
+        Ok(Vec::new())
     }
 
     /// The person logged out of the hub; an answer is where the browser goes next (single logout).

@@ -98,6 +98,23 @@ pub struct AuthenticatorContext {
 /// The hub's own rule for names: lower case, then the configured map.
 pub type NameNormaliser = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
+impl AuthenticatorContext {
+    /// What a hub at `/hub/` tells that leaves all settings at their defaults; names are put into lower case.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            admin_users: BTreeSet::new(),
+            manage_groups: false,
+            manage_roles: false,
+            auth_state: false,
+            login_service: String::new(),
+            hub_path: "/hub/".to_owned(),
+            public_origin: None,
+            normalise: Arc::new(str::to_lowercase),
+        }
+    }
+}
+
 impl fmt::Debug for AuthenticatorContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthenticatorContext")

@@ -41,7 +41,10 @@ fn spawners() -> Vec<SpawnerPlugin> {
 }
 
 fn authenticators() -> Vec<AuthenticatorPlugin> {
-    #[cfg_attr(not(any(feature = "oidc", feature = "keycloak", feature = "openhexa")), expect(unused_mut))]
+    #[cfg_attr(
+        not(any(feature = "oidc", feature = "keycloak", feature = "openhexa", feature = "pam")),
+        expect(unused_mut)
+    )]
     let mut plugins = hub_auth_basic::plugins();
     #[cfg(feature = "oidc")]
     plugins.push(hub_auth_oidc::plugin());
@@ -49,6 +52,8 @@ fn authenticators() -> Vec<AuthenticatorPlugin> {
     plugins.push(hub_auth_keycloak::plugin());
     #[cfg(feature = "openhexa")]
     plugins.push(hub_auth_openhexa::plugin());
+    #[cfg(feature = "pam")]
+    plugins.push(hub_auth_pam::plugin());
     plugins
 }
 

@@ -301,7 +301,8 @@ impl TestBed {
     }
 
     fn release(&self) -> Result<()> {
-        run(self.cargo("build").args(["--release", "--package", "himalia", "--package", "light-singleuser"]))
+        let packages = ["himalia", "himalia-pam", "light-singleuser"];
+        run(self.cargo("build").arg("--release").args(packages.iter().flat_map(|name| ["--package", name])))
     }
 
     fn cargo(&self, task: &str) -> Command {

@@ -5,9 +5,11 @@
 mod back_channel;
 mod claims;
 mod client;
+mod environment;
 mod login;
 mod outages;
 mod provider;
 mod refresh;
+mod refusals;
 mod support;
 mod tokens;

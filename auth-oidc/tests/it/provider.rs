@@ -40,8 +40,12 @@ pub(crate) enum Sign {
     UnknownKey,
     /// Not at all, with `alg: none`.
     None,
-    /// With the published key as a shared secret.
+    /// With the published key, as it is published, as a shared secret.
     HsWithPublicKey,
+    /// The same with the key as PEM, which many libraries hand around.
+    HsWithPublicPem,
+    /// By a key that the token brings along in its header.
+    OwnKeyInHeader,
     /// Right, with a header that asks for an extension.
     Critical,
 }
@@ -66,6 +70,8 @@ pub(crate) struct Knobs {
     pub(crate) id_token_at_refresh: bool,
     /// Replaces fields of token responses.
     pub(crate) token: Value,
+    /// Answers of the userinfo endpoint to be sent as they are.
+    pub(crate) raw_userinfo: Option<String>,
     /// Bytes of padding in the discovery document.
     pub(crate) padding: usize,
 }
@@ -83,6 +89,7 @@ impl Default for Knobs {
             document: json!({}),
             id_token_at_refresh: true,
             token: json!({}),
+            raw_userinfo: None,
             padding: 0,
         }
     }
@@ -131,6 +138,19 @@ impl Signer {
         let mut value = serde_json::to_value(jwk).unwrap();
         value["use"] = json!("sig");
         value
+    }
+
+    /// The public key of P-256 as `openssl` writes it.
+    fn pem(&self) -> String {
+        const HEAD: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE";
+        let jwk = self.public();
+        let point: Vec<u8> = ["x", "y"]
+            .iter()
+            .flat_map(|axis| URL_SAFE_NO_PAD.decode(jwk[*axis].as_str().unwrap()).unwrap())
+            .collect();
+        let body = format!("{HEAD}{}", STANDARD.encode(point));
+        let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 }
 
@@ -230,6 +250,18 @@ impl Provider {
         BTreeMap::from([("code".to_owned(), code), ("state".to_owned(), query["state"].clone())])
     }
 
+    /// Everything secret that was given out so far: codes, tokens, and what the hub sent.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let state = self.inner.state.lock().unwrap();
+        let sent = state.requests.iter().flat_map(|(_, form)| {
+            ["code", "code_verifier", "refresh_token"].map(|name| form.get(name).cloned().unwrap_or_default())
+        });
+        let given =
+            state.access_tokens.iter().chain(&state.refresh_tokens).chain(state.codes.keys()).cloned();
+        let nonces = state.codes.values().filter_map(|granted| granted.nonce.clone());
+        sent.chain(given).chain(nonces).filter(|secret| !secret.is_empty()).collect()
+    }
+
     /// A signed token with any claims.
     pub(crate) fn sign(&self, kind: Option<&str>, claims: &Value) -> String {
         self.inner.sign(kind, claims)
@@ -273,6 +305,15 @@ impl Inner {
                 let secret = EncodingKey::from_secret(signer.public().to_string().as_bytes());
                 header.alg = Algorithm::HS256;
                 encode(&header, claims, &secret).unwrap()
+            }
+            Sign::HsWithPublicPem => {
+                header.alg = Algorithm::HS256;
+                encode(&header, claims, &EncodingKey::from_secret(signer.pem().as_bytes())).unwrap()
+            }
+            Sign::OwnKeyInHeader => {
+                header.jwk = Some(serde_json::from_value(self.other.public()).unwrap());
+                header.jku = Some("https://evil.example/jwks".to_owned());
+                encode(&header, claims, &self.other.key).unwrap()
             }
             Sign::Critical => {
                 let right = encode(&header, claims, &signer.key).unwrap();
@@ -408,6 +449,9 @@ async fn answer(inner: Arc<Inner>, rq: Request<Incoming>) -> Result<Response<Ful
             }
             match (known, knobs.signed_userinfo) {
                 (false, _) => (401, "{}".to_owned()),
+                (true, _) if knobs.raw_userinfo.is_some() => {
+                    (knobs.userinfo_status, knobs.raw_userinfo.clone().unwrap_or_default())
+                }
                 (true, true) => (knobs.userinfo_status, inner.sign(None, &claims)),
                 (true, false) => (knobs.userinfo_status, claims.to_string()),
             }

@@ -1,6 +1,6 @@
 //! A clock that stands still, a browser that keeps cookies, and a login from end to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,15 +29,11 @@ impl Clock for TestClock {
 
 pub(crate) fn context(clock: &Arc<TestClock>) -> AuthenticatorContext {
     AuthenticatorContext {
-        clock: Arc::clone(clock) as Arc<dyn Clock>,
-        admin_users: BTreeSet::new(),
         manage_groups: true,
         manage_roles: true,
         auth_state: true,
-        login_service: String::new(),
         hub_path: "/notebooks/hub/".to_owned(),
-        public_origin: None,
-        normalise: Arc::new(str::to_lowercase),
+        ..AuthenticatorContext::new(Arc::clone(clock) as Arc<dyn Clock>)
     }
 }
 

@@ -1,6 +1,6 @@
 //! An authenticator that asks an application of the test, requests and starts for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -56,17 +56,7 @@ pub(crate) fn authenticator(url: &str, further: &Value) -> Arc<dyn Authenticator
         "http_timeout": "5s",
     });
     options.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
-    let cx = AuthenticatorContext {
-        clock: Arc::new(SystemClock),
-        admin_users: BTreeSet::new(),
-        manage_groups: false,
-        manage_roles: false,
-        auth_state: false,
-        login_service: String::new(),
-        hub_path: "/hub/".to_owned(),
-        public_origin: None,
-        normalise: Arc::new(str::to_lowercase),
-    };
+    let cx = AuthenticatorContext::new(Arc::new(SystemClock));
     (hub_auth_openhexa::plugin().build)(options, &cx).unwrap()
 }
 

@@ -66,6 +66,10 @@ pub(super) fn start(hub: &Arc<Hub>) {
             async move { crate::workspaces::periodically(&hub).await }
         });
     }
+    if let Some(every) = hub.auth.authenticator.watches_accounts() {
+        let own = Arc::clone(hub);
+        hub.tasks.spawn(async move { crate::auth::closed::watch(&own, every).await });
+    }
     if config.metrics.event_loop_interval_enabled {
         let own = Arc::clone(hub);
         hub.tasks.spawn(async move { beat(&own).await });

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use hub_config::AuthenticatorSection;
 use hub_core::plugin::read_options;
 use hub_core::{
     Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, Identity, LoginForm, LoginMethod,
-    LoginRequest, LoginStep, PluginError, Refresh,
+    LoginRequest, LoginStep, PluginError, Refresh, Revocation,
 };
 use minijinja::HtmlEscape;
 use serde::Deserialize;
@@ -279,6 +280,22 @@ impl Authenticator for Chain {
 
     fn denied_text(&self) -> Option<String> {
         self.members.iter().find_map(|member| member.authenticator.denied_text())
+    }
+
+    fn away_since(&self) -> Option<DateTime<Utc>> {
+        self.members.iter().find_map(|member| member.authenticator.away_since())
+    }
+
+    fn watches_accounts(&self) -> Option<Duration> {
+        self.members.iter().filter_map(|member| member.authenticator.watches_accounts()).min()
+    }
+
+    async fn closed_accounts(&self) -> Result<Vec<Revocation>, AuthError> {
+        let mut closed = Vec::new();
+        for member in &self.members {
+            closed.extend(member.authenticator.closed_accounts().await?);
+        }
+        Ok(closed)
     }
 
     async fn logged_out(&self, who: &Identity, rq: &LoginRequest) -> Result<Option<String>, AuthError> {

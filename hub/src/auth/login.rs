@@ -39,7 +39,7 @@ async fn admit_inner(hub: &Hub, identity: Identity) -> ApiResult<users::Model> {
         let why = format!("user {name} is not allowed");
         return Err(match hub.auth.authenticator.denied_text() {
             Some(text) => {
-                warn!(user = %name, "{why}");
+                warn!(user = %name, reason = "not_allowed", "{why}");
                 AuthError::Denied(text).into()
             }
             None => AuthError::Invalid(why).into(),
@@ -105,6 +105,7 @@ fn same_account(hub: &Hub, known: &users::Model, identity: &Identity) -> ApiResu
     }
     warn!(
         user = %known.name,
+        reason = "account_changed",
         "another account of the identity service has this name now; if that is right, clear the user's auth_state \
          (PATCH /hub/api/users/NAME) or set pin_subject = false"
     );

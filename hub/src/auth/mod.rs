@@ -3,6 +3,7 @@
 
 pub mod blocked;
 pub mod chain;
+pub mod closed;
 pub mod crypt;
 pub(crate) mod lease;
 pub mod login;

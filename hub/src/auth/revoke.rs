@@ -1,6 +1,8 @@
 //! Logins that an identity service ends (back-channel logout): cookies, tokens and, where wanted, servers.
 
-use hub_core::{Identity, Revocation};
+use std::collections::BTreeMap;
+
+use hub_core::{Account, Identity, Revocation};
 use hub_db::entities::users;
 use hub_db::repo;
 use tracing::info;
@@ -18,6 +20,25 @@ const PAGE: u64 = 500;
 /// Whose login it is stands in what was kept about each user, encrypted. So all of it is read, page by page: the
 /// database stays the only truth, and a hundred thousand users take a few seconds.
 pub async fn revoke(hub: &Hub, revocation: &Revocation) -> ApiResult<usize> {
+    let ended = end_those(hub, |account| revocation.concerns(account).then_some(revocation)).await?;
+    if ended == 0 {
+        info!(issuer = %revocation.issuer, "the identity service ended a login that nobody here has");
+    }
+    Ok(ended)
+}
+
+/// Ends the logins of many accounts, each named by its subject, in one look at all users.
+pub async fn revoke_all(hub: &Hub, revocations: &[Revocation]) -> ApiResult<usize> {
+    let key = |one: &Revocation| Some(((one.issuer.clone(), one.subject.clone()?), one.clone()));
+    let all: BTreeMap<(String, String), Revocation> = revocations.iter().filter_map(key).collect();
+    end_those(hub, |account| all.get(&(account.issuer.clone(), account.subject.clone()))).await
+}
+
+/// Ends the logins of the accounts that `concerning` has a revocation for.
+async fn end_those<'r>(
+    hub: &Hub,
+    concerning: impl Fn(&Account) -> Option<&'r Revocation>,
+) -> ApiResult<usize> {
     let mut ended = 0;
     let mut after = 0;
     loop {
@@ -25,7 +46,7 @@ pub async fn revoke(hub: &Hub, revocation: &Revocation) -> ApiResult<usize> {
         let Some(last) = page.last() else { break };
         after = last.id;
         for user in &page {
-            if is_concerned(hub, user, revocation) {
+            if let Some(revocation) = account(hub, user).as_ref().and_then(&concerning) {
                 end(hub, user, revocation).await?;
                 ended += 1;
             }
@@ -33,23 +54,18 @@ pub async fn revoke(hub: &Hub, revocation: &Revocation) -> ApiResult<usize> {
         // Decrypting a page takes a moment that others may want.
         tokio::task::yield_now().await;
     }
-    if ended == 0 {
-        info!(issuer = %revocation.issuer, "the identity service ended a login that nobody here has");
-    }
     Ok(ended)
 }
 
-fn is_concerned(hub: &Hub, user: &users::Model, revocation: &Revocation) -> bool {
-    let Some(state) = user.encrypted_auth_state.as_deref().and_then(|stored| hub.auth.crypt.decrypt(stored))
-    else {
-        return false;
-    };
+/// The account that a user's login came from.
+fn account(hub: &Hub, user: &users::Model) -> Option<Account> {
+    let state = hub.auth.crypt.decrypt(user.encrypted_auth_state.as_deref()?)?;
     let who = Identity {
         name: user.name.clone(),
         auth_state: Some(without_mark(state.state)),
         ..Identity::default()
     };
-    hub.auth.authenticator.account(&who).is_some_and(|account| revocation.concerns(&account))
+    hub.auth.authenticator.account(&who)
 }
 
 async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResult<()> {

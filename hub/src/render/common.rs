@@ -38,6 +38,10 @@ pub struct CommonContext {
     pub login_url: String,
     /// Where to log out.
     pub logout_url: String,
+    /// Where the person's account is at the place where people log in; empty where there is none.
+    pub account_url: String,
+    /// Whether that place does not answer at the moment.
+    pub login_away: bool,
     /// Name of the outside login service; empty where the hub has a form of its own.
     pub login_service: String,
     /// Services in the menu.

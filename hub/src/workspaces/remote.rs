@@ -1,24 +1,24 @@
 //! A service that knows who belongs to which workspace.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hub_config::{WorkspaceRole, WorkspaceSource};
 use hub_core::secret::{ExposeSecret as _, SecretString};
 use hub_core::{PluginError, names};
+use hub_outbound::{Outbound, Reach};
 use moka::sync::Cache;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::{SourceError, Workspace};
 
-/// Largest answer, in bytes, and most people whose answers are kept.
-const LARGEST: usize = 1 << 20;
+/// Most people whose answers are kept.
 const MOST_PEOPLE: u64 = 10_000;
 
 /// The service, and what it has answered of late.
 #[derive(Debug)]
 pub(super) struct Remote {
-    client: reqwest::Client,
+    client: Outbound,
     url: String,
     token: Option<SecretString>,
     answers: Option<Cache<String, Arc<Vec<Workspace>>>>,
@@ -36,12 +36,7 @@ struct Told {
 
 impl Remote {
     pub(super) fn new(source: &WorkspaceSource, key: &str) -> Result<Self, PluginError> {
-        let client = reqwest::Client::builder()
-            .timeout(source.timeout)
-            .connect_timeout(source.timeout.min(Duration::from_secs(5)))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| PluginError::one(key, format!("no HTTP client can be made: {error}")))?;
+        let client = Outbound::new(Reach::new(source.timeout, source.ca_file.as_deref()), key)?;
         let answers = (!source.cache_for.is_zero())
             .then(|| Cache::builder().max_capacity(MOST_PEOPLE).time_to_live(source.cache_for).build());
         Ok(Self { client, url: source.url.clone(), token: source.token.clone(), answers })
@@ -76,27 +71,23 @@ impl Remote {
 
     async fn ask(&self, user: &str) -> Result<Vec<Told>, String> {
         let url = self.url.replace("{username}", &names::escape_segment(user));
-        let mut request = self.client.get(url).header(reqwest::header::ACCEPT, "application/json");
+        let mut request = self.client.request(Method::GET, &url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }
-        let lost = |error: reqwest::Error| error.without_url().to_string();
-        let mut response = request.send().await.map_err(lost)?;
-        let status = response.status();
-        if status == reqwest::StatusCode::NOT_FOUND {
+        let answer = self.client.send(request).await.map_err(|lost| lost.to_string())?;
+        let status = answer.status();
+        if status == StatusCode::NOT_FOUND {
             // It does not know the person, who so has none.
             return Ok(Vec::new());
         }
         if !status.is_success() {
             return Err(format!("it answered {status}"));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(lost)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(format!("its answer is longer than {} KiB", LARGEST >> 10));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = answer.body().await.map_err(|lost| format!("its answer cannot be used: {lost}"))?;
         serde_json::from_slice(&body).map_err(|error| format!("its answer is no list of workspaces: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -555,3 +555,18 @@ fn samples_to_files() {
         std::fs::write(target, &himalia::render::StaticFiles.get(path).unwrap().data).unwrap();
     }
 }
+
+#[test]
+fn pages_tell_of_an_absent_login_service_and_lead_to_the_account_there() {
+    let ann = || Some(samples::user("ann", vec![]));
+    let render = |common: &CommonContext| samples::renderer().render(common, &LogoutPage {}).unwrap();
+    let usual = render(&samples::common(ann()));
+    assert!(!usual.contains("login-away") && !usual.contains("id=\"account\""));
+    let away =
+        CommonContext { login_away: true, account_url: "/hub/account".to_owned(), ..samples::common(ann()) };
+    let text = render(&away);
+    assert!(text.contains("id=\"login-away\"") && text.contains("does not answer at the moment"), "{text}");
+    assert!(text.contains("href=\"/hub/account\" title=\"Your account\">ann</a>"), "{text}");
+    let text = render(&CommonContext { lang: Language::French, ..away });
+    assert!(text.contains("ne répond pas") && text.contains("title=\"Votre compte\""), "{text}");
+}

@@ -6,16 +6,19 @@ use std::process::Command;
 use serde_json::Value;
 
 const PLUGINS: [&str; 4] = ["hub-spawner-local", "hub-spawner-kube", "hub-auth-basic", "hub-auth-oidc"];
-const LATER_PLUGINS: [&str; 2] = ["hub-auth-keycloak", "hub-auth-openhexa"];
-const PARTS: [&str; 5] = ["hub-core", "hub-config", "hub-db", "hub-proxy", "jupyterhub-api-compat"];
+const LATER_PLUGINS: [&str; 3] = ["hub-auth-keycloak", "hub-auth-openhexa", "hub-auth-pam"];
+const PARTS: [&str; 6] =
+    ["hub-core", "hub-outbound", "hub-config", "hub-db", "hub-proxy", "jupyterhub-api-compat"];
 
 /// The siblings that a crate may depend on; `None` for a crate that the table does not know.
 fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
     let core = BTreeSet::from(["hub-core"]);
     Some(match package {
         "hub-core" | "hub-proxy" | "xtask" | "light-singleuser" => BTreeSet::new(),
-        "hub-config" | "hub-db" | "jupyterhub-api-compat" => core,
+        "hub-config" | "hub-db" | "hub-outbound" | "jupyterhub-api-compat" => core,
+        "hub-auth-oidc" | "hub-auth-openhexa" => BTreeSet::from(["hub-core", "hub-outbound"]),
         "hub-auth-keycloak" => BTreeSet::from(["hub-core", "hub-auth-oidc"]),
+        "himalia-pam" => BTreeSet::from(["hub-auth-pam"]),
         "himalia" => PARTS.into_iter().chain(PLUGINS).chain(LATER_PLUGINS).collect(),
         "hub-tests" => PARTS.into_iter().chain(["himalia"]).collect(),
         plugin if PLUGINS.contains(&plugin) || LATER_PLUGINS.contains(&plugin) => core,

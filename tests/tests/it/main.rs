@@ -4,3 +4,4 @@ mod arrows;
 mod differential;
 mod e2e;
 mod kubernetes;
+mod traits;

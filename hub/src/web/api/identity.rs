@@ -1,11 +1,15 @@
 //! Who is behind a credential. Answers to `SelfAPIHandler` and to the deprecated handlers of `authorizations/`.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use hub_core::Identity;
 use hub_core::names::escape_client_part;
-use hub_core::scopes::ScopeSet;
+use hub_core::scopes::{Access, ScopeSet};
 use hub_db::repo;
 use jupyterhub_api_compat::models::{Identified, SelfModel, Service, Token, User};
+use serde::Serialize;
 
 use super::answer;
 use super::call::Call;
@@ -48,17 +52,55 @@ async fn owner_model(call: &Call, who: &Who) -> ApiResult<Option<Identified>> {
     })
 }
 
+/// The answer of `GET /user`, with what servers of the person get of the login.
+#[derive(Serialize)]
+struct SelfAnswer {
+    #[serde(flatten)]
+    model: SelfModel,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    environment: BTreeMap<String, String>,
+}
+
+/// Variables with the person's tokens, fresh: a look at the login comes before every call. Only for tokens that may use
+/// a server of the person, where the same variables are.
+fn environment(call: &Call) -> BTreeMap<String, String> {
+    let (Some(Who::User(user)), Some(_)) = (&call.caller.who, call.caller.token()) else {
+        return BTreeMap::new();
+    };
+    let may = match call.caller.scopes.filter_for("access:servers") {
+        Access::All => true,
+        Access::None => false,
+        Access::Filtered(filters) => {
+            let own = format!("{}/", user.name);
+            filters.users.contains(&user.name)
+                || filters.servers.iter().any(|server| server.starts_with(&own))
+        }
+    };
+    if !may {
+        return BTreeMap::new();
+    }
+    let auth_state = call.hub.auth_state(user);
+    let who = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
+    call.hub.auth.authenticator.server_environment(&who)
+}
+
 /// `GET /user`.
 pub(super) async fn who_am_i(call: Call) -> ApiResult<HttpResponse> {
     let owner = owner_model(&call, call.who()?).await?;
-    let owner = owner.ok_or_else(|| ApiError::internal("a caller may not even know who they are"))?;
+    let mut owner = owner.ok_or_else(|| ApiError::internal("a caller may not even know who they are"))?;
+    if let (Identified::User(model), Some(Who::User(user))) = (&mut owner, &call.caller.who)
+        && !model.auth_state.is_hidden()
+    {
+        model.auth_state = call.hub.auth_state(user).into();
+    }
     let token = call.caller.token();
-    answer::ok(&SelfModel {
+    let model = SelfModel {
         owner,
         token_id: token.map(|token| Token::id_of(token.id.into())),
         session_id: token.and_then(|token| token.session_id.clone()),
         scopes: call.caller.scopes.to_vec(),
-    })
+    };
+    answer::ok(&SelfAnswer { model, environment: environment(&call) })
 }
 
 /// `GET /authorizations/token/{secret}`: deprecated, the owner of a token.

@@ -204,12 +204,15 @@ pub fn known(page: &Page) -> CommonContext {
 
 /// The variables that are the same for everybody.
 pub fn addresses(hub: &Hub) -> CommonContext {
+    let authenticator = &hub.auth.authenticator;
     CommonContext {
         base_url: hub.urls.hub().to_owned(),
         prefix: hub.urls.base().to_owned(),
         login_url: login_url(hub),
         logout_url: hub.urls.hub_path("logout"),
         login_service: login_service(hub),
+        account_url: authenticator.account_path().map(|path| hub.urls.hub_path(path)).unwrap_or_default(),
+        login_away: authenticator.away_since().is_some(),
         ..CommonContext::default()
     }
 }

@@ -1,0 +1,182 @@
+//! The authenticator: a form, a question to PAM, a look at groups.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hub_core::{
+    AuthError, Authenticator, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, PluginError,
+    SpawnHook,
+};
+use tracing::{info, warn};
+
+use crate::accounts::{self, AccountError};
+use crate::helper::Helper;
+use crate::options::PamOptions;
+use crate::protocol::{Answer, Question};
+use crate::sessions::Sessions;
+use crate::{NAME, TABLE};
+
+/// Longest name and longest password that PAM is asked about, in bytes.
+const LONGEST_NAME: usize = 255;
+const LONGEST_PASSWORD: usize = 4_096;
+
+/// Logs in by the accounts of this machine. Answers to `PAMAuthenticator`.
+#[derive(Debug)]
+pub struct PamAuthenticator {
+    options: Arc<PamOptions>,
+    helper: Arc<Helper>,
+}
+
+/// What the groups of an account come to.
+#[derive(Debug, PartialEq, Eq)]
+struct Standing {
+    name: String,
+    admin: Option<bool>,
+    allowed: bool,
+}
+
+impl PamAuthenticator {
+    /// An authenticator.
+    ///
+    /// # Errors
+    /// Every problem of the options.
+    pub fn new(options: PamOptions) -> Result<Self, PluginError> {
+        options.validate()?;
+        let missing = || PluginError::one(format!("{TABLE}.helper"), "there is no such program");
+        let helper = Helper::new(options.helper().ok_or_else(missing)?, options.timeout);
+        Ok(Self { options: Arc::new(options), helper: Arc::new(helper) })
+    }
+
+    async fn standing(&self, name: String) -> Result<Standing, AuthError> {
+        let options = Arc::clone(&self.options);
+        let found = tokio::task::spawn_blocking(move || standing(&options, name)).await;
+        let found = found.map_err(|error| AuthError::Unavailable(error.to_string()))?;
+        found.map_err(|error| match error {
+            AccountError::NoAccount(_) => AuthError::Invalid(error.to_string()),
+            // Who cannot be asked lets nobody in, as in stock.
+            AccountError::NoGroup(_) | AccountError::Broken(_) => AuthError::Unavailable(error.to_string()),
+        })
+    }
+}
+
+fn standing(options: &PamOptions, given: String) -> Result<Standing, AccountError> {
+    let asks_groups = !options.admin_groups.is_empty() || !options.allowed_groups.is_empty();
+    let groups = if asks_groups { accounts::groups_of(&given)? } else { std::collections::BTreeSet::new() };
+    let admin = if options.admin_groups.is_empty() {
+        None
+    } else {
+        Some(accounts::any_of(&groups, &options.admin_groups)?)
+    };
+    let allowed = admin == Some(true) || accounts::any_of(&groups, &options.allowed_groups)?;
+    let name = if options.pam_normalize_username { accounts::usual_name(&given)? } else { given };
+    Ok(Standing { name, admin, allowed })
+}
+
+/// Whether PAM can be asked about a name at all. Most modules hand it to other programs.
+fn is_plain(name: &str) -> bool {
+    name.len() <= LONGEST_NAME
+        && !name.starts_with('-')
+        && !name.chars().any(|c| c.is_control() || matches!(c, '/' | ':'))
+}
+
+#[async_trait]
+impl Authenticator for PamAuthenticator {
+    fn class_name(&self) -> &'static str {
+        "hub_auth_pam::PamAuthenticator"
+    }
+
+    fn login(&self) -> LoginMethod {
+        LoginMethod::Form
+    }
+
+    async fn begin(&self, _rq: &LoginRequest) -> Result<LoginStep, AuthError> {
+        Ok(LoginStep::Form(LoginForm::default()))
+    }
+
+    async fn finish(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
+        let field = |name: &str| rq.form.get(name).map(String::as_str).unwrap_or_default();
+        let (name, password) = (field("username"), field("password"));
+        let invalid = |why: &str| Err(AuthError::Invalid(why.to_owned()));
+        if name.trim().is_empty() || !is_plain(name) {
+            return invalid("the name cannot be that of an account");
+        }
+        if password.len() > LONGEST_PASSWORD || password.contains('\0') {
+            return invalid("the password cannot be one");
+        }
+        let question = Question::Authenticate {
+            service: self.options.service.clone(),
+            user: name.to_owned(),
+            password: password.to_owned(),
+            check_account: self.options.check_account,
+        };
+        match self.helper.ask(&question).await {
+            Ok(Answer::Done) => {}
+            Ok(Answer::Refused(why)) => return Err(AuthError::Invalid(format!("PAM: {why}"))),
+            Ok(Answer::Broken(why)) => return Err(AuthError::Unavailable(format!("PAM: {why}"))),
+            Err(error) => {
+                warn!(plugin = NAME, %error, "PAM cannot be asked");
+                return Err(AuthError::Unavailable(error.to_string()));
+            }
+        }
+        let Standing { name, admin, allowed } = self.standing(name.to_owned()).await?;
+        info!(user = %name, "PAM knows the account");
+        Ok(LoginStep::Identity(Box::new(Identity { name, admin, allowed, ..Identity::default() })))
+    }
+
+    fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
+        if !self.options.open_sessions {
+            return Vec::new();
+        }
+        vec![Arc::new(Sessions::new(Arc::clone(&self.helper), self.options.service.clone()))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(admin: &[&str], allowed: &[&str]) -> PamOptions {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        PamOptions { admin_groups: all(admin), allowed_groups: all(allowed), ..PamOptions::default() }
+    }
+
+    #[test]
+    fn groups_of_the_machine_make_administrators_and_let_in() {
+        let root = |options: &PamOptions| -> Result<(Option<bool>, bool), AccountError> {
+            let Standing { admin, allowed, .. } = standing(options, "root".to_owned())?;
+            Ok((admin, allowed))
+        };
+        assert_eq!(root(&options(&[], &[])), Ok((None, false)));
+        assert_eq!(root(&options(&["root"], &[])), Ok((Some(true), true)));
+        assert_eq!(root(&options(&["nogroup"], &[])), Ok((Some(false), false)));
+        assert_eq!(root(&options(&["nogroup"], &["root"])), Ok((Some(false), true)));
+        let typo = root(&options(&["rooot"], &[]));
+        assert_eq!(typo, Err(AccountError::NoGroup("rooot".to_owned())));
+    }
+
+    #[test]
+    fn names_that_could_be_taken_for_something_else_are_not_asked_about() {
+        for name in ["-x", "../etc/passwd", "a\nb", "a:b", "a\0b", &"x".repeat(256)] {
+            assert!(!is_plain(name), "{name:?}");
+        }
+        for name in ["ada", "ada@EXAMPLE.ORG", "EXAMPLE\\ada", "josé"] {
+            assert!(is_plain(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_of_the_options_is_told_under_its_key() {
+        let options = PamOptions {
+            service: "../login".to_owned(),
+            timeout: std::time::Duration::ZERO,
+            helper: Some("/nowhere/himalia-pam".into()),
+            ..PamOptions::default()
+        };
+        let problems = PamAuthenticator::new(options).unwrap_err().problems;
+        let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["authenticator.pam.service", "authenticator.pam.timeout", "authenticator.pam.helper"]
+        );
+    }
+}
