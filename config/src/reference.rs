@@ -48,7 +48,7 @@ fn section(page: &mut String, name: &str, schema: &Value) {
     }
 }
 
-/// The keys of a table, then those of the tables that its lists hold.
+/// The keys of a table, then those of the tables that it or its lists hold.
 fn table(page: &mut String, path: &str, schema: &Value) {
     page.push_str("| Key | Type | Default | |\n| --- | --- | --- | --- |\n");
     for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
@@ -68,13 +68,24 @@ fn table(page: &mut String, path: &str, schema: &Value) {
             let path = format!("{path}.{key}");
             let _ = write!(page, "\n### `[[{path}]]`\n\n");
             table(page, &path, items);
+        } else if is_table_of_keys(schema) {
+            let path = format!("{path}.{key}");
+            let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+            let _ = write!(page, "\n### `[{path}]`\n\n{about}\n\n");
+            table(page, &path, schema);
         }
     }
+}
+
+/// Whether a key is a table of which all keys are known, which then has a table of its own.
+fn is_table_of_keys(schema: &Value) -> bool {
+    schema.get("properties").is_some()
 }
 
 fn default(schema: &Value) -> String {
     match schema.get("default") {
         None | Some(Value::Null) => String::new(),
+        Some(_) if is_table_of_keys(schema) => String::new(),
         Some(value) => format!("`{}`", inline(value).replace('|', "\\|")),
     }
 }

@@ -150,6 +150,11 @@ pub struct Metrics {
     pub(crate) descriptors: Count,
     /// Access log lines that found the log's queue full.
     pub(crate) lost_log_lines: Count,
+    /// Certificates that an ACME authority issued, orders that failed, and when the certificate in use ends, in seconds
+    /// since 1970; 0 without such an authority.
+    pub(crate) certificates_issued: Count,
+    pub(crate) certificate_failures: Count,
+    pub(crate) certificate_end: Count,
     registry: Registry,
 }
 
@@ -168,6 +173,9 @@ impl Metrics {
                 upstreams: Count::default(),
                 descriptors: Count::default(),
                 lost_log_lines: Count::default(),
+                certificates_issued: Count::default(),
+                certificate_failures: Count::default(),
+                certificate_end: Count::default(),
                 registry,
             }
         })
