@@ -48,14 +48,16 @@ pub struct AcmeSection {
     /// `true` says that you agree to the authority's terms of service. Nothing is ordered otherwise.
     pub accept_terms: bool,
     /// Mail address that the authority may write to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
     /// Directory of the authority. Let's Encrypt unless said otherwise.
     pub directory: String,
     /// File with the authorities (PEM) that vouch for that address itself, for a private server.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Folder for the account and the certificate, readable for nobody else.
     pub folder: PathBuf,
-    /// How the authority sees that the names lead here: `tls-alpn-01` on port 443, or `http-01` on port 80.
+    /// How the authority sees that the names lead here.
     pub challenge: AcmeChallenge,
 }
 

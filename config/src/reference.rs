@@ -52,8 +52,7 @@ fn section(page: &mut String, name: &str, schema: &Value) {
 fn table(page: &mut String, path: &str, schema: &Value) {
     page.push_str("| Key | Type | Default | |\n| --- | --- | --- | --- |\n");
     for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-        let about = about.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let about = about(schema).replace('|', "\\|");
         let what = if key == "profiles" { "table of tables".to_owned() } else { type_in_words(schema) };
         let _ = writeln!(
             page,
@@ -70,11 +69,16 @@ fn table(page: &mut String, path: &str, schema: &Value) {
             table(page, &path, items);
         } else if is_table_of_keys(schema) {
             let path = format!("{path}.{key}");
-            let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-            let _ = write!(page, "\n### `[{path}]`\n\n{about}\n\n");
+            let _ = write!(page, "\n### `[{path}]`\n\n{}\n\n", about(schema));
             table(page, &path, schema);
         }
     }
+}
+
+/// The description of a key in one line.
+fn about(schema: &Value) -> String {
+    let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    about.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a key is a table of which all keys are known, which then has a table of its own.

@@ -33,8 +33,8 @@ enum NoAnswer {
     Http { host: String, source: hyper::Error },
     #[error("the answer of {host} broke off or is larger than {MAX_ANSWER} bytes: {source}")]
     Body { host: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{0} took longer than {} seconds to answer", ANSWER.as_secs())]
-    Slow(String),
+    #[error("{host} took longer than {} seconds to answer", ANSWER.as_secs())]
+    Slow { host: String },
 }
 
 impl HttpClient for Client {
@@ -46,7 +46,7 @@ impl HttpClient for Client {
         Box::pin(async move {
             let host = request.uri().host().unwrap_or_default().to_owned();
             let answered = timeout(ANSWER, exchange(tls, host.clone(), request)).await;
-            let answer = answered.unwrap_or(Err(NoAnswer::Slow(host)));
+            let answer = answered.unwrap_or(Err(NoAnswer::Slow { host }));
             answer.map(BytesResponse::from).map_err(|error| instant_acme::Error::Other(Box::new(error)))
         })
     }

@@ -53,7 +53,6 @@ pub(crate) fn rewrite(
     parts.version = Version::HTTP_11;
 
     let headers = &mut parts.headers;
-    headers::join_connection(headers);
     let hop = headers::strip_hop_by_hop(headers);
     headers::add_forwarded(headers, settings, client, kind);
     if settings.auto_rewrite

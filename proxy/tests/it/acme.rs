@@ -33,7 +33,7 @@ struct Authority {
 struct Pebble {
     listen: SocketAddr,
     management: SocketAddr,
-    _process: Child,
+    process: Child,
     _folder: tempfile::TempDir,
 }
 
@@ -89,11 +89,11 @@ impl Pebble {
             })
             .await;
         }
-        Some(Self { listen, management, _process: process, _folder: folder })
+        Some(Self { listen, management, process, _folder: folder })
     }
 
     async fn stop(mut self) {
-        self._process.kill().await.unwrap();
+        self.process.kill().await.unwrap();
     }
 
     /// The authority that its certificates lead to, in PEM.
