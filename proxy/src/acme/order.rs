@@ -172,6 +172,7 @@ fn proof(name: &str, digest: &[u8]) -> Result<CertifiedKey, OrderError> {
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
-    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    Ok(CertifiedKey::from_der(vec![certificate.der().clone()], key, &aws_lc_rs::default_provider())?)
+    let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key.serialize_der().into()))?;
+    // Nothing compares the two here: the extension is critical, which a verifier that does not know it refuses.
+    Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }

@@ -150,19 +150,6 @@ impl Collect for Collector {
                 "Access log lines dropped because the log could not be written as fast",
                 metrics.lost_log_lines.get(),
             ),
-            labelled(
-                "proxy_certificate_orders",
-                "Certificates ordered from an ACME authority, by outcome",
-                "outcome",
-                [("issued", &metrics.certificates_issued), ("failed", &metrics.certificate_failures)]
-                    .into_iter()
-                    .map(|(outcome, count)| (outcome.to_owned(), count.get())),
-            ),
-            gauge(
-                "proxy_certificate_end_seconds",
-                "When the certificate of the ACME authority ends, in seconds since 1970; 0 is none",
-                metrics.certificate_end.get(),
-            ),
             histogram(
                 "proxy_request_duration_seconds",
                 "Seconds from a request to the head of its answer",
@@ -172,9 +159,29 @@ impl Collect for Collector {
             labelled("proxy_upstream_errors", "Requests that got no answer, by cause", "class", errors),
         ]
         .into_iter()
+        .chain(certificates(&metrics))
         .filter(|family| !family.get_metric().is_empty())
         .collect()
     }
+}
+
+/// What is known of an ACME authority's certificates.
+fn certificates(metrics: &Metrics) -> [MetricFamily; 2] {
+    [
+        labelled(
+            "proxy_certificate_orders",
+            "Certificates ordered from an ACME authority, by outcome",
+            "outcome",
+            [("issued", &metrics.certificates_issued), ("failed", &metrics.certificate_failures)]
+                .into_iter()
+                .map(|(outcome, count)| (outcome.to_owned(), count.get())),
+        ),
+        gauge(
+            "proxy_certificate_end_seconds",
+            "When the certificate of the ACME authority ends, in seconds since 1970; 0 is none",
+            metrics.certificate_end.get(),
+        ),
+    ]
 }
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {

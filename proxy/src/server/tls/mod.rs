@@ -73,6 +73,8 @@ pub(crate) fn server_config(
     };
     let resolver: Arc<Reloading> = Arc::clone(&certificate);
     let mut config = builder.with_cert_resolver(resolver);
+    // Who names suites names them in the order of preference.
+    config.ignore_client_order = files.ciphers.is_some();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).chain(asked).collect();
     Ok(ServerTls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
 }
