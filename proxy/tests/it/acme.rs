@@ -291,7 +291,7 @@ async fn answers_that_are_none_leave_the_proxy_as_it_is() {
                 if raw.try_send(answer).await.is_err() {
                     return;
                 }
-                while answer == endless && raw.try_send([b'x'; 65536]).await.is_ok() {}
+                while answer == endless && raw.try_send(vec![b'x'; 65536]).await.is_ok() {}
             }
         })
         .await;

@@ -1,6 +1,15 @@
 //! A proxy, scripted targets and a client that sees every byte.
 
-use std::{fmt::Write, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use hub_proxy::{Listen, Proxy, ProxyOptions, RouteTable};
 use serde_json::Map;
@@ -381,8 +390,18 @@ impl Target {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens. Each is given out once, from below the range in which the system looks for ports by
+/// itself, so that nobody else takes it before a process that is started there.
 pub(crate) async fn dead_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Other test programs begin elsewhere.
+    let begin = std::process::id().wrapping_mul(101);
+    loop {
+        let number = begin.wrapping_add(NEXT.fetch_add(1, Relaxed).into()) % 10_000;
+        let port = 20_000 + u16::try_from(number).expect("a remainder is small");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).await.is_ok() {
+            return address;
+        }
+    }
 }
