@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -390,16 +390,14 @@ impl Target {
     }
 }
 
-/// An address where nobody listens. Each is given out once, from below the range in which the system looks for ports by
-/// itself, so that nobody else takes it before a process that is started there.
+/// An address where nobody listens and that no other call gets, for what cannot choose a port itself. Below the range
+/// from which the system takes ports: one of those may be another connection's in the next moment.
 pub(crate) async fn dead_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Other test programs begin elsewhere.
-    let begin = std::process::id().wrapping_mul(101);
+    static STEP: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 20_000).expect("less than 20,000");
     loop {
-        let number = begin.wrapping_add(NEXT.fetch_add(1, Relaxed).into()) % 10_000;
-        let port = 20_000 + u16::try_from(number).expect("a remainder is small");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let step = STEP.fetch_add(1, Ordering::Relaxed) % 20_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (begin + step) % 20_000));
         if TcpListener::bind(address).await.is_ok() {
             return address;
         }
