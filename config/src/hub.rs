@@ -79,6 +79,10 @@ pub struct HubSection {
     pub allow_public_without_authentication: bool,
     /// Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Real-IP` are believed.
     pub trusted_downstream_ips: Vec<String>,
+    /// Addresses or networks from which a proxy in another process connects to the hub; no server may have one of them.
+    /// Needed only for configurable-http-proxy, where logins depend on addresses (`remote-user`), or where nobody shall
+    /// choose the address that failed logins are counted for: a proxy of Himalia proves itself.
+    pub proxy_networks: Vec<String>,
 
     /// Lets administrators use other people's servers.
     pub admin_access: bool,
@@ -209,6 +213,7 @@ impl Default for HubSection {
             crypt_keys: Vec::new(),
             allow_public_without_authentication: false,
             trusted_downstream_ips: Vec::new(),
+            proxy_networks: Vec::new(),
             admin_access: false,
             admin_users: Vec::new(),
             allow_named_servers: false,

@@ -41,6 +41,7 @@ use crate::sessions::xsrf::Network;
 use crate::sessions::{SessionSettings, Sessions};
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
+use crate::web::facts::Senders;
 use crate::workspaces::{WorkspaceHook, Workspaces};
 
 /// Puts the parts together.
@@ -105,6 +106,7 @@ pub(super) async fn build(
         );
     }
 
+    let external = own_proxy.is_none();
     let proxy = match own_proxy {
         Some(own) => Proxy::InProcess(own),
         None => {
@@ -158,7 +160,11 @@ pub(super) async fn build(
         description: Description::default(),
         sessions: build_sessions(&config, &urls, secret.secret, &clock, &embedding)?,
         activity: Activity::new(config.hub.activity_resolution),
-        trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
+        senders: Senders {
+            proxies: networks(&config.hub.proxy_networks, "hub.proxy_networks")?,
+            trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
+            lenient: external && config.hub.proxy_networks.is_empty(),
+        },
         headers: extra_headers(&config)?,
         page_policy: config.hub.csp.clone().unwrap_or_else(|| embedding.policy.clone()),
         api_policy: format!("{}; default-src 'none'", embedding.policy),

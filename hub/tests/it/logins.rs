@@ -18,6 +18,7 @@ use hub_db::repo;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Client, TestHub};
+use himalia::routing::{MARK_HEADER, Mark};
 
 /// An identity service in memory, whose refresh tokens work once: using one twice ends the session.
 #[derive(Debug, Default)]
@@ -276,4 +277,29 @@ async fn logins_are_recorded_with_whose_they_were_and_mistyped_names_are_not() {
     let seen: Vec<_> = records.iter().map(|r| json!([r["actor"]["name"], r["for"], r["status"]])).collect();
     assert_eq!(seen, [json!(["ada", "ada", 302]), json!([null, "ada", 403]), json!([null, null, 403])]);
     assert!(!text.contains("typed-too-early"), "{text}");
+}
+
+#[actix_web::test]
+async fn a_header_with_a_name_counts_only_on_what_came_through_the_proxy() {
+    let test = TestHub::with(|config| {
+        config.authenticator.kind = "remote-user".to_owned();
+        let table = json!({"trusted_proxies": ["10.9.9.9"]}).as_object().cloned().unwrap();
+        config.authenticator.plugins.insert("remote-user", table);
+    })
+    .await;
+    let says = test.anonymous().header("X-Remote-User", "root").header("X-Forwarded-For", "10.9.9.9");
+    let login = async |client: &Client| client.send(Method::GET, "/hub/login", None).await;
+    let (_, wrong) = Mark::from_secret(b"guessed").header();
+    for forger in
+        [says.clone(), says.clone().header(MARK_HEADER, ""), says.clone().header(MARK_HEADER, &wrong)]
+    {
+        let answer = login(&forger).await;
+        assert!(answer.cookie("jupyterhub-hub-login").is_none(), "{answer:?}");
+    }
+    let (_, mark) = Mark::from_secret(&[0xab; 32]).header();
+    let answer = login(&says.header(MARK_HEADER, &mark)).await;
+    assert!(answer.cookie("jupyterhub-hub-login").is_some(), "{answer:?}");
+    let elsewhere = test.anonymous().header("X-Remote-User", "root").header("X-Forwarded-For", "10.9.9.8");
+    let answer = login(&elsewhere.header(MARK_HEADER, &mark)).await;
+    assert!(answer.cookie("jupyterhub-hub-login").is_none(), "{answer:?}");
 }
