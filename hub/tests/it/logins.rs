@@ -303,3 +303,43 @@ async fn a_header_with_a_name_counts_only_on_what_came_through_the_proxy() {
     let answer = login(&elsewhere.header(MARK_HEADER, &mark)).await;
     assert!(answer.cookie("jupyterhub-hub-login").is_none(), "{answer:?}");
 }
+
+#[actix_web::test]
+async fn in_a_chain_a_prefix_keeps_people_and_administrators_apart() {
+    let admins = "administrators-have-one-of-their-own";
+    let test = TestHub::with(|config| {
+        let section = &mut config.authenticator;
+        section.kind = "chain".to_owned();
+        section.admin_users = vec!["guest-boss".to_owned()];
+        let table = |value: Value| value.as_object().cloned().unwrap();
+        section.plugins.insert(
+            "chain",
+            table(json!({"members": ["dummy", "shared-password"], "prefixes": {"shared-password": "Guest-"}})),
+        );
+        section.plugins.insert("dummy", table(json!({"password": "of-the-house"})));
+        section.plugins.insert(
+            "shared-password",
+            table(json!({"user_password": "of-the-guests", "admin_password": admins})),
+        );
+    })
+    .await;
+    for (name, password, expected) in [
+        // the password of everybody is not that of an administrator, with the prefix or without
+        ("boss", "of-the-guests", None),
+        ("guest-boss", "of-the-house", None),
+        ("GUEST-bob", "of-the-house", None),
+        ("bob", "of-the-house", Some(("bob", false))),
+        ("bob", "of-the-guests", Some(("guest-bob", false))),
+        ("boss", admins, Some(("guest-boss", true))),
+        ("boss", "of-the-house", Some(("boss", false))),
+    ] {
+        let login = log_in(&test, name, password).await;
+        let Some((user, admin)) = expected else {
+            assert!(login.cookie("jupyterhub-hub-login").is_none(), "{name} {password}: {login:?}");
+            continue;
+        };
+        assert!(login.cookie("jupyterhub-hub-login").is_some(), "{name} {password}: {login:?}");
+        let user = repo::users::by_name(test.hub.db.conn(), user).await.unwrap().unwrap();
+        assert_eq!(user.admin.unwrap_or_default(), admin, "{name} {password}");
+    }
+}
