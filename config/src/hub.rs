@@ -75,7 +75,8 @@ pub struct HubSection {
     #[serde(skip_serializing)]
     #[schemars(with = "Vec<SecretText>")]
     pub crypt_keys: Vec<SecretString>,
-    /// Lets the hub listen on a public address although its authenticator lets everybody in.
+    /// Lets the hub listen on a public address, or behind a proxy in another process, although its authenticator lets
+    /// everybody in.
     pub allow_public_without_authentication: bool,
     /// Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Real-IP` are believed.
     pub trusted_downstream_ips: Vec<String>,

@@ -94,19 +94,9 @@ pub(super) async fn build(
     }
     let embedding = Embedding::of(&config, &urls);
     let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), &urls, registry)?;
-    if auth.authenticator.lets_everybody_in()
-        && !config.proxy.bind_url.is_loopback()
-        && !config.hub.allow_public_without_authentication
-    {
-        bail!(
-            "proxy.bind_url is a public address and the authenticator {:?} lets everybody in; \
-             set a password or choose another authenticator, listen on 127.0.0.1, or say that you mean it with \
-             hub.allow_public_without_authentication = true",
-            config.authenticator.kind
-        );
-    }
-
     let external = own_proxy.is_none();
+    check_public(&config, auth.authenticator.as_ref(), external)?;
+
     let proxy = match own_proxy {
         Some(own) => Proxy::InProcess(own),
         None => {
@@ -184,6 +174,29 @@ pub(super) async fn build(
         shutdown: shutdown::ShutdownRequest::default(),
         tasks,
     })
+}
+
+/// Refuses to give a shell to the network, unless somebody said that this is meant. An `external` proxy listens where
+/// nobody here knows.
+fn check_public(config: &Config, authenticator: &dyn Authenticator, external: bool) -> anyhow::Result<()> {
+    if !authenticator.lets_everybody_in() || config.hub.allow_public_without_authentication {
+        return Ok(());
+    }
+    let public = if external {
+        "the proxy is another process, which may listen anywhere,"
+    } else if !config.proxy.bind_url.is_loopback() {
+        "proxy.bind_url is a public address"
+    } else if !config.hub.hub_bind_url.is_loopback() {
+        "hub.hub_bind_url is a public address"
+    } else {
+        return Ok(());
+    };
+    bail!(
+        "{public} and the authenticator {:?} lets everybody in; \
+         set a password or choose another authenticator, listen on 127.0.0.1, or say that you mean it with \
+         hub.allow_public_without_authentication = true",
+        config.authenticator.kind
+    );
 }
 
 /// What is done before each start: workspaces first, then what the authenticator has to say.
@@ -411,4 +424,48 @@ fn extra_headers(
             Ok((name, value))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hub_config::BindUrl;
+
+    use super::*;
+
+    #[test]
+    fn who_lets_everybody_in_listens_on_loopback_or_says_that_it_is_meant() {
+        let context = AuthenticatorContext {
+            clock: Arc::new(SystemClock),
+            admin_users: BTreeSet::new(),
+            manage_groups: false,
+            manage_roles: false,
+            auth_state: false,
+            login_service: String::new(),
+            hub_path: "/hub/".to_owned(),
+            public_origin: None,
+            normalise: Arc::new(str::to_owned),
+        };
+        let dummy = |options| {
+            (Registry::built_in().authenticator("dummy").unwrap().build)(options, &context).unwrap()
+        };
+        let (open, closed) = (dummy(serde_json::json!({})), dummy(serde_json::json!({"password": "x"})));
+        let public = |host: &str| BindUrl::http(host, 8000);
+        for (proxy, hub, external, named) in [
+            ("127.0.0.1", "127.0.0.1", false, None),
+            ("", "127.0.0.1", false, Some("proxy.bind_url")),
+            ("127.0.0.1", "0.0.0.0", false, Some("hub.hub_bind_url")),
+            ("127.0.0.1", "127.0.0.1", true, Some("another process")),
+        ] {
+            let mut config = Config::default();
+            (config.proxy.bind_url, config.hub.hub_bind_url) = (public(proxy), public(hub));
+            let text = check_public(&config, open.as_ref(), external).err().map(|error| error.to_string());
+            match named {
+                Some(named) => assert!(text.is_some_and(|text| text.contains(named)), "{named}"),
+                None => assert_eq!(text, None),
+            }
+            assert!(check_public(&config, closed.as_ref(), external).is_ok());
+            config.hub.allow_public_without_authentication = true;
+            assert!(check_public(&config, open.as_ref(), external).is_ok());
+        }
+    }
 }
