@@ -343,3 +343,42 @@ async fn in_a_chain_a_prefix_keeps_people_and_administrators_apart() {
         assert_eq!(user.admin.unwrap_or_default(), admin, "{name} {password}");
     }
 }
+
+#[actix_web::test]
+async fn when_all_tokens_end_a_note_saves_none_and_no_code_is_left() {
+    let hub = hub("notes", "sqlite://").await;
+    let script = hub.token("ada", &["inherit"]).await;
+    script.post("/users/ada/server", None).await.is_empty(201, "text/plain");
+    let db = hub.hub.db.conn();
+    let ada = repo::users::by_name(db, "ada").await.unwrap().unwrap();
+    let tokens = async || {
+        let all = repo::tokens::of_owner(db, repo::Owner::User(ada.id), hub.hub.clock.now()).await.unwrap();
+        let pairs = all.into_iter().map(|it| (it.token.id, it.token.note.unwrap_or_default()));
+        pairs.collect::<Vec<_>>()
+    };
+    let own = tokens().await.into_iter().find(|(_, note)| note == "Server at /user/ada/").unwrap();
+    for note in ["Server at /user/ada/", "Server at last", "for a script"] {
+        script.post("/users/ada/tokens", json!({"note": note})).await.holds(201);
+    }
+    assert_eq!(tokens().await.len(), 5);
+    log_in(&hub, "ada", "right").await;
+    let code = repo::oauth::NewCode {
+        code: "c0de".to_owned(),
+        client_id: "jupyterhub-user-ada".to_owned(),
+        user_id: ada.id,
+        redirect_uri: "/user/ada/oauth_callback".to_owned(),
+        session_id: Some("s".to_owned()),
+        scopes: Vec::new(),
+        challenge: None,
+        expires_at: hub.hub.clock.now() + TimeDelta::minutes(5),
+    };
+    repo::oauth::create_code(db, code).await.unwrap();
+    let answer = hub
+        .anonymous()
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .send(Method::POST, "/hub/end", Some(b"subject=ada&all=1"))
+        .await;
+    assert_eq!(answer.code(), 200, "{answer:?}");
+    assert_eq!(tokens().await, [own], "the running server goes on");
+    assert!(repo::oauth::code(db, "c0de", hub.hub.clock.now()).await.unwrap().is_none());
+}
