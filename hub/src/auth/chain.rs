@@ -79,8 +79,9 @@ impl Chain {
             bail!(wrong("prefixes", format!("{kind:?} is not among members")));
         }
         // Names are in lower case in the end, so prefixes are compared so.
-        let prefix =
-            |kind: &String| options.prefixes.get(kind).map(|prefix| prefix.to_lowercase()).unwrap_or_default();
+        let prefix = |kind: &String| {
+            options.prefixes.get(kind).map(|prefix| prefix.to_lowercase()).unwrap_or_default()
+        };
         let mut seen = BTreeMap::new();
         let mut members = Vec::new();
         let mut paths: BTreeMap<String, String> = BTreeMap::new();
@@ -102,7 +103,10 @@ impl Chain {
             let plugin = registry.authenticator(kind).context(format!("{table}.members"))?;
             let prefix = prefix(kind);
             let foreign = foreign(&options, &prefix);
-            let cx = AuthenticatorContext { admin_users: own_names(&cx.admin_users, &prefix, &foreign), ..cx.clone() };
+            let cx = AuthenticatorContext {
+                admin_users: own_names(&cx.admin_users, &prefix, &foreign),
+                ..cx.clone()
+            };
             let authenticator = (plugin.build)(section.options(kind), &cx)?;
             if !authenticator.spawn_hooks().is_empty() {
                 bail!(wrong(
@@ -209,7 +213,9 @@ impl Member {
         let lower = identity.name.to_lowercase();
         if self.foreign.iter().any(|other| lower.starts_with(other.as_str())) {
             warn!(name = %identity.name, by = %self.kind, "the name has the prefix of another member; nobody is let in");
-            return Err(AuthError::Denied("Names that begin so are kept for people who log in another way.".to_owned()));
+            return Err(AuthError::Denied(
+                "Names that begin so are kept for people who log in another way.".to_owned(),
+            ));
         }
         Ok(identity)
     }

@@ -86,6 +86,25 @@ fn without_any_file_the_quick_start_profile_holds() {
     let done = Place::new().himalia(&["config", "show"]);
     assert!(done.out.contains("allow_named_servers = true  # quick start:3"), "{}", done.out);
     assert!(done.out.contains("kind = \"first-admin\""), "{}", done.out);
+    assert!(done.out.contains("home_dir_template"), "{}", done.out);
+}
+
+#[test]
+fn homes_and_account_of_the_first_administrator_are_nobody_elses() {
+    for (place, arguments) in [
+        (Place::new(), &["config", "show", "--set", "authenticator.kind=dummy"][..]),
+        (Place::new().env("HUB__AUTHENTICATOR__KIND", "dummy"), &["config", "show"]),
+        (Place::new(), &["config", "show", "--set", "spawner.kind=kube"]),
+    ] {
+        let done = place.himalia(arguments);
+        assert_eq!(done.code, 0, "{}", done.err);
+        assert!(done.out.contains("allow_named_servers = true  # quick start:3"), "{}", done.out);
+        assert!(
+            !done.out.contains("home_dir_template") && !done.out.contains("--allow-root"),
+            "{}",
+            done.out
+        );
+    }
 }
 
 #[test]

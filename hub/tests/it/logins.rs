@@ -314,7 +314,9 @@ async fn in_a_chain_a_prefix_keeps_people_and_administrators_apart() {
         let table = |value: Value| value.as_object().cloned().unwrap();
         section.plugins.insert(
             "chain",
-            table(json!({"members": ["dummy", "shared-password"], "prefixes": {"shared-password": "Guest-"}})),
+            table(
+                json!({"members": ["dummy", "shared-password"], "prefixes": {"shared-password": "Guest-"}}),
+            ),
         );
         section.plugins.insert("dummy", table(json!({"password": "of-the-house"})));
         section.plugins.insert(

@@ -288,7 +288,11 @@ pub async fn failed_page(
 }
 
 /// Reads an urlencoded or multipart form. Files become fields `NAME_file` with their content, as stock has them.
-async fn read_form(rq: &HttpRequest, body: web::Payload, most: usize) -> ApiResult<BTreeMap<String, Vec<String>>> {
+async fn read_form(
+    rq: &HttpRequest,
+    body: web::Payload,
+    most: usize,
+) -> ApiResult<BTreeMap<String, Vec<String>>> {
     let multipart = rq
         .headers()
         .get(CONTENT_TYPE)
