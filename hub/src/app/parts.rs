@@ -10,7 +10,9 @@ use hub_config::{Config, SpawnerSection};
 use hub_core::scopes::{CustomScope, ScopeTable};
 use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
-use hub_core::{Authenticator, AuthenticatorContext, Clock, SpawnHook, Spawner, SpawnerContext, SystemClock};
+use hub_core::{
+    Authenticator, AuthenticatorContext, Clock, PluginError, SpawnHook, Spawner, SpawnerContext, SystemClock,
+};
 use hub_db::{Db, DbOptions, repo};
 use tracing::{info, warn};
 use url::Url;
@@ -54,17 +56,7 @@ pub(super) async fn build(
 ) -> anyhow::Result<Hub> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(&config.metrics.prefix).context("metrics.prefix")?);
-    let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
-        Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
-        None => Url::parse(&format!("http://{}", reachable(bound)))?,
-    };
-    let public = config
-        .hub
-        .public_url
-        .as_deref()
-        .map(|text| Url::parse(text).with_context(|| format!("hub.public_url: {text:?} is no URL")))
-        .transpose()?;
-    let urls = Arc::new(Urls::new(&config.hub.base_url, &connect, public));
+    let urls = Arc::new(urls(&config, bound)?);
     let db = open_database(&config).await?;
 
     let custom = config.custom_scopes.iter().map(|(name, scope)| CustomScope {
@@ -74,13 +66,7 @@ pub(super) async fn build(
     });
     let table = ScopeTable::with_custom(custom).context("custom_scopes")?;
     let rbac = Arc::new(Rbac::new(table, Arc::clone(&clock)));
-    let crypt = Arc::new(
-        Crypt::new(config.hub.crypt_keys.iter().map(hub_core::secret::ExposeSecret::expose_secret))
-            .context("hub.crypt_keys")?,
-    );
-    if config.authenticator.enable_auth_state && !crypt.is_enabled() {
-        bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
-    }
+    let crypt = crypt(&config)?;
 
     let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
     for warning in &secret.warnings {
@@ -178,25 +164,53 @@ pub(super) async fn build(
 
 /// Refuses to give a shell to the network, unless somebody said that this is meant. An `external` proxy listens where
 /// nobody here knows.
-fn check_public(config: &Config, authenticator: &dyn Authenticator, external: bool) -> anyhow::Result<()> {
+fn check_public(
+    config: &Config,
+    authenticator: &dyn Authenticator,
+    external: bool,
+) -> Result<(), PluginError> {
     if !authenticator.lets_everybody_in() || config.hub.allow_public_without_authentication {
         return Ok(());
     }
-    let public = if external {
-        "the proxy is another process, which may listen anywhere,"
+    let (key, what) = if external {
+        ("authenticator.kind", "the proxy is another process, which may listen anywhere,")
     } else if !config.proxy.bind_url.is_loopback() {
-        "proxy.bind_url is a public address"
+        ("proxy.bind_url", "this is a public address")
     } else if !config.hub.hub_bind_url.is_loopback() {
-        "hub.hub_bind_url is a public address"
+        ("hub.hub_bind_url", "this is a public address")
     } else {
         return Ok(());
     };
-    bail!(
-        "{public} and the authenticator {:?} lets everybody in; \
-         set a password or choose another authenticator, listen on 127.0.0.1, or say that you mean it with \
-         hub.allow_public_without_authentication = true",
+    let text = format!(
+        "{what} and the authenticator {:?} lets everybody in; set a password or choose another authenticator, listen on \
+         127.0.0.1, or say that you mean it with hub.allow_public_without_authentication = true",
         config.authenticator.kind
     );
+    Err(PluginError::one(key, text))
+}
+
+/// Where the hub is found. `bound` is the address that it listens on.
+fn urls(config: &Config, bound: SocketAddr) -> anyhow::Result<Urls> {
+    let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
+        Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
+        None => Url::parse(&format!("http://{}", reachable(bound)))?,
+    };
+    let public = config
+        .hub
+        .public_url
+        .as_deref()
+        .map(|text| Url::parse(text).with_context(|| format!("hub.public_url: {text:?} is no URL")))
+        .transpose()?;
+    Ok(Urls::new(&config.hub.base_url, &connect, public))
+}
+
+fn crypt(config: &Config) -> anyhow::Result<Arc<Crypt>> {
+    let keys = config.hub.crypt_keys.iter().map(hub_core::secret::ExposeSecret::expose_secret);
+    let crypt = Crypt::new(keys).context("hub.crypt_keys")?;
+    if config.authenticator.enable_auth_state && !crypt.is_enabled() {
+        bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
+    }
+    Ok(Arc::new(crypt))
 }
 
 /// What is done before each start: workspaces first, then what the authenticator has to say.
@@ -303,10 +317,32 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
     spawners(config, &directory, nix::unistd::geteuid().is_root(), registry)
 }
 
-/// Lets every spawner read its options, without starting anything.
-pub(super) fn check_spawners(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+/// Lets authenticator and spawners read their options, without starting anything.
+pub(super) fn check(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+    let mut problems = Vec::new();
     // Whoever checks a configuration need not be who runs the hub: the rights of root are taken for granted.
-    spawners(config, &std::env::current_dir()?, true, registry).map(drop)
+    let spawners = spawners(config, &std::env::current_dir()?, true, registry).map(drop);
+    for checked in [spawners, check_authenticator(config, registry)] {
+        match checked.map_err(anyhow::Error::downcast::<PluginError>) {
+            Ok(()) => {}
+            Err(Ok(wrong)) => problems.extend(wrong.problems),
+            Err(Err(other)) => return Err(other),
+        }
+    }
+    Ok(PluginError::check(problems)?)
+}
+
+fn check_authenticator(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+    let section = &config.authenticator;
+    let mut options = section.options(&section.kind);
+    if section.kind == first_admin::KIND {
+        // What is filled in depends on the cookie secret, whether it is right does not.
+        (options, _) = first_admin::fill(options, &[]);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let urls = urls(config, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let auth = build_auth(config, options, &clock, crypt(config)?, &urls, registry)?;
+    Ok(check_public(config, auth.authenticator.as_ref(), !config.proxy.should_start)?)
 }
 
 fn spawners(config: &Config, directory: &Path, root: bool, registry: &Registry) -> anyhow::Result<Spawners> {

@@ -36,7 +36,7 @@ pub fn plugins() -> KnownPlugins {
 
 /// Finds what is wrong with the options of the plugins that a configuration chooses, which only they can tell.
 pub fn check(loaded: &Loaded) -> anyhow::Result<()> {
-    parts::check_spawners(&loaded.config, &Registry::built_in())
+    parts::check(&loaded.config, &Registry::built_in())
 }
 
 /// Runs something on a runtime of its own.

@@ -220,7 +220,27 @@ fn a_setting_that_a_plugin_does_not_know_is_exit_code_two() {
         "hub.hub_bind_url=http://127.0.0.1:0",
     ]);
     assert_eq!(done.code, 2, "{}", done.err);
-    assert!(done.err.contains("no_such_key"), "{}", done.err);
+    assert!(done.err.contains("hub.toml:2: spawner.local.no_such_key"), "{}", done.err);
+}
+
+#[test]
+fn a_check_of_the_configuration_looks_at_what_the_authenticator_would_refuse() {
+    let text = "[authenticator]\nkind = \"dummy\"\n[authenticator.dummy]\npasword = \"x\"\n[spawner.local]\nlog = 1\n";
+    let place = Place::new().file("hub.toml", text);
+    let done = place.himalia(&["config", "check", "hub.toml"]);
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(done.err.contains("hub.toml:4: authenticator.dummy.pasword"), "{}", done.err);
+    assert!(done.err.contains("hub.toml:6: spawner.local.log"), "{}", done.err);
+    let open = "[proxy]\nbind_url = \"http://:8000\"\n[authenticator]\nkind = \"dummy\"\n";
+    let done = Place::new().file("hub.toml", open).himalia(&["config", "check", "hub.toml"]);
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(
+        done.err.contains("hub.toml:2: proxy.bind_url") && done.err.contains("lets everybody in"),
+        "{}",
+        done.err
+    );
+    let first = Place::new().file("hub.toml", "[hub]\nallow_named_servers = true\n");
+    assert_eq!(first.himalia(&["config", "check", "hub.toml"]).code, 0);
 }
 
 #[test]
