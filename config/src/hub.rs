@@ -28,6 +28,10 @@ pub struct HubSection {
     pub subdomain_host: String,
     /// Where the hub itself listens; the proxy, servers and services connect here.
     pub hub_bind_url: BindUrl,
+    /// Replaces the host of `hub_bind_url`; empty is all interfaces.
+    pub hub_ip: Option<String>,
+    /// Replaces the port of `hub_bind_url`.
+    pub hub_port: Option<u16>,
     /// The address under which servers, services and an external proxy reach the hub, where it differs from
     /// `hub_bind_url` (containers, several machines). Without path.
     pub hub_connect_url: Option<String>,
@@ -196,6 +200,8 @@ impl Default for HubSection {
             public_url: None,
             subdomain_host: String::new(),
             hub_bind_url: BindUrl::http("127.0.0.1", 8081),
+            hub_ip: None,
+            hub_port: None,
             hub_connect_url: None,
             slow_spawn_timeout: Duration::from_secs(10),
             slow_stop_timeout: Duration::from_secs(10),
