@@ -80,6 +80,10 @@ pub(super) async fn build(
     }
     let embedding = Embedding::of(&config, &urls);
     let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), &urls, registry)?;
+    if let Some(login) = &mut first_login {
+        let name = auth.names.normalize(login.name());
+        login.set_known(repo::users::by_name(db.conn(), &name).await?.is_some());
+    }
     let external = own_proxy.is_none();
     check_public(&config, auth.authenticator.as_ref(), external)?;
 
