@@ -135,7 +135,13 @@ impl RemoteUserAuthenticator {
     }
 
     fn identity(&self, rq: &LoginRequest) -> Result<Identity, AuthError> {
-        let peer = rq.peer.ok_or_else(|| AuthError::Invalid("the peer has no address".to_owned()))?;
+        let peer = rq.peer.ok_or_else(|| {
+            AuthError::Invalid(
+                "the request did not come through the hub's proxy; if it did, list in hub.proxy_networks from where that \
+                 connects to the hub"
+                    .to_owned(),
+            )
+        })?;
         if !self.trusted.iter().any(|network| network.contains(peer)) {
             return Err(AuthError::Invalid(format!("{peer} is not among trusted_proxies")));
         }

@@ -28,6 +28,10 @@ pub struct HubSection {
     pub subdomain_host: String,
     /// Where the hub itself listens; the proxy, servers and services connect here.
     pub hub_bind_url: BindUrl,
+    /// Replaces the host of `hub_bind_url`; empty is all interfaces.
+    pub hub_ip: Option<String>,
+    /// Replaces the port of `hub_bind_url`.
+    pub hub_port: Option<u16>,
     /// The address under which servers, services and an external proxy reach the hub, where it differs from
     /// `hub_bind_url` (containers, several machines). Without path.
     pub hub_connect_url: Option<String>,
@@ -75,10 +79,15 @@ pub struct HubSection {
     #[serde(skip_serializing)]
     #[schemars(with = "Vec<SecretText>")]
     pub crypt_keys: Vec<SecretString>,
-    /// Lets the hub listen on a public address although its authenticator lets everybody in.
+    /// Lets the hub listen on a public address, or behind a proxy in another process, although its authenticator lets
+    /// everybody in.
     pub allow_public_without_authentication: bool,
     /// Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Real-IP` are believed.
     pub trusted_downstream_ips: Vec<String>,
+    /// Addresses or networks from which a proxy in another process connects to the hub; no server may have one of them.
+    /// Needed only for configurable-http-proxy, where logins depend on addresses (`remote-user`), or where nobody shall
+    /// choose the address that failed logins are counted for: a proxy of Himalia proves itself.
+    pub proxy_networks: Vec<String>,
 
     /// Lets administrators use other people's servers.
     pub admin_access: bool,
@@ -191,6 +200,8 @@ impl Default for HubSection {
             public_url: None,
             subdomain_host: String::new(),
             hub_bind_url: BindUrl::http("127.0.0.1", 8081),
+            hub_ip: None,
+            hub_port: None,
             hub_connect_url: None,
             slow_spawn_timeout: Duration::from_secs(10),
             slow_stop_timeout: Duration::from_secs(10),
@@ -209,6 +220,7 @@ impl Default for HubSection {
             crypt_keys: Vec::new(),
             allow_public_without_authentication: false,
             trusted_downstream_ips: Vec::new(),
+            proxy_networks: Vec::new(),
             admin_access: false,
             admin_users: Vec::new(),
             allow_named_servers: false,

@@ -8,7 +8,7 @@ use figment::providers::Serialized;
 use serde_json::{Map, Value, json};
 
 use crate::Config;
-use crate::addresses::Listen;
+use crate::addresses::{BindUrl, Listen};
 use crate::check::{self, Findings, child};
 use crate::layers::{self, FileSource, Layer, Node, NodeValue, Sources};
 use crate::problem::{ConfigErrors, Origin, Problem};
@@ -259,35 +259,53 @@ fn overlay(base: &mut Value, top: Value) {
     }
 }
 
-/// `proxy.ip` and `proxy.port` replace parts of `proxy.bind_url`, and its path sets `hub.base_url`, unless a later
-/// source says otherwise: a flag `--url` wins over `port` in a file.
-fn fold_addresses(config: &mut Config, origins: &mut Origins, problems: &mut Vec<Problem>) {
-    let bind_layer = origins.layer("proxy.bind_url");
-    let base_layer = origins.layer("hub.base_url");
-    let proxy = &mut config.proxy;
-    if proxy.ip.is_some() && origins.layer("proxy.ip") < bind_layer {
-        proxy.ip = None;
+/// A setting with its key.
+type Keyed<'k, 'v, T> = (&'k str, &'v mut T);
+
+/// Host and port of an address can have keys of their own, which hold unless a later source gives the whole address.
+fn fold_parts(
+    (whole_key, whole): Keyed<'_, '_, BindUrl>,
+    (ip_key, ip): Keyed<'_, '_, Option<String>>,
+    (port_key, port): Keyed<'_, '_, Option<u16>>,
+    origins: &mut Origins,
+    problems: &mut Vec<Problem>,
+) {
+    let layer = origins.layer(whole_key);
+    if ip.is_some() && origins.layer(ip_key) < layer {
+        *ip = None;
     }
-    if proxy.port.is_some() && origins.layer("proxy.port") < bind_layer {
-        proxy.port = None;
+    if port.is_some() && origins.layer(port_key) < layer {
+        *port = None;
     }
-    match &mut proxy.bind_url.listen {
-        Listen::Tcp { host, port } => {
-            if let Some(ip) = &proxy.ip {
-                origins.derive("proxy.bind_url", "proxy.ip");
+    match &mut whole.listen {
+        Listen::Tcp { host, port: number } => {
+            if let Some(ip) = ip {
+                origins.derive(whole_key, ip_key);
                 ip.trim_matches(['[', ']']).clone_into(host);
             }
-            if let Some(number) = proxy.port {
-                origins.derive("proxy.bind_url", "proxy.port");
-                *port = number;
+            if let Some(port) = port {
+                origins.derive(whole_key, port_key);
+                *number = *port;
             }
         }
-        Listen::Unix(_) if proxy.ip.is_some() || proxy.port.is_some() => {
+        Listen::Unix(_) if ip.is_some() || port.is_some() => {
             problems
-                .push(Problem::new("proxy.bind_url", "is a socket; proxy.ip and proxy.port say otherwise"));
+                .push(Problem::new(whole_key, format!("is a socket; {ip_key} and {port_key} say otherwise")));
         }
         Listen::Unix(_) => {}
     }
+}
+
+/// `proxy.ip` and `proxy.port` replace parts of `proxy.bind_url`, and its path sets `hub.base_url`, unless a later
+/// source says otherwise: a flag `--url` wins over `port` in a file. Likewise the parts of `hub.hub_bind_url`.
+fn fold_addresses(config: &mut Config, origins: &mut Origins, problems: &mut Vec<Problem>) {
+    let bind_layer = origins.layer("proxy.bind_url");
+    let base_layer = origins.layer("hub.base_url");
+    let (hub, proxy) = (&mut config.hub, &mut config.proxy);
+    let (ip, port) = (("hub.hub_ip", &mut hub.hub_ip), ("hub.hub_port", &mut hub.hub_port));
+    fold_parts(("hub.hub_bind_url", &mut hub.hub_bind_url), ip, port, origins, problems);
+    let (ip, port) = (("proxy.ip", &mut proxy.ip), ("proxy.port", &mut proxy.port));
+    fold_parts(("proxy.bind_url", &mut proxy.bind_url), ip, port, origins, problems);
     if bind_layer.is_none() || proxy.bind_url.path == "/" || proxy.bind_url.path == config.hub.base_url {
         return;
     }

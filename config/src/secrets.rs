@@ -29,7 +29,8 @@ impl JsonSchema for SecretText {
 
 /// Whether a key of a plugin's table holds a secret, by its name: the plugins' own structs are not known here.
 pub(crate) fn is_secret_name(key: &str) -> bool {
-    ["password", "secret", "token", "passphrase"].iter().any(|word| {
+    let key = key.to_ascii_lowercase();
+    ["password", "passwd", "secret", "token", "passphrase"].iter().any(|word| {
         key == *word || key.strip_suffix(word).is_some_and(|rest| rest.ends_with('_') || rest.ends_with('-'))
     })
 }

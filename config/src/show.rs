@@ -32,7 +32,7 @@ pub fn show(loaded: &Loaded) -> String {
         } else if value.as_object().is_some_and(|table| !table.is_empty()) {
             page.heading(&format!("[{name}]"));
             for (key, value) in value.as_object().into_iter().flatten() {
-                page.line(&child(name, key), key, &inline(value));
+                page.line(&child(name, key), key, &shown(key, value));
             }
         }
     }
@@ -72,7 +72,7 @@ impl Page<'_> {
                 Some(Value::Null) => {
                     let _ = writeln!(self.text, "# {name} is not set");
                 }
-                Some(value) => self.line(&inner, name, &inline(value)),
+                Some(value) => self.line(&inner, name, &shown(name, value)),
             }
         }
     }
@@ -80,7 +80,8 @@ impl Page<'_> {
     /// What is not serialised: secrets, lists and tables of them.
     fn secret(&mut self, key: &str, name: &str, schema: &Value) {
         if key == "db.url" {
-            let url = mask_url(self.loaded.config.db.url.expose_secret());
+            let url = self.loaded.config.db.url.expose_secret();
+            let url = if url.contains("://") { mask_url(url) } else { MASK.to_owned() };
             self.line(key, name, &inline(&url.into()));
         } else if !self.loaded.origins.is_set(key) {
             let _ = writeln!(self.text, "# {name} is not set");
@@ -116,23 +117,63 @@ impl Page<'_> {
     fn written(&mut self, key: &str, table: &Value) {
         let Some(table) = table.as_object() else { return };
         self.heading(&format!("[{key}]"));
-        let plain = |value: &Value| !value.is_object();
-        for (name, value) in table.iter().filter(|(_, value)| plain(value)) {
-            let value = if is_secret_name(name) { format!("{MASK:?}") } else { inline(value) };
-            self.line(&child(key, name), name, &value);
+        let plain = |name: &str, value: &Value| !value.is_object() || holds_secrets(name);
+        for (name, value) in table.iter().filter(|(name, value)| plain(name, value)) {
+            self.line(&child(key, name), name, &shown(name, value));
         }
-        for (name, value) in table.iter().filter(|(_, value)| !plain(value)) {
+        for (name, value) in table.iter().filter(|(name, value)| !plain(name, value)) {
             self.written(&child(key, name), value);
         }
     }
 }
 
-/// A database URL without its password.
+/// Tables whose values may be secrets whatever they are called: variables of processes.
+fn holds_secrets(name: &str) -> bool {
+    matches!(name, "environment" | "env")
+}
+
+/// A value on one line, with what may be secret in it masked.
+fn shown(name: &str, value: &Value) -> String {
+    inline(&masked(name, value))
+}
+
+fn masked(name: &str, value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::Object(table) => {
+            let all = holds_secrets(name);
+            let mask = |(key, value): (&String, &Value)| {
+                let hidden = all && !value.is_null();
+                (key.clone(), if hidden { MASK.into() } else { masked(key, value) })
+            };
+            Value::Object(table.iter().map(mask).collect())
+        }
+        _ if is_secret_name(name) => MASK.into(),
+        Value::Array(list) if holds_secrets(name) => list.iter().map(|_| Value::from(MASK)).collect(),
+        Value::Array(list) => list.iter().map(|value| masked("", value)).collect(),
+        Value::String(text) => mask_url(text).into(),
+        other => other.clone(),
+    }
+}
+
+/// A text without the password that it holds if it is a URL: after the user's name, or in the query.
 fn mask_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return MASK.to_owned() };
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    if path.contains("password") {
+    let in_query = |query: &str| {
+        let keys =
+            query.split('&').map(|pair| pair.split('=').next().unwrap_or_default().to_ascii_lowercase());
+        let words = ["password", "passwd", "secret", "token"];
+        keys.into_iter().any(|key| words.iter().any(|word| key.contains(word)))
+    };
+    // A password with a slash that nobody escaped looks like a port and a path.
+    let no_port = |authority: &str| {
+        authority.rsplit_once(':').is_some_and(|(_, port)| !port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let broken =
+        !authority.contains('@') && !authority.ends_with(']') && no_port(authority) && path.contains('@');
+    if broken || path.split_once('?').is_some_and(|(_, query)| in_query(query)) {
         return format!("{scheme}://{MASK}");
     }
     match authority.rsplit_once('@') {
@@ -216,13 +257,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_in_database_urls_are_masked_and_the_rest_stays_readable() {
+    fn passwords_in_urls_are_masked_and_the_rest_stays_readable() {
         for (url, shown) in [
             ("postgresql://hub:s3@cr:et@db:5432/hub", "postgresql://hub:********@db:5432/hub"),
             ("postgresql://hub@db/hub", "postgresql://hub@db/hub"),
             ("sqlite:///jupyterhub.sqlite", "sqlite:///jupyterhub.sqlite"),
             ("mysql://db/hub?user=a&password=b", "mysql://********"),
-            ("nonsense", "********"),
+            ("mysql://db/hub?passwd=b", "mysql://********"),
+            ("mysql://db/hub?charset=utf8", "mysql://db/hub?charset=utf8"),
+            ("http://user:pass@proxy:8001", "http://user:********@proxy:8001"),
+            ("postgresql://hub:s3/cret@db/hub", "postgresql://********"),
+            ("http://[::1]:8000/a@b", "http://[::1]:8000/a@b"),
+            ("nonsense", "nonsense"),
         ] {
             assert_eq!(mask_url(url), shown);
         }

@@ -168,6 +168,7 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
     }
     for (key, list) in [
         ("hub.trusted_downstream_ips", &hub.trusted_downstream_ips),
+        ("hub.proxy_networks", &hub.proxy_networks),
         ("hub.xsrf_anonymous_ip_cidrs", &hub.xsrf_anonymous_ip_cidrs),
     ] {
         for (index, text) in list.iter().enumerate().filter(|(_, text)| !is_network(text)) {

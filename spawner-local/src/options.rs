@@ -70,6 +70,11 @@ impl Default for LocalOptions {
 }
 
 impl LocalOptions {
+    /// Whether servers run as root because nobody said under which account they shall.
+    pub(crate) fn gives_root_unasked(&self, root: bool) -> bool {
+        root && self.switch_user == SwitchUser::Auto && self.home_dir_template.is_some()
+    }
+
     /// Every problem of these options for a hub that does or does not run as root. `path` is that of the table.
     pub fn validate(&self, path: &str, root: bool) -> Result<(), PluginError> {
         let mut problems = Vec::new();
@@ -175,5 +180,20 @@ mod tests {
         ] {
             assert_eq!(check_template(template).is_ok(), good, "{template}");
         }
+    }
+
+    #[test]
+    fn homes_without_a_word_about_accounts_give_root_away_on_a_hub_of_root_only() {
+        let with = |switch_user, home: Option<&str>| LocalOptions {
+            switch_user,
+            home_dir_template: home.map(str::to_owned),
+            ..LocalOptions::default()
+        };
+        let homes = Some("/srv/home/{username}");
+        assert!(with(SwitchUser::Auto, homes).gives_root_unasked(true));
+        assert!(!with(SwitchUser::Auto, homes).gives_root_unasked(false));
+        assert!(!with(SwitchUser::Auto, None).gives_root_unasked(true));
+        assert!(!with(SwitchUser::Never, homes).gives_root_unasked(true));
+        assert!(!with(SwitchUser::Always, homes).gives_root_unasked(true));
     }
 }

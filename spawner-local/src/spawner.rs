@@ -71,6 +71,14 @@ impl LocalSpawner {
                 format!("{:?} is no IP address; leave it empty to bind all addresses", cx.ip),
             ));
         }
+        if options.gives_root_unasked(cx.root) {
+            warn!(
+                "with home_dir_template all servers run under the hub's account, and that is root: everybody who has a \
+                 server rules this machine. Set {}.{NAME}.switch_user = \"always\" to run each under the account with the \
+                 person's name, or \"never\" to say that it is meant",
+                cx.section
+            );
+        }
         if options.home_dir_template.as_ref().is_some_and(|template| !template.contains("{username}")) {
             warn!("home_dir_template has no {{username}}: all people share one home");
         }

@@ -253,6 +253,7 @@ impl Settings {
                 "cookie_secret_file": self.secret_file(place),
                 "crypt_keys": [crypt_key()],
                 "allow_named_servers": true,
+                "allow_public_without_authentication": true,
                 "cleanup_servers": self.cleanup_servers,
                 "slow_spawn_timeout": seconds(self.slow_spawn_timeout),
                 "concurrent_spawn_limit": self.concurrent_spawn_limit,

@@ -29,7 +29,7 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
         [("hub.service_tokens", &config.hub.service_tokens), ("hub.api_tokens", &config.hub.api_tokens)]
     {
         for (name, token) in tokens {
-            check_token(&child(table, name), token, rules);
+            check_named_token(table, name, token, rules);
         }
     }
 }
@@ -39,6 +39,21 @@ fn names(key: &str, names: &[String], rules: &mut Rules) {
         if let Err(why) = UserName::new(name) {
             rules.wrong(format!("{key}[{index}]"), format!("{name:?}: {why}"));
         }
+    }
+}
+
+/// The table is `name = "token"`. Stock has it the other way round, so that what stands for the name is not repeated: it
+/// may be a token.
+fn check_named_token(table: &str, name: &str, token: &SecretString, rules: &mut Rules) {
+    let length = token.expose_secret().chars().count();
+    let turned = name.len() >= 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if turned || !TOKEN_LENGTHS.contains(&length) {
+        let (least, most) = (TOKEN_LENGTHS.start(), TOKEN_LENGTHS.end());
+        rules.wrong_but(
+            table,
+            format!("a token must have {least} to {most} characters, and its name comes first"),
+            "write name = \"token\", where stock has token: name; make one with: openssl rand -hex 32",
+        );
     }
 }
 
@@ -152,8 +167,15 @@ fn services(config: &Config, rules: &mut Rules) {
             rules.doubt(&key, format!("service {:?} has neither url, command nor api_token", service.name));
         }
     }
-    for name in config.hub.service_tokens.keys().filter(|name| !seen.contains(name.as_str())) {
-        rules.wrong(child("hub.service_tokens", name), "there is no such service");
+    let unknown = config.hub.service_tokens.keys().filter(|name| !seen.contains(name.as_str())).count();
+    if unknown > 0 {
+        // Who took over stock's order has written the token where the name belongs, so it is not repeated.
+        let known = seen.iter().copied().collect::<Vec<_>>().join(", ");
+        rules.wrong_but(
+            "hub.service_tokens",
+            format!("{unknown} of the names are those of no service"),
+            format!("write service = \"token\", where stock has token: service; services are: {known}"),
+        );
     }
 }
 

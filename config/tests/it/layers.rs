@@ -119,6 +119,17 @@ fn base_urls_have_one_form_however_they_are_written() {
 }
 
 #[test]
+fn ip_and_port_of_the_hub_change_parts_of_its_address() {
+    let bench = Bench::new().file("hub.toml", "[hub]\nhub_ip = \"0.0.0.0\"\n");
+    let loaded = bench.flag("--JupyterHub.hub_port", "hub.hub_port", "9081").load().unwrap();
+    assert_eq!(loaded.config.hub.hub_bind_url.to_string(), "http://0.0.0.0:9081");
+    assert_eq!(loaded.origins.of("hub.hub_bind_url").to_string(), "flag --JupyterHub.hub_port");
+    let bench = Bench::new().file("hub.toml", "[hub]\nhub_port = 9081\n");
+    let loaded = bench.flag("--set", "hub.hub_bind_url", "http://127.0.0.1:9082").load().unwrap();
+    assert_eq!(loaded.config.hub.hub_bind_url.to_string(), "http://127.0.0.1:9082");
+}
+
+#[test]
 fn ip_and_port_change_parts_of_the_address_and_a_later_address_wins_over_them() {
     let bench = Bench::new().file("hub.toml", "[proxy]\nport = 9000\n").flag("--ip", "proxy.ip", "::1");
     let loaded = bench.load().unwrap();

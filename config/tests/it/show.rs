@@ -28,6 +28,7 @@ service_tokens = { grader = "5ec2e703" }
 url = "postgresql://hub:5ec2e704@db/hub"
 [proxy]
 auth_token = "5ec2e705"
+api_url = "http://hub:5ec2e70f@127.0.0.1:8001"
 [authenticator]
 kind = "shared-password"
 [authenticator.shared-password]
@@ -38,8 +39,18 @@ url = "http://127.0.0.1:9999"
 [[services]]
 name = "other"
 api_token = "5ec2e707"
+environment = { KEY = "5ec2e700" }
+[spawner]
+environment = { AWS_SECRET_ACCESS_KEY = "5ec2e709" }
+[spawner.profiles.big]
+environment = { KEY = "5ec2e70a" }
 [spawner.profiles.big.local]
 access_token = "5ec2e708"
+[spawner.kube]
+environment = { DB_PASSWORD = "5ec2e70b", TURNED = { value = "5ec2e70c" } }
+DB_PASSWORD = "5ec2e70d"
+[templates]
+vars = { mail = { SMTP_Password = "5ec2e70e" } }
 "#;
 
 #[test]
@@ -49,8 +60,11 @@ fn secrets_are_masked_when_shown_and_left_out_of_debug_output() {
     let debug = format!("{loaded:?}");
     let json = serde_json::to_string(&loaded.config.hub).unwrap();
     for text in [&shown, &debug, &json] {
-        assert!(!text.contains("5ec2e70"), "{text}");
+        for number in 1..=8 {
+            assert!(!text.contains(&format!("5ec2e70{number}")), "{number}: {text}");
+        }
     }
+    assert!(!shown.contains("5ec2e70"), "{shown}");
     for masked in [
         "cookie_secret = \"********\"",
         "crypt_keys = [\"********\"]",
@@ -96,4 +110,17 @@ fn what_is_shown_can_be_read_back_and_shows_the_same() {
     let first = hub_config::show(&toml(text).unwrap());
     let second = hub_config::show(&toml(&first).unwrap_or_else(|errors| panic!("{errors}\n{first}")));
     assert_eq!(strip(&first), strip(&second));
+}
+
+#[test]
+fn a_token_that_stands_where_a_name_belongs_is_not_repeated() {
+    let token = "5ec2e70a5ec2e70a5ec2e70a5ec2e70a";
+    for (table, name) in
+        [("service_tokens", "grader"), ("api_tokens", "ann"), ("api_tokens", "somebody-else")]
+    {
+        let text = format!("[hub]\n{table} = {{ {token} = \"{name}\" }}\n[[services]]\nname = \"grader\"\n");
+        let errors = toml(&text).unwrap_err().to_string();
+        assert!(errors.contains(&format!("hub.{table}: ")) && errors.contains(":2: "), "{errors}");
+        assert!(!errors.contains("5ec2e70a"), "{errors}");
+    }
 }

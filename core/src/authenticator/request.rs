@@ -26,7 +26,8 @@ pub struct LoginRequest {
     pub kept: BTreeMap<String, String>,
     /// The browser's address, as far as trusted proxies tell.
     pub remote: Option<IpAddr>,
-    /// The address of whoever is connected to the hub or its proxy, whatever headers say.
+    /// The address of whoever is connected to the proxy, whatever other headers say; none for requests that came to the
+    /// hub by any other way, for these may say what they like.
     pub peer: Option<IpAddr>,
     /// Where the person wants to go after login, validated by the hub: a path on this host.
     pub next: Option<String>,

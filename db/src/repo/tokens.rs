@@ -7,7 +7,7 @@ use sea_orm::prelude::*;
 use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
 
 use super::{Owner, hashing, oauth};
-use crate::entities::api_tokens;
+use crate::entities::{api_tokens, oauth_codes};
 use crate::error::DbError;
 use crate::types::{JsonList, Timestamp};
 
@@ -201,12 +201,18 @@ pub async fn delete(db: &impl ConnectionTrait, id: i32) -> Result<bool, DbError>
     Ok(api_tokens::Entity::delete_by_id(id).exec(db).await?.rows_affected > 0)
 }
 
-/// Ends what one browser session of a user was given: its logout. How many.
+/// Ends what one browser session of a user was given: its logout. Codes that could still be made tokens go, too. How
+/// many tokens.
 pub async fn delete_by_session(
     db: &impl ConnectionTrait,
     user_id: i32,
     session_id: &str,
 ) -> Result<u64, DbError> {
+    oauth_codes::Entity::delete_many()
+        .filter(oauth_codes::Column::UserId.eq(user_id))
+        .filter(oauth_codes::Column::SessionId.eq(session_id))
+        .exec(db)
+        .await?;
     let done = api_tokens::Entity::delete_many()
         .filter(api_tokens::Column::UserId.eq(user_id))
         .filter(api_tokens::Column::SessionId.eq(session_id))
@@ -269,26 +275,26 @@ pub async fn delete_of_server(db: &impl ConnectionTrait, user_id: i32, note: &st
     Ok(done.rows_affected)
 }
 
-/// Ends what the browsers of a user were given, in whatever session; with `all`, also the tokens that people made for
-/// themselves. Tokens of running servers stay (their notes begin with `kept`). Gives back what was ended. Two statements,
-/// for one transaction.
+/// Ends what the browsers of a user were given, in whatever session, and codes that could still be made tokens; with
+/// `all`, also the tokens that people made for themselves, but for those with the ids `kept`. Gives back the tokens.
+/// Several statements, for one transaction.
 pub async fn delete_of_user(
     tx: &crate::Tx,
     user_id: i32,
     all: bool,
-    kept: &str,
+    kept: &[i32],
 ) -> Result<Vec<ApiToken>, DbError> {
-    let of_browsers = Condition::any()
-        .add(api_tokens::Column::SessionId.is_not_null())
-        .add(api_tokens::Column::ClientId.ne(oauth::HUB_CLIENT));
-    let not_of_servers = Condition::any()
-        .add(api_tokens::Column::Note.is_null())
-        .add(api_tokens::Column::Note.not_like(format!("{kept}%")));
-    let doomed = Condition::all().add(api_tokens::Column::UserId.eq(user_id)).add(if all {
-        not_of_servers
-    } else {
-        of_browsers
-    });
+    oauth_codes::Entity::delete_many().filter(oauth_codes::Column::UserId.eq(user_id)).exec(tx).await?;
+    let mut doomed = Condition::all().add(api_tokens::Column::UserId.eq(user_id));
+    if !all {
+        let of_browsers = Condition::any()
+            .add(api_tokens::Column::SessionId.is_not_null())
+            .add(api_tokens::Column::ClientId.ne(oauth::HUB_CLIENT));
+        doomed = doomed.add(of_browsers);
+    }
+    if !kept.is_empty() {
+        doomed = doomed.add(api_tokens::Column::Id.is_not_in(kept.iter().copied()));
+    }
     let found = api_tokens::Entity::find().filter(doomed.clone()).all(tx).await?;
     api_tokens::Entity::delete_many().filter(doomed).exec(tx).await?;
     Ok(found)

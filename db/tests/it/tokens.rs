@@ -169,7 +169,22 @@ async fn logout_and_revocation_end_the_right_tokens(bed: Bed) {
         tokens::create(db, &random_hex32(), new, noon()).await.unwrap();
     }
     assert_eq!(tokens::of_user_and_client(db, ada_id, "service-x", noon()).await.unwrap().len(), 3);
+    for session in ["s1", "s2"] {
+        let code = oauth::NewCode {
+            code: format!("code-{session}"),
+            client_id: oauth::HUB_CLIENT.to_owned(),
+            user_id: ada_id,
+            redirect_uri: "/cb".to_owned(),
+            session_id: Some(session.to_owned()),
+            scopes: Vec::new(),
+            challenge: None,
+            expires_at: noon() + TimeDelta::minutes(5),
+        };
+        oauth::create_code(db, code).await.unwrap();
+    }
     assert_eq!(tokens::delete_by_session(db, ada_id, "s1").await.unwrap(), 2);
+    assert!(oauth::code(db, "code-s1", noon()).await.unwrap().is_none());
+    assert!(oauth::code(db, "code-s2", noon()).await.unwrap().is_some());
     assert_eq!(tokens::delete_by_client(db, ada_id, "service-x").await.unwrap(), 2);
     assert_eq!(tokens::of_owner(db, ada, noon()).await.unwrap().len(), 0);
     let left = tokens::of_owner(db, bob, noon()).await.unwrap();

@@ -1,6 +1,6 @@
 //! The way in to a hub that nobody has configured: a link that works once, and a password.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,6 +19,7 @@ pub struct FirstLogin {
     name: String,
     token: String,
     password: Option<String>,
+    known: bool,
 }
 
 impl std::fmt::Debug for FirstLogin {
@@ -43,7 +44,7 @@ pub fn fill(options: Value, cookie_secret: &[u8]) -> (Value, FirstLogin) {
     if let Some(password) = &password {
         map.insert("password".to_owned(), password.clone().into());
     }
-    (Value::Object(map), FirstLogin { name, token, password })
+    (Value::Object(map), FirstLogin { name, token, password, known: false })
 }
 
 fn derived(cookie_secret: &[u8]) -> String {
@@ -55,15 +56,37 @@ fn derived(cookie_secret: &[u8]) -> String {
 }
 
 impl FirstLogin {
+    /// The name of the first administrator, as configured.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the first administrator has been here before.
+    pub fn set_known(&mut self, known: bool) {
+        self.known = known;
+    }
+
     /// Prints link and password on standard error, not through the log: logs are kept and shipped.
     pub fn print(&self, hub: &str) -> std::io::Result<()> {
         let mut out = std::io::stderr().lock();
-        writeln!(out, "\n    To log in as the first administrator, open this link (it works once):\n")?;
-        writeln!(out, "        {hub}hub/login?token={}\n", self.token)?;
-        if let Some(password) = &self.password {
-            writeln!(out, "    Later: user name {}, password {password}\n", self.name)?;
-        }
+        out.write_all(self.text(hub, out.is_terminal()).as_bytes())?;
         out.flush()
+    }
+
+    /// Standard error may be kept and shipped as well: the password, which stays the same, is told there for as long as
+    /// nobody has logged in, and at a terminal.
+    fn text(&self, hub: &str, terminal: bool) -> String {
+        let later = match &self.password {
+            Some(password) if terminal || !self.known => {
+                format!("    Later: user name {}, password {password}\n\n", self.name)
+            }
+            _ => String::new(),
+        };
+        format!(
+            "\n    To log in as the first administrator, open this link (it works once):\n\n        \
+             {hub}hub/login?token={}\n\n{later}",
+            self.token
+        )
     }
 }
 
@@ -83,5 +106,18 @@ mod tests {
         let (own, login) = fill(json!({"password": "chosen by somebody", "name": "root"}), b"secret");
         assert_eq!((own["password"].as_str(), login.name.as_str()), (Some("chosen by somebody"), "root"));
         assert!(login.password.is_none(), "a chosen password is not printed");
+    }
+
+    #[test]
+    fn the_password_is_told_once_or_to_somebody_who_looks() {
+        let (options, mut login) = fill(Value::Null, b"secret");
+        let password = options["password"].as_str().unwrap();
+        let tells = |login: &FirstLogin, terminal| login.text("http://h/", terminal).contains(password);
+        assert!(tells(&login, false) && tells(&login, true));
+        login.set_known(true);
+        assert!(!tells(&login, false) && tells(&login, true));
+        assert!(
+            login.text("http://h/", false).contains(&format!("http://h/hub/login?token={}", login.token))
+        );
     }
 }

@@ -51,7 +51,7 @@ impl Hub {
             }
         }
         crate::services::init(self, &tx).await?;
-        roles::assign(&tx, config, table, &self.auth.allow.admins).await?;
+        roles::assign(&tx, config, table, &self.auth.allow.admins, &self.auth.names).await?;
         blocked::revoke(&tx, &self.auth.allow).await?;
         tx.commit().await?;
         let purged = repo::purge::expired(self.db.conn(), self.clock.now()).await?;

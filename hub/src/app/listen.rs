@@ -12,6 +12,8 @@ use hub_proxy::{Program, Proxy as PublicProxy, ProxyOptions, RouteTable, Sockets
 use tracing::info;
 use url::Url;
 
+use crate::routing::Mark;
+
 /// Runs the proxy alone, with the REST API by which a hub feeds it.
 pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
@@ -35,7 +37,9 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
             Url::parse(&format!("http://{}", reachable(*bound)))?
         }
     };
-    let proxy = ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub)? };
+    let mark = Mark::from_secret(token.as_bytes());
+    let proxy =
+        ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub, &mark)? };
     let section = config.proxy;
     let program = Program {
         proxy,
@@ -90,15 +94,16 @@ pub(super) fn bind_proxy(
     config: &Config,
     hub: SocketAddr,
     routes: Arc<RouteTable>,
+    mark: &Mark,
     inherited: &mut Sockets,
 ) -> anyhow::Result<PublicProxy> {
     let hub = Url::parse(&format!("http://{}", reachable(hub)))?;
-    let options = proxy_options(config, &hub)?;
+    let options = proxy_options(config, &hub, mark)?;
     Ok(PublicProxy::bind_inheriting(options, routes, hub_proxy::metrics::Metrics::new(), inherited)?)
 }
 
 /// Options of the public side. `hub` is where the proxy reaches the hub.
-fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
+fn proxy_options(config: &Config, hub: &Url, mark: &Mark) -> anyhow::Result<ProxyOptions> {
     let section = &config.proxy;
     let listen = socket_addresses(&section.bind_url, "proxy.bind_url")?
         .into_iter()
@@ -110,6 +115,7 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
         listen,
         workers: std::num::NonZeroUsize::new(section.workers as usize),
         error_target: Some(format!("{root}{}hub/error", config.hub.base_url)),
+        hub_mark: Some(mark.header()),
         ..ProxyOptions::default()
     };
     options.timeouts.keep_alive = section.keep_alive_timeout;

@@ -30,9 +30,9 @@ use crate::render::{Language, Renderer, StaticFiles};
 use crate::routing::Routing;
 use crate::servers::Servers;
 use crate::sessions::Sessions;
-use crate::sessions::xsrf::Network;
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
+use crate::web::facts::Senders;
 use crate::workspaces::Workspaces;
 
 pub use process::{check, configurable_http_proxy, plugins, run, run_proxy, token, upgrade_db};
@@ -95,8 +95,8 @@ pub struct Hub {
     pub shutdown: shutdown::ShutdownRequest,
     /// Background work.
     pub tasks: tasks::Tasks,
-    /// Proxies in front whose word about the browser's address counts.
-    pub trusted: Vec<Network>,
+    /// Who may say for whom a request is sent.
+    pub senders: Senders,
     headers: Vec<(HeaderName, HeaderValue)>,
     page_policy: String,
     api_policy: String,

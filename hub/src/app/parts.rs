@@ -10,7 +10,9 @@ use hub_config::{Config, SpawnerSection};
 use hub_core::scopes::{CustomScope, ScopeTable};
 use hub_core::secret::{ExposeSecret as _, SecretSlice};
 use hub_core::spawner::Resources;
-use hub_core::{Authenticator, AuthenticatorContext, Clock, SpawnHook, Spawner, SpawnerContext, SystemClock};
+use hub_core::{
+    Authenticator, AuthenticatorContext, Clock, PluginError, SpawnHook, Spawner, SpawnerContext, SystemClock,
+};
 use hub_db::{Db, DbOptions, repo};
 use tracing::{info, warn};
 use url::Url;
@@ -42,6 +44,7 @@ use crate::sessions::xsrf::Network;
 use crate::sessions::{SessionSettings, Sessions};
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
+use crate::web::facts::Senders;
 use crate::workspaces::{WorkspaceHook, Workspaces};
 
 /// Puts the parts together.
@@ -54,17 +57,7 @@ pub(super) async fn build(
 ) -> anyhow::Result<Hub> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(&config.metrics.prefix).context("metrics.prefix")?);
-    let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
-        Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
-        None => Url::parse(&format!("http://{}", reachable(bound)))?,
-    };
-    let public = config
-        .hub
-        .public_url
-        .as_deref()
-        .map(|text| Url::parse(text).with_context(|| format!("hub.public_url: {text:?} is no URL")))
-        .transpose()?;
-    let urls = Arc::new(Urls::new(&config.hub.base_url, &connect, public));
+    let urls = Arc::new(urls(&config, bound)?);
     let db = open_database(&config).await?;
 
     let custom = config.custom_scopes.iter().map(|(name, scope)| CustomScope {
@@ -74,13 +67,7 @@ pub(super) async fn build(
     });
     let table = ScopeTable::with_custom(custom).context("custom_scopes")?;
     let rbac = Arc::new(Rbac::new(table, Arc::clone(&clock)));
-    let crypt = Arc::new(
-        Crypt::new(config.hub.crypt_keys.iter().map(hub_core::secret::ExposeSecret::expose_secret))
-            .context("hub.crypt_keys")?,
-    );
-    if config.authenticator.enable_auth_state && !crypt.is_enabled() {
-        bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
-    }
+    let crypt = crypt(&config)?;
 
     let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
     for warning in &secret.warnings {
@@ -94,17 +81,12 @@ pub(super) async fn build(
     }
     let embedding = Embedding::of(&config, &urls);
     let auth = build_auth(&config, auth_options, &clock, Arc::clone(&crypt), &urls, registry)?;
-    if auth.authenticator.lets_everybody_in()
-        && !config.proxy.bind_url.is_loopback()
-        && !config.hub.allow_public_without_authentication
-    {
-        bail!(
-            "proxy.bind_url is a public address and the authenticator {:?} lets everybody in; \
-             set a password or choose another authenticator, listen on 127.0.0.1, or say that you mean it with \
-             hub.allow_public_without_authentication = true",
-            config.authenticator.kind
-        );
+    if let Some(login) = &mut first_login {
+        let name = auth.names.normalize(login.name());
+        login.set_known(repo::users::by_name(db.conn(), &name).await?.is_some());
     }
+    let external = own_proxy.is_none();
+    check_public(&config, auth.authenticator.as_ref(), external)?;
 
     let proxy = match own_proxy {
         Some(own) => Proxy::InProcess(own),
@@ -160,7 +142,11 @@ pub(super) async fn build(
         description: Description::default(),
         sessions: build_sessions(&config, &urls, secret.secret, &clock, &embedding)?,
         activity: Activity::new(config.hub.activity_resolution),
-        trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
+        senders: Senders {
+            proxies: networks(&config.hub.proxy_networks, "hub.proxy_networks")?,
+            trusted: networks(&config.hub.trusted_downstream_ips, "hub.trusted_downstream_ips")?,
+            lenient: external && config.hub.proxy_networks.is_empty(),
+        },
         headers: extra_headers(&config)?,
         page_policy: config.hub.csp.clone().unwrap_or_else(|| embedding.policy.clone()),
         api_policy: format!("{}; default-src 'none'", embedding.policy),
@@ -180,6 +166,57 @@ pub(super) async fn build(
         shutdown: shutdown::ShutdownRequest::default(),
         tasks,
     })
+}
+
+/// Refuses to give a shell to the network, unless somebody said that this is meant. An `external` proxy listens where
+/// nobody here knows.
+fn check_public(
+    config: &Config,
+    authenticator: &dyn Authenticator,
+    external: bool,
+) -> Result<(), PluginError> {
+    if !authenticator.lets_everybody_in() || config.hub.allow_public_without_authentication {
+        return Ok(());
+    }
+    let (key, what) = if external {
+        ("authenticator.kind", "the proxy is another process, which may listen anywhere,")
+    } else if !config.proxy.bind_url.is_loopback() {
+        ("proxy.bind_url", "this is a public address")
+    } else if !config.hub.hub_bind_url.is_loopback() {
+        ("hub.hub_bind_url", "this is a public address")
+    } else {
+        return Ok(());
+    };
+    let text = format!(
+        "{what} and the authenticator {:?} lets everybody in; set a password or choose another authenticator, listen on \
+         127.0.0.1, or say that you mean it with hub.allow_public_without_authentication = true",
+        config.authenticator.kind
+    );
+    Err(PluginError::one(key, text))
+}
+
+/// Where the hub is found. `bound` is the address that it listens on.
+fn urls(config: &Config, bound: SocketAddr) -> anyhow::Result<Urls> {
+    let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
+        Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
+        None => Url::parse(&format!("http://{}", reachable(bound)))?,
+    };
+    let public = config
+        .hub
+        .public_url
+        .as_deref()
+        .map(|text| Url::parse(text).with_context(|| format!("hub.public_url: {text:?} is no URL")))
+        .transpose()?;
+    Ok(Urls::new(&config.hub.base_url, &connect, public))
+}
+
+fn crypt(config: &Config) -> anyhow::Result<Arc<Crypt>> {
+    let keys = config.hub.crypt_keys.iter().map(hub_core::secret::ExposeSecret::expose_secret);
+    let crypt = Crypt::new(keys).context("hub.crypt_keys")?;
+    if config.authenticator.enable_auth_state && !crypt.is_enabled() {
+        bail!("authenticator.enable_auth_state needs a key: set hub.crypt_keys or JUPYTERHUB_CRYPT_KEY");
+    }
+    Ok(Arc::new(crypt))
 }
 
 /// What is done before each start: workspaces first, then what the authenticator has to say.
@@ -286,10 +323,32 @@ fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Resu
     spawners(config, &directory, nix::unistd::geteuid().is_root(), registry)
 }
 
-/// Lets every spawner read its options, without starting anything.
-pub(super) fn check_spawners(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+/// Lets authenticator and spawners read their options, without starting anything.
+pub(super) fn check(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+    let mut problems = Vec::new();
     // Whoever checks a configuration need not be who runs the hub: the rights of root are taken for granted.
-    spawners(config, &std::env::current_dir()?, true, registry).map(drop)
+    let spawners = spawners(config, &std::env::current_dir()?, true, registry).map(drop);
+    for checked in [spawners, check_authenticator(config, registry)] {
+        match checked.map_err(anyhow::Error::downcast::<PluginError>) {
+            Ok(()) => {}
+            Err(Ok(wrong)) => problems.extend(wrong.problems),
+            Err(Err(other)) => return Err(other),
+        }
+    }
+    Ok(PluginError::check(problems)?)
+}
+
+fn check_authenticator(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+    let section = &config.authenticator;
+    let mut options = section.options(&section.kind);
+    if section.kind == first_admin::KIND {
+        // What is filled in depends on the cookie secret, whether it is right does not.
+        (options, _) = first_admin::fill(options, &[]);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let urls = urls(config, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let auth = build_auth(config, options, &clock, crypt(config)?, &urls, registry)?;
+    Ok(check_public(config, auth.authenticator.as_ref(), !config.proxy.should_start)?)
 }
 
 fn spawners(config: &Config, directory: &Path, root: bool, registry: &Registry) -> anyhow::Result<Spawners> {
@@ -407,4 +466,48 @@ fn extra_headers(
             Ok((name, value))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hub_config::BindUrl;
+
+    use super::*;
+
+    #[test]
+    fn who_lets_everybody_in_listens_on_loopback_or_says_that_it_is_meant() {
+        let context = AuthenticatorContext {
+            clock: Arc::new(SystemClock),
+            admin_users: BTreeSet::new(),
+            manage_groups: false,
+            manage_roles: false,
+            auth_state: false,
+            login_service: String::new(),
+            hub_path: "/hub/".to_owned(),
+            public_origin: None,
+            normalise: Arc::new(str::to_owned),
+        };
+        let dummy = |options| {
+            (Registry::built_in().authenticator("dummy").unwrap().build)(options, &context).unwrap()
+        };
+        let (open, closed) = (dummy(serde_json::json!({})), dummy(serde_json::json!({"password": "x"})));
+        let public = |host: &str| BindUrl::http(host, 8000);
+        for (proxy, hub, external, named) in [
+            ("127.0.0.1", "127.0.0.1", false, None),
+            ("", "127.0.0.1", false, Some("proxy.bind_url")),
+            ("127.0.0.1", "0.0.0.0", false, Some("hub.hub_bind_url")),
+            ("127.0.0.1", "127.0.0.1", true, Some("another process")),
+        ] {
+            let mut config = Config::default();
+            (config.proxy.bind_url, config.hub.hub_bind_url) = (public(proxy), public(hub));
+            let text = check_public(&config, open.as_ref(), external).err().map(|error| error.to_string());
+            match named {
+                Some(named) => assert!(text.is_some_and(|text| text.contains(named)), "{named}"),
+                None => assert_eq!(text, None),
+            }
+            assert!(check_public(&config, closed.as_ref(), external).is_ok());
+            config.hub.allow_public_without_authentication = true;
+            assert!(check_public(&config, open.as_ref(), external).is_ok());
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hub_config::Config;
+use hub_core::secret::ExposeSecret as _;
 use hub_proxy::{Estate, Heir, Offer, Proxy, ProxyError, RouteTable, Scissors, Sockets, Succession};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -16,17 +17,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{listen, shutdown};
-use crate::routing::InProcess;
+use crate::routing::{InProcess, Mark};
 
 /// How long the next process may take from the end of the hub here until it serves. It starts a hub in that time, with
 /// the services that it runs, while connections wait.
 const TAKING: Duration = Duration::from_mins(1);
+
+/// The mark of a proxy in the hub's process.
+pub(super) fn own_mark(config: &Config) -> anyhow::Result<Mark> {
+    let secret = hub_config::load_or_create_cookie_secret(&config.hub)?;
+    Ok(Mark::from_secret(secret.secret.expose_secret()))
+}
 
 /// The public side of the process.
 #[derive(Debug)]
 pub(super) struct Public {
     routes: Arc<RouteTable>,
     scissors: Scissors,
+    mark: Mark,
     /// Until it serves.
     bound: Option<(Proxy, Option<Estate>)>,
     serving: Option<JoinHandle<Result<(), ProxyError>>>,
@@ -42,12 +50,14 @@ impl Public {
     pub(super) fn bind(config: &Config, hub: &TcpListener, inherited: &mut Sockets) -> anyhow::Result<Self> {
         let routes = RouteTable::new(false);
         let address: SocketAddr = hub.local_addr()?;
-        let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), inherited)?;
+        let mark = own_mark(config)?;
+        let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), &mark, inherited)?;
         let handover = config.proxy.handover_socket.clone();
         let estate =
             handover.is_some().then(|| proxy.estate(&[hub.try_clone()?]).map_err(anyhow::Error::new));
         Ok(Self {
             scissors: proxy.scissors(),
+            mark,
             bound: Some((proxy, estate.transpose()?)),
             routes,
             serving: None,
@@ -60,7 +70,11 @@ impl Public {
 
     /// What a hub needs of it.
     pub(super) fn for_hub(&self) -> InProcess {
-        InProcess { routes: Arc::clone(&self.routes), scissors: Some(self.scissors.clone()) }
+        InProcess {
+            routes: Arc::clone(&self.routes),
+            scissors: Some(self.scissors.clone()),
+            mark: self.mark.clone(),
+        }
     }
 
     /// Where requests go.

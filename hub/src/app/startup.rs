@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use super::public::Public;
+use super::public::{Public, own_mark};
 use super::shutdown::Reason;
 use super::tasks::Tasks;
 use super::{Hub, Mode, listen, parts, periodic, shutdown};
@@ -180,7 +180,7 @@ pub async fn without_sockets(
     registry: &Registry,
 ) -> anyhow::Result<web::Data<Hub>> {
     let tasks = Tasks::on(tokio::runtime::Handle::current());
-    let own_proxy = InProcess { routes: RouteTable::new(false), scissors: None };
+    let own_proxy = InProcess { routes: RouteTable::new(false), scissors: None, mark: own_mark(&config)? };
     let hub = parts::build(Arc::new(config), bound, Some(own_proxy), tasks, registry).await?;
     hub.init().await?;
     hub.open_routes().await?;

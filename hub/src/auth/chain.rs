@@ -3,7 +3,7 @@
 //!
 //! Which of them somebody came by is kept as `authenticator` in their `auth_state`, for refresh and logout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use hub_core::{
 use minijinja::HtmlEscape;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use crate::registry::Registry;
 
@@ -47,6 +48,8 @@ pub struct ChainOptions {
 struct Member {
     kind: String,
     prefix: String,
+    /// Longer prefixes of other members that begin with this one's: names with these are not this member's to give.
+    foreign: Vec<String>,
     authenticator: Arc<dyn Authenticator>,
 }
 
@@ -76,7 +79,10 @@ impl Chain {
         if let Some(kind) = options.prefixes.keys().find(|kind| !options.members.contains(kind)) {
             bail!(wrong("prefixes", format!("{kind:?} is not among members")));
         }
-        let prefix = |kind: &String| options.prefixes.get(kind).cloned().unwrap_or_default();
+        // Names are in lower case in the end, so prefixes are compared so.
+        let prefix = |kind: &String| {
+            options.prefixes.get(kind).map(|prefix| prefix.to_lowercase()).unwrap_or_default()
+        };
         let mut seen = BTreeMap::new();
         let mut members = Vec::new();
         let mut paths: BTreeMap<String, String> = BTreeMap::new();
@@ -96,7 +102,13 @@ impl Chain {
                 ));
             }
             let plugin = registry.authenticator(kind).context(format!("{table}.members"))?;
-            let authenticator = (plugin.build)(section.options(kind), cx)?;
+            let prefix = prefix(kind);
+            let foreign = foreign(&options, &prefix);
+            let cx = AuthenticatorContext {
+                admin_users: own_names(&cx.admin_users, &prefix, &foreign),
+                ..cx.clone()
+            };
+            let authenticator = (plugin.build)(section.options(kind), &cx)?;
             if !authenticator.spawn_hooks().is_empty() {
                 bail!(wrong(
                     "members",
@@ -113,7 +125,7 @@ impl Chain {
                     ));
                 }
             }
-            members.push(Member { kind: kind.clone(), prefix: prefix(kind), authenticator });
+            members.push(Member { kind: kind.clone(), prefix, foreign, authenticator });
         }
         Ok(Self { members, hub_path: cx.hub_path.clone() })
     }
@@ -163,26 +175,50 @@ impl Chain {
     }
 }
 
+/// The prefixes of other members that names with this prefix can begin with.
+fn foreign(options: &ChainOptions, prefix: &str) -> Vec<String> {
+    let all = options.prefixes.values().map(|other| other.to_lowercase());
+    all.filter(|other| other.len() > prefix.len() && other.starts_with(prefix)).collect()
+}
+
+/// The names with this prefix, without it: as the member knows its people.
+fn own_names(all: &BTreeSet<String>, prefix: &str, foreign: &[String]) -> BTreeSet<String> {
+    all.iter()
+        .filter(|name| !foreign.iter().any(|other| name.starts_with(other.as_str())))
+        .filter_map(|name| name.strip_prefix(prefix))
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
 impl Member {
     /// Notes on a step that leads somebody in by whom they came.
-    fn noted(&self, step: LoginStep) -> LoginStep {
-        match step {
-            LoginStep::Identity(identity) => LoginStep::Identity(Box::new(self.own(*identity))),
+    fn noted(&self, step: LoginStep) -> Result<LoginStep, AuthError> {
+        Ok(match step {
+            LoginStep::Identity(identity) => LoginStep::Identity(Box::new(self.own(*identity)?)),
             LoginStep::Returned { identity, next, cookies } => {
-                LoginStep::Returned { identity: Box::new(self.own(*identity)), next, cookies }
+                LoginStep::Returned { identity: Box::new(self.own(*identity)?), next, cookies }
             }
             other => other,
-        }
+        })
     }
 
-    fn own(&self, mut identity: Identity) -> Identity {
+    /// Somebody as the hub knows them. A name that would be one of another member's people is refused.
+    fn own(&self, mut identity: Identity) -> Result<Identity, AuthError> {
         let mut state = identity.auth_state.take().filter(Value::is_object).unwrap_or_else(|| json!({}));
         if let Some(map) = state.as_object_mut() {
             map.insert(KEY.to_owned(), json!(self.kind));
         }
         identity.auth_state = Some(state);
         identity.name = format!("{}{}", self.prefix, identity.name);
-        identity
+        let lower = identity.name.to_lowercase();
+        if self.foreign.iter().any(|other| lower.starts_with(other.as_str())) {
+            warn!(name = %identity.name, by = %self.kind, "the name has the prefix of another member; nobody is let in");
+            return Err(AuthError::Denied(
+                "Names that begin so are kept for people who log in another way.".to_owned(),
+            ));
+        }
+        Ok(identity)
     }
 
     /// Somebody as the member itself knows them.
@@ -191,7 +227,7 @@ impl Member {
         if let Some(map) = who.auth_state.as_mut().and_then(Value::as_object_mut) {
             map.remove(KEY);
         }
-        if let Some(name) = who.name.strip_prefix(&self.prefix.to_lowercase()) {
+        if let Some(name) = who.name.strip_prefix(&self.prefix) {
             who.name = name.to_owned();
         }
         who
@@ -216,13 +252,13 @@ impl Authenticator for Chain {
         if let Some(kind) = rq.query.get(CHOICE)
             && let Some(member) = self.forms().find(|member| member.kind == *kind)
         {
-            return member.authenticator.begin(rq).await.map(|step| member.noted(step));
+            return member.authenticator.begin(rq).await.and_then(|step| member.noted(step));
         }
         for member in self.members.iter().filter(|m| m.authenticator.login() == LoginMethod::Automatic) {
             if let Ok(step @ (LoginStep::Identity(_) | LoginStep::Returned { .. })) =
                 member.authenticator.begin(rq).await
             {
-                return Ok(member.noted(step));
+                return member.noted(step);
             }
         }
         Ok(LoginStep::Form(LoginForm { custom_html: Some(self.page(rq)), ..LoginForm::default() }))
@@ -232,7 +268,7 @@ impl Authenticator for Chain {
     async fn finish(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
         let mut answer = Err(AuthError::Denied("This hub takes no passwords.".to_owned()));
         for member in self.forms() {
-            let step = member.authenticator.finish(rq).await.map(|step| member.noted(step));
+            let step = member.authenticator.finish(rq).await.and_then(|step| member.noted(step));
             if answer.is_err() {
                 answer = step;
             }
@@ -247,7 +283,7 @@ impl Authenticator for Chain {
     async fn handle(&self, route: &str, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
         for member in &self.members {
             if member.authenticator.routes().iter().any(|known| known.path == route) {
-                return member.authenticator.handle(route, rq).await.map(|step| member.noted(step));
+                return member.authenticator.handle(route, rq).await.and_then(|step| member.noted(step));
             }
         }
         Err(AuthError::Unavailable(format!("no such route: {route}")))
@@ -261,7 +297,7 @@ impl Authenticator for Chain {
     ) -> Result<Refresh, AuthError> {
         let Some(member) = self.member_of(who) else { return Ok(Refresh::Valid) };
         Ok(match member.authenticator.refresh(&member.bare(who), rq, alone).await? {
-            Refresh::Updated(newer) => Refresh::Updated(Box::new(member.own(*newer))),
+            Refresh::Updated(newer) => Refresh::Updated(Box::new(member.own(*newer)?)),
             other => other,
         })
     }

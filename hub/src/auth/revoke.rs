@@ -70,7 +70,7 @@ fn account(hub: &Hub, user: &users::Model) -> Option<Account> {
 
 async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResult<()> {
     let tx = hub.db.begin().await?;
-    let ended = sessions::end(&tx, user, revocation.all_tokens).await?;
+    let ended = sessions::end(hub, &tx, user, revocation.all_tokens).await?;
     // What was kept has ended with the login: a refresh token that works no more, a session that is gone.
     repo::users::set_auth_state(&tx, user.id, None).await?;
     tx.commit().await?;

@@ -31,12 +31,13 @@ pub(super) fn plugins() -> KnownPlugins {
 /// Runs until it is told to stop.
 pub(super) fn run(settings: &Settings, role: Role) -> Result<(), Failure> {
     let loaded = start(settings)?;
-    match role {
-        Role::Serve => app::run(loaded, app::Mode::Serve)?,
-        Role::Hub => app::run(loaded, app::Mode::Hub)?,
-        Role::Proxy => app::run_proxy(loaded)?,
-    }
-    Ok(())
+    let origins = loaded.origins.clone();
+    let done = match role {
+        Role::Serve => app::run(loaded, app::Mode::Serve),
+        Role::Hub => app::run(loaded, app::Mode::Hub),
+        Role::Proxy => app::run_proxy(loaded),
+    };
+    done.map_err(|error| Failure::located(error, &origins))
 }
 
 /// Loads the configuration, begins to log and logs what is doubtful.
@@ -53,7 +54,7 @@ pub(super) fn start(settings: &Settings) -> Result<Loaded, Failure> {
 pub(super) fn check(settings: &Settings, files: Vec<PathBuf>) -> Result<(), Failure> {
     let loaded = if files.is_empty() { settings.load()? } else { sources::load_files(files)? };
     loaded.warnings.iter().for_each(failure::warn);
-    app::check(&loaded)?;
+    app::check(&loaded).map_err(|error| Failure::located(error, &loaded.origins))?;
     print("no mistakes found\n")
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use hub_config::{ConfigErrors, Problem};
+use hub_config::{ConfigErrors, Origins, Problem};
 use hub_core::PluginError;
 
 /// Why the program ends.
@@ -30,6 +30,21 @@ impl Failure {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
+    /// What went wrong while running, or that a plugin cannot read its part of the configuration: it does so only when it
+    /// is built, so that where the mistakes are is looked up then.
+    pub(crate) fn located(error: anyhow::Error, origins: &Origins) -> Self {
+        match error.downcast::<PluginError>() {
+            Ok(wrong) => Self::Config(ConfigErrors(
+                wrong
+                    .problems
+                    .into_iter()
+                    .map(|it| Problem::new(&it.key, it.text).at(origins.around(&it.key).clone()))
+                    .collect(),
+            )),
+            Err(other) => Self::Runtime(other),
+        }
+    }
+
     /// Tells it on standard error and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
@@ -50,11 +65,6 @@ impl Failure {
                 ExitCode::from(2)
             }
             Self::Runtime(error) => {
-                // a plugin reads its part of the configuration only when it is built
-                if let Some(wrong) = error.downcast_ref::<PluginError>() {
-                    wrong.problems.iter().for_each(|problem| tell(&problem.to_string(), None));
-                    return ExitCode::from(2);
-                }
                 tell(&format!("{error:#}"), None);
                 ExitCode::FAILURE
             }

@@ -7,6 +7,9 @@ use hub_config::{ConfigErrors, FileSource, Loaded, Override, QUICK_START, Source
 
 use super::failure::Failure;
 
+/// The plugins of the quick-start profile.
+const FIRST_ADMIN: &str = himalia::app::first_admin::KIND;
+const LOCAL: &str = "local";
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "himalia.toml";
 
@@ -43,7 +46,13 @@ impl Settings {
         } else if Path::new(DEFAULT_FILE).exists() {
             vec![FileSource::Path(PathBuf::from(DEFAULT_FILE))]
         } else if self.profile == Profile::QuickStart {
-            vec![FileSource::BuiltIn { name: "quick start".to_owned(), text: quick_start()? }]
+            let plain = load(vec![quick_start("")], self.overrides.clone())?;
+            // What only the first administrator on this machine may have must not go to whoever logs in otherwise.
+            let (authenticator, spawner) = (&plain.config.authenticator.kind, &plain.config.spawner.kind);
+            if authenticator != FIRST_ADMIN || spawner != LOCAL {
+                return Ok(plain);
+            }
+            vec![quick_start(&for_first_admin()?)]
         } else {
             Vec::new()
         };
@@ -51,15 +60,19 @@ impl Settings {
     }
 }
 
-/// The quick-start profile for this place and account: homes below the working directory, since the first
+/// The quick-start profile, and more.
+fn quick_start(more: &str) -> FileSource {
+    FileSource::BuiltIn { name: "quick start".to_owned(), text: format!("{QUICK_START}{more}") }
+}
+
+/// What the quick start adds for this place and account: homes below the working directory, since the first
 /// administrator has no system account; and Jupyter's consent to run as root, where that is who runs it.
-fn quick_start() -> Result<String, Failure> {
+fn for_first_admin() -> Result<String, Failure> {
     let here = std::env::current_dir().context("the working directory cannot be told")?;
     let homes = here.join("himalia-homes").join("{username}");
-    let mut text =
-        format!("{QUICK_START}\n[spawner.local]\nhome_dir_template = {:?}\n", homes.to_string_lossy());
+    let mut text = format!("\n[spawner.local]\nhome_dir_template = {:?}\n", homes.to_string_lossy());
     if nix::unistd::geteuid().is_root() {
-        text.push_str("\n[spawner]\nargs = [\"--allow-root\"]\n");
+        text.push_str("switch_user = \"never\"\n\n[spawner]\nargs = [\"--allow-root\"]\n");
     }
     Ok(text)
 }

@@ -12,6 +12,8 @@ use hub_db::{DbError, Tx, repo};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use crate::auth::names::NameRules;
+
 /// Why the configured roles cannot be loaded.
 #[derive(Debug, Error)]
 pub enum RoleError {
@@ -119,12 +121,14 @@ pub async fn load(tx: &Tx, config: &Config, table: &ScopeTable) -> Result<(), Ro
     Ok(())
 }
 
-/// Gives the roles to those who shall have them. Users, groups and services exist by now.
+/// Gives the roles to those who shall have them. Users, groups and services exist by now, users under their normalised
+/// names.
 pub async fn assign(
     tx: &Tx,
     config: &Config,
     table: &ScopeTable,
     admins: &BTreeSet<String>,
+    names: &NameRules,
 ) -> Result<(), RoleError> {
     for (role, section) in wanted(config, table)? {
         let Some(row) = repo::roles::by_name(tx, &role.name).await? else { continue };
@@ -132,7 +136,8 @@ pub async fn assign(
         let section = section.unwrap_or_default();
         let is_admin = role.name == ADMIN_ROLE;
 
-        let mut users: Option<BTreeSet<String>> = section.users.map(|names| names.into_iter().collect());
+        let mut users: Option<BTreeSet<String>> =
+            section.users.map(|users| users.iter().map(|name| names.normalize(name)).collect());
         if is_admin && let Some(users) = &mut users {
             users.extend(admins.iter().cloned());
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, Utc};
 use hub_core::secret::{ExposeSecret as _, SecretString};
 use hub_proxy::Cut;
@@ -12,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{Route, RoutingError, canonical};
+use super::{Mark, Route, RoutingError, canonical};
 
 /// Calls at once.
 const CONCURRENCY: usize = 10;
@@ -30,10 +31,17 @@ pub struct ExternalSettings {
     pub auth_token: SecretString,
 }
 
+impl ExternalSettings {
+    fn mark(&self) -> Mark {
+        Mark::from_secret(self.auth_token.expose_secret().as_bytes())
+    }
+}
+
 /// A client of the proxy's API.
 #[derive(Debug)]
 pub struct ExternalProxy {
     settings: arc_swap::ArcSwap<ExternalSettings>,
+    mark: arc_swap::ArcSwap<Mark>,
     client: reqwest::Client,
     slots: Semaphore,
 }
@@ -52,6 +60,7 @@ impl ExternalProxy {
                 cause: e.to_string(),
             })?;
         Ok(Self {
+            mark: arc_swap::ArcSwap::from_pointee(settings.mark()),
             settings: arc_swap::ArcSwap::from_pointee(settings),
             client,
             slots: Semaphore::new(CONCURRENCY),
@@ -60,7 +69,12 @@ impl ExternalProxy {
 
     /// The proxy moved (`PATCH /hub/api/proxy`).
     pub fn relocate(&self, settings: ExternalSettings) {
+        self.mark.store(std::sync::Arc::new(settings.mark()));
         self.settings.store(std::sync::Arc::new(settings));
+    }
+
+    pub(super) fn has_marked(&self, headers: &HeaderMap) -> bool {
+        self.mark.load().is_on(headers)
     }
 
     /// Where it is now.

@@ -1,6 +1,7 @@
 //! Routes of the proxy: wanted ones from the database, existing ones from the proxy, made equal.
 
 mod external;
+mod mark;
 mod reconcile;
 mod wanted;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, Utc};
 use hub_core::ServerKey;
 use hub_proxy::{Cut, RouteTable, Scissors};
@@ -17,6 +19,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 
 pub use external::{ExternalProxy, ExternalSettings};
+pub use mark::{MARK_HEADER, Mark};
 pub use reconcile::Wanted;
 use reconcile::check;
 pub use wanted::CheckError;
@@ -100,6 +103,8 @@ pub struct InProcess {
     pub routes: Arc<RouteTable>,
     /// What cuts its websockets; none where nothing listens.
     pub scissors: Option<Scissors>,
+    /// What it writes on requests to the hub.
+    pub mark: Mark,
 }
 
 /// The routes of this hub.
@@ -129,6 +134,14 @@ impl Routing {
     /// The proxy behind.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
+    }
+
+    /// Whether a request has come through the proxy, as far as its mark tells: configurable-http-proxy writes none.
+    pub fn has_marked(&self, headers: &HeaderMap) -> bool {
+        match &self.proxy {
+            Proxy::InProcess(own) => own.mark.is_on(headers),
+            Proxy::External(proxy) => proxy.has_marked(headers),
+        }
     }
 
     /// Adds or replaces a route.

@@ -69,13 +69,16 @@ mod tests {
 
     use hub_proxy::RouteTable;
 
-    use super::super::{InProcess, Proxy, canonical, extra_data, hub_data};
+    use super::super::{InProcess, Mark, Proxy, canonical, extra_data, hub_data};
     use super::*;
     use crate::metrics::Metrics;
 
     fn in_process(routes: Arc<RouteTable>) -> Routing {
         let metrics = Arc::new(Metrics::new("jupyterhub").unwrap());
-        Routing::new(Proxy::InProcess(InProcess { routes, scissors: None }), metrics)
+        Routing::new(
+            Proxy::InProcess(InProcess { routes, scissors: None, mark: Mark::from_secret(b"") }),
+            metrics,
+        )
     }
 
     #[tokio::test]

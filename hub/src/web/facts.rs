@@ -8,7 +8,9 @@ use actix_web::http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, HeaderMap};
 
 use hub_core::LoginRequest;
 
+use crate::app::Hub;
 use crate::render::accepted_languages;
+use crate::routing::MARK_HEADER;
 use crate::sessions::Sessions;
 use crate::sessions::cookies::RequestCookies;
 use crate::sessions::next::Here;
@@ -31,6 +33,8 @@ pub struct Facts {
     pub host: String,
     /// The browser's address, as far as trusted proxies tell.
     pub remote: Option<IpAddr>,
+    /// Whoever is connected to the proxy, where the request certainly came through it. Logins may depend on it.
+    pub peer: Option<IpAddr>,
     /// Cookies.
     pub cookies: RequestCookies,
     /// `Sec-Fetch-Mode`.
@@ -45,6 +49,9 @@ pub struct Facts {
 pub fn languages(headers: &HeaderMap) -> Vec<String> {
     header(headers, ACCEPT_LANGUAGE.as_str()).map(accepted_languages).unwrap_or_default()
 }
+
+/// Where proxies note, one behind the other, who was connected to them.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
@@ -70,9 +77,14 @@ fn forwarded_proto(text: &str) -> Option<String> {
 }
 
 impl Facts {
-    /// Reads a request. `trusted` lists the proxies that may stand between the nearest one and the browser.
-    pub fn of(rq: &HttpRequest, trusted: &[Network]) -> Self {
+    /// Reads a request to a hub.
+    pub fn of(rq: &HttpRequest, hub: &Hub) -> Self {
+        Self::read(rq, &hub.senders, hub.routing.has_marked(rq.headers()))
+    }
+
+    fn read(rq: &HttpRequest, senders: &Senders, marked: bool) -> Self {
         let headers = rq.headers();
+        let (remote, peer) = senders.addresses(rq, marked);
         let proto = header(headers, "x-scheme").or_else(|| header(headers, "x-forwarded-proto"));
         let nearest = proto.and_then(|text| scheme(element(text, true))).unwrap_or_else(|| "http".to_owned());
         let browser_scheme = header(headers, "forwarded")
@@ -86,7 +98,8 @@ impl Facts {
             browser_scheme,
             scheme: nearest,
             host: header(headers, HOST.as_str()).unwrap_or_default().to_owned(),
-            remote: remote(rq, trusted),
+            remote,
+            peer,
             cookies: RequestCookies::parse(headers.get_all(COOKIE).filter_map(|value| value.to_str().ok())),
             fetch_mode: header(headers, "sec-fetch-mode").map(str::to_owned),
             fetch_site: header(headers, "sec-fetch-site").map(str::to_owned),
@@ -104,7 +117,7 @@ impl Facts {
             cookies: self.cookies.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             kept: sessions.kept_steps(self),
             remote: self.remote,
-            peer: peer(rq),
+            peer: self.peer,
             ..LoginRequest::default()
         }
     }
@@ -135,10 +148,10 @@ impl Facts {
     }
 }
 
-/// All headers; those of one name are joined as HTTP has it, so that a second one cannot hide.
+/// All headers but the proxy's mark; those of one name are joined as HTTP has it, so that a second one cannot hide.
 pub fn joined_headers(rq: &HttpRequest) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
-    for (name, value) in rq.headers() {
+    for (name, value) in rq.headers().iter().filter(|(name, _)| name.as_str() != MARK_HEADER) {
         let Ok(value) = value.to_str() else { continue };
         headers
             .entry(name.as_str().to_owned())
@@ -151,35 +164,56 @@ pub fn joined_headers(rq: &HttpRequest) -> BTreeMap<String, String> {
     headers
 }
 
-/// Whoever is connected to our proxy, which notes the address last; without a proxy, whoever is connected to the hub.
-pub fn peer(rq: &HttpRequest) -> Option<IpAddr> {
-    let noted = rq.headers().get_all("x-forwarded-for").last().and_then(|value| value.to_str().ok());
-    let noted = noted.and_then(|text| text.rsplit(',').next()?.trim().parse().ok());
-    noted.or_else(|| rq.peer_addr().map(|address| address.ip()))
+/// Who may say for whom a request is sent. Anybody who has a server reaches the hub's port, so that headers count only on
+/// requests that came through the proxy.
+#[derive(Debug, Default)]
+pub struct Senders {
+    /// Where a proxy that writes no mark connects from.
+    pub proxies: Vec<Network>,
+    /// Proxies that may stand between the nearest one and the browser.
+    pub trusted: Vec<Network>,
+    /// Believe anybody about the browser's address, as stock does: the proxy may be one that writes no mark, and nobody
+    /// said where it is.
+    pub lenient: bool,
 }
 
-/// The nearest address in `X-Forwarded-For` that is no trusted proxy, or the peer itself. `X-Real-Ip` takes precedence
-/// where a trusted proxy said it; from anybody else it is made up.
-fn remote(rq: &HttpRequest, trusted: &[Network]) -> Option<IpAddr> {
-    let headers = rq.headers();
-    let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(*ip));
-    let nearest = peer(rq);
-    if nearest.as_ref().is_some_and(is_trusted)
-        && let Some(real) = header(headers, "x-real-ip").and_then(|text| text.trim().parse().ok())
-    {
-        return Some(real);
-    }
-    let forwarded = header(headers, "x-forwarded-for").and_then(|text| {
-        let mut last = None;
-        for ip in text.split(',').rev().filter_map(|ip| ip.trim().parse::<IpAddr>().ok()) {
-            last = Some(ip);
-            if !is_trusted(&ip) {
-                break;
-            }
+impl Senders {
+    /// The browser's address; and that of whoever is connected to the proxy, where the request came through it.
+    fn addresses(&self, rq: &HttpRequest, marked: bool) -> (Option<IpAddr>, Option<IpAddr>) {
+        let connected = rq.peer_addr().map(|address| address.ip().to_canonical());
+        let known =
+            marked || connected.is_some_and(|ip| self.proxies.iter().any(|network| network.contains(ip)));
+        if !known && !self.lenient {
+            return (connected, None);
         }
-        last
-    });
-    forwarded.or(nearest)
+        let noted = rq.headers().get_all(FORWARDED_FOR).last().and_then(|value| value.to_str().ok());
+        let noted = noted.and_then(|text| text.rsplit(',').next()?.trim().parse().ok());
+        let nearest = noted.or(connected);
+        (self.remote(rq, nearest), nearest.filter(|_| known))
+    }
+
+    /// The nearest address in `X-Forwarded-For` that is no trusted proxy, or `nearest`. `X-Real-Ip` takes precedence
+    /// where a trusted proxy said it; from anybody else it is made up.
+    fn remote(&self, rq: &HttpRequest, nearest: Option<IpAddr>) -> Option<IpAddr> {
+        let headers = rq.headers();
+        let is_trusted = |ip: &IpAddr| self.trusted.iter().any(|network| network.contains(*ip));
+        if nearest.as_ref().is_some_and(is_trusted)
+            && let Some(real) = header(headers, "x-real-ip").and_then(|text| text.trim().parse().ok())
+        {
+            return Some(real);
+        }
+        let forwarded = header(headers, FORWARDED_FOR).and_then(|text| {
+            let mut last = None;
+            for ip in text.split(',').rev().filter_map(|ip| ip.trim().parse::<IpAddr>().ok()) {
+                last = Some(ip);
+                if !is_trusted(&ip) {
+                    break;
+                }
+            }
+            last
+        });
+        forwarded.or(nearest)
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +221,14 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    fn networks(texts: &[&str]) -> Vec<Network> {
+        texts.iter().map(|text| Network::parse(text).unwrap()).collect()
+    }
+
+    fn trusting(texts: &[&str]) -> Senders {
+        Senders { trusted: networks(texts), ..Senders::default() }
+    }
 
     #[test]
     fn the_browsers_scheme_is_the_first_and_the_nearest_the_last() {
@@ -196,27 +238,51 @@ mod tests {
             .insert_header(("x-forwarded-for", "203.0.113.7, 10.0.0.1"))
             .insert_header(("host", "hub.example"))
             .to_http_request();
-        let facts = Facts::of(&rq, &[Network::parse("10.0.0.0/8").unwrap()]);
+        let facts = Facts::read(&rq, &trusting(&["10.0.0.0/8"]), true);
         assert_eq!((facts.browser_scheme.as_str(), facts.scheme.as_str()), ("https", "http"));
         assert_eq!(facts.remote, "203.0.113.7".parse().ok());
-        assert_eq!(Facts::of(&rq, &[]).remote, "10.0.0.1".parse().ok());
+        assert_eq!(Facts::read(&rq, &trusting(&[]), true).remote, "10.0.0.1".parse().ok());
         assert_eq!(facts.argument("a").as_deref(), Some("2"));
         assert_eq!(facts.argument("b").as_deref(), Some("x y"));
         assert_eq!(facts.uri(), "/hub/home?a=1&a=2&b=x%20y");
     }
+
     #[test]
     fn the_real_address_is_told_by_trusted_proxies_only() {
-        let remote = |from: &str, trusted: &[Network]| {
+        let remote = |from: &str, senders: &Senders| {
             let rq = TestRequest::get()
                 .insert_header(("x-forwarded-for", from))
                 .insert_header(("x-real-ip", "198.51.100.9"))
                 .to_http_request();
-            Facts::of(&rq, trusted).remote.unwrap().to_string()
+            Facts::read(&rq, senders, true).remote.unwrap().to_string()
         };
-        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        let trusted = trusting(&["10.0.0.0/8"]);
         assert_eq!(remote("203.0.113.7, 10.0.0.1", &trusted), "198.51.100.9");
         assert_eq!(remote("203.0.113.7", &trusted), "203.0.113.7");
         assert_eq!(remote("10.0.0.1, 203.0.113.7", &trusted), "203.0.113.7");
-        assert_eq!(remote("203.0.113.7", &[]), "203.0.113.7");
+        assert_eq!(remote("203.0.113.7", &trusting(&[])), "203.0.113.7");
+    }
+
+    #[test]
+    fn whoever_comes_past_the_proxy_is_not_believed() {
+        let addresses = |connected: &str, senders: &Senders, marked: bool| {
+            let rq = TestRequest::get()
+                .insert_header(("x-forwarded-for", "10.9.9.9"))
+                .peer_addr(format!("{connected}:4711").parse().unwrap())
+                .to_http_request();
+            let facts = Facts::read(&rq, senders, marked);
+            (facts.remote.unwrap().to_string(), facts.peer.map(|ip| ip.to_string()))
+        };
+        let told = ("10.9.9.9".to_owned(), Some("10.9.9.9".to_owned()));
+        let own = ("172.16.0.5".to_owned(), None);
+        assert_eq!(addresses("172.16.0.5", &trusting(&["172.16.0.5"]), false), own);
+        assert_eq!(addresses("172.16.0.5", &trusting(&[]), true), told);
+        let listed = Senders { proxies: networks(&["172.16.0.0/30"]), ..Senders::default() };
+        assert_eq!(addresses("172.16.0.5", &listed, false), own);
+        assert_eq!(addresses("172.16.0.2", &listed, false), told);
+        // with a proxy that may write no mark the address is for the log; no login may depend on it
+        let lenient = Senders { lenient: true, ..Senders::default() };
+        assert_eq!(addresses("172.16.0.5", &lenient, false), ("10.9.9.9".to_owned(), None));
+        assert_eq!(addresses("172.16.0.5", &lenient, true), told);
     }
 }

@@ -184,7 +184,7 @@ fn report(hub: &Hub, response: &ServiceResponse<BoxBody>, id: &str, took: Durati
     let handler = request.match_name().unwrap_or("jupyterhub.handlers.pages.ProxyErrorHandler");
     hub.metrics.request(request.method().as_str(), handler, status.as_u16(), took);
     let error = response.response().error().and_then(|e| e.as_error::<ApiError>());
-    let facts = super::facts::Facts::of(request, &hub.trusted);
+    let facts = super::facts::Facts::of(request, hub);
     hub.audit.call(request, &facts, id, status);
     log::access(&log::Access {
         method: request.method().as_str(),

@@ -86,6 +86,25 @@ fn without_any_file_the_quick_start_profile_holds() {
     let done = Place::new().himalia(&["config", "show"]);
     assert!(done.out.contains("allow_named_servers = true  # quick start:3"), "{}", done.out);
     assert!(done.out.contains("kind = \"first-admin\""), "{}", done.out);
+    assert!(done.out.contains("home_dir_template"), "{}", done.out);
+}
+
+#[test]
+fn homes_and_account_of_the_first_administrator_are_nobody_elses() {
+    for (place, arguments) in [
+        (Place::new(), &["config", "show", "--set", "authenticator.kind=dummy"][..]),
+        (Place::new().env("HUB__AUTHENTICATOR__KIND", "dummy"), &["config", "show"]),
+        (Place::new(), &["config", "show", "--set", "spawner.kind=kube"]),
+    ] {
+        let done = place.himalia(arguments);
+        assert_eq!(done.code, 0, "{}", done.err);
+        assert!(done.out.contains("allow_named_servers = true  # quick start:3"), "{}", done.out);
+        assert!(
+            !done.out.contains("home_dir_template") && !done.out.contains("--allow-root"),
+            "{}",
+            done.out
+        );
+    }
 }
 
 #[test]
@@ -133,6 +152,8 @@ fn as_jupyterhub_it_takes_the_flags_of_stock() {
             "--no-ssl",
             "-y",
             "--Spawner.start_timeout=90",
+            "--JupyterHub.hub_ip=127.0.0.9",
+            "--JupyterHub.hub_port=9081",
             "--JupyterHub.authenticator_class=dummy",
             "--Authenticator.allowed_users={'ann', 'bob'}",
             "--DummyAuthenticator.password",
@@ -146,6 +167,7 @@ fn as_jupyterhub_it_takes_the_flags_of_stock() {
         "url = \"sqlite:///other.sqlite\"  # flag --db",
         "level = \"debug\"  # flag --debug",
         "start_timeout = \"1m30s\"  # flag --Spawner.start_timeout",
+        "hub_bind_url = \"http://127.0.0.9:9081\"  # flag --JupyterHub.hub_port",
         "kind = \"dummy\"  # flag --JupyterHub.authenticator_class",
         "allowed_users = [\"ann\", \"bob\"]  # flag --Authenticator.allowed_users",
         "password = \"********\"  # flag --DummyAuthenticator.password",
@@ -201,7 +223,27 @@ fn a_setting_that_a_plugin_does_not_know_is_exit_code_two() {
         "hub.hub_bind_url=http://127.0.0.1:0",
     ]);
     assert_eq!(done.code, 2, "{}", done.err);
-    assert!(done.err.contains("no_such_key"), "{}", done.err);
+    assert!(done.err.contains("hub.toml:2: spawner.local.no_such_key"), "{}", done.err);
+}
+
+#[test]
+fn a_check_of_the_configuration_looks_at_what_the_authenticator_would_refuse() {
+    let text = "[authenticator]\nkind = \"dummy\"\n[authenticator.dummy]\npasword = \"x\"\n[spawner.local]\nlog = 1\n";
+    let place = Place::new().file("hub.toml", text);
+    let done = place.himalia(&["config", "check", "hub.toml"]);
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(done.err.contains("hub.toml:4: authenticator.dummy.pasword"), "{}", done.err);
+    assert!(done.err.contains("hub.toml:6: spawner.local.log"), "{}", done.err);
+    let open = "[proxy]\nbind_url = \"http://:8000\"\n[authenticator]\nkind = \"dummy\"\n";
+    let done = Place::new().file("hub.toml", open).himalia(&["config", "check", "hub.toml"]);
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(
+        done.err.contains("hub.toml:2: proxy.bind_url") && done.err.contains("lets everybody in"),
+        "{}",
+        done.err
+    );
+    let first = Place::new().file("hub.toml", "[hub]\nallow_named_servers = true\n");
+    assert_eq!(first.himalia(&["config", "check", "hub.toml"]).code, 0);
 }
 
 #[test]

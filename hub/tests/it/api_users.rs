@@ -1,5 +1,6 @@
 //! One user.
 
+use hub_db::repo;
 use serde_json::{Value, json};
 
 use crate::fake_spawner::gate;
@@ -186,4 +187,19 @@ async fn admin_access_is_a_relic() {
     let test = TestHub::with(|config| config.hub.admin_access = true).await;
     test.root().post("/users/ada/admin-access", None).await.is_empty(200, "application/json");
     test.root().post("/users/none/admin-access", None).await.fails(404, None::<String>);
+}
+
+#[actix_web::test]
+async fn the_mark_of_a_refresh_in_a_kept_state_is_shown_to_nobody() {
+    let test = TestHub::with(|config| config.hub.crypt_keys = vec!["cd".repeat(32).into()]).await;
+    test.user("ada").await;
+    let db = test.hub.db.conn();
+    let row = repo::users::by_name(db, "ada").await.unwrap().unwrap();
+    let state = json!({"token": "t", "refreshing": {"by": "x", "until": 4_000_000_000_u64}});
+    let stored = test.hub.auth.crypt.encrypt(&state).unwrap();
+    repo::users::set_auth_state(db, row.id, Some(stored)).await.unwrap();
+    let shown = test.root().get("/users/ada").await.holds(200);
+    assert_eq!(shown["auth_state"], json!({"token": "t"}));
+    let shown = test.root().patch("/users/ada", json!({"admin": false})).await.holds(200);
+    assert_eq!(shown["auth_state"], json!({"token": "t"}));
 }

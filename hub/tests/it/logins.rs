@@ -18,6 +18,7 @@ use hub_db::repo;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Client, TestHub};
+use himalia::routing::{MARK_HEADER, Mark};
 
 /// An identity service in memory, whose refresh tokens work once: using one twice ends the session.
 #[derive(Debug, Default)]
@@ -276,4 +277,110 @@ async fn logins_are_recorded_with_whose_they_were_and_mistyped_names_are_not() {
     let seen: Vec<_> = records.iter().map(|r| json!([r["actor"]["name"], r["for"], r["status"]])).collect();
     assert_eq!(seen, [json!(["ada", "ada", 302]), json!([null, "ada", 403]), json!([null, null, 403])]);
     assert!(!text.contains("typed-too-early"), "{text}");
+}
+
+#[actix_web::test]
+async fn a_header_with_a_name_counts_only_on_what_came_through_the_proxy() {
+    let test = TestHub::with(|config| {
+        config.authenticator.kind = "remote-user".to_owned();
+        let table = json!({"trusted_proxies": ["10.9.9.9"]}).as_object().cloned().unwrap();
+        config.authenticator.plugins.insert("remote-user", table);
+    })
+    .await;
+    let says = test.anonymous().header("X-Remote-User", "root").header("X-Forwarded-For", "10.9.9.9");
+    let login = async |client: &Client| client.send(Method::GET, "/hub/login", None).await;
+    let (_, wrong) = Mark::from_secret(b"guessed").header();
+    for forger in
+        [says.clone(), says.clone().header(MARK_HEADER, ""), says.clone().header(MARK_HEADER, &wrong)]
+    {
+        let answer = login(&forger).await;
+        assert!(answer.cookie("jupyterhub-hub-login").is_none(), "{answer:?}");
+    }
+    let (_, mark) = Mark::from_secret(&[0xab; 32]).header();
+    let answer = login(&says.header(MARK_HEADER, &mark)).await;
+    assert!(answer.cookie("jupyterhub-hub-login").is_some(), "{answer:?}");
+    let elsewhere = test.anonymous().header("X-Remote-User", "root").header("X-Forwarded-For", "10.9.9.8");
+    let answer = login(&elsewhere.header(MARK_HEADER, &mark)).await;
+    assert!(answer.cookie("jupyterhub-hub-login").is_none(), "{answer:?}");
+}
+
+#[actix_web::test]
+async fn in_a_chain_a_prefix_keeps_people_and_administrators_apart() {
+    let admins = "administrators-have-one-of-their-own";
+    let test = TestHub::with(|config| {
+        let section = &mut config.authenticator;
+        section.kind = "chain".to_owned();
+        section.admin_users = vec!["guest-boss".to_owned()];
+        let table = |value: Value| value.as_object().cloned().unwrap();
+        section.plugins.insert(
+            "chain",
+            table(
+                json!({"members": ["dummy", "shared-password"], "prefixes": {"shared-password": "Guest-"}}),
+            ),
+        );
+        section.plugins.insert("dummy", table(json!({"password": "of-the-house"})));
+        section.plugins.insert(
+            "shared-password",
+            table(json!({"user_password": "of-the-guests", "admin_password": admins})),
+        );
+    })
+    .await;
+    for (name, password, expected) in [
+        // the password of everybody is not that of an administrator, with the prefix or without
+        ("boss", "of-the-guests", None),
+        ("guest-boss", "of-the-house", None),
+        ("GUEST-bob", "of-the-house", None),
+        ("bob", "of-the-house", Some(("bob", false))),
+        ("bob", "of-the-guests", Some(("guest-bob", false))),
+        ("boss", admins, Some(("guest-boss", true))),
+        ("boss", "of-the-house", Some(("boss", false))),
+    ] {
+        let login = log_in(&test, name, password).await;
+        let Some((user, admin)) = expected else {
+            assert!(login.cookie("jupyterhub-hub-login").is_none(), "{name} {password}: {login:?}");
+            continue;
+        };
+        assert!(login.cookie("jupyterhub-hub-login").is_some(), "{name} {password}: {login:?}");
+        let user = repo::users::by_name(test.hub.db.conn(), user).await.unwrap().unwrap();
+        assert_eq!(user.admin.unwrap_or_default(), admin, "{name} {password}");
+    }
+}
+
+#[actix_web::test]
+async fn when_all_tokens_end_a_note_saves_none_and_no_code_is_left() {
+    let hub = hub("notes", "sqlite://").await;
+    let script = hub.token("ada", &["inherit"]).await;
+    script.post("/users/ada/server", None).await.is_empty(201, "text/plain");
+    let db = hub.hub.db.conn();
+    let ada = repo::users::by_name(db, "ada").await.unwrap().unwrap();
+    let tokens = async || {
+        let all = repo::tokens::of_owner(db, repo::Owner::User(ada.id), hub.hub.clock.now()).await.unwrap();
+        let pairs = all.into_iter().map(|it| (it.token.id, it.token.note.unwrap_or_default()));
+        pairs.collect::<Vec<_>>()
+    };
+    let own = tokens().await.into_iter().find(|(_, note)| note == "Server at /user/ada/").unwrap();
+    for note in ["Server at /user/ada/", "Server at last", "for a script"] {
+        script.post("/users/ada/tokens", json!({"note": note})).await.holds(201);
+    }
+    assert_eq!(tokens().await.len(), 5);
+    log_in(&hub, "ada", "right").await;
+    let code = repo::oauth::NewCode {
+        code: "c0de".to_owned(),
+        client_id: "jupyterhub-user-ada".to_owned(),
+        user_id: ada.id,
+        redirect_uri: "/user/ada/oauth_callback".to_owned(),
+        session_id: Some("s".to_owned()),
+        scopes: Vec::new(),
+        challenge: None,
+        expires_at: hub.hub.clock.now() + TimeDelta::minutes(5),
+    };
+    repo::oauth::create_code(db, code).await.unwrap();
+    let answer = hub
+        .anonymous()
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .send(Method::POST, "/hub/end", Some(b"subject=ada&all=1"))
+        .await;
+    assert_eq!(answer.code(), 200, "{answer:?}");
+    assert_eq!(tokens().await, [own], "the running server goes on");
+    assert!(repo::oauth::code(db, "c0de", hub.hub.clock.now()).await.unwrap().is_none());
 }

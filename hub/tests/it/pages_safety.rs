@@ -66,3 +66,23 @@ async fn a_new_server_asked_for_twice_at_once_is_one_server() {
         servers.iter().map(|it| (it.row.name.as_str(), it.row.display_name.as_deref())).collect();
     assert_eq!(names, [("", Some("")), ("lab", Some("My Lab"))]);
 }
+
+#[actix_web::test]
+async fn a_large_form_is_read_only_from_who_is_logged_in_and_has_the_token_of_a_page() {
+    let test = TestHub::start().await;
+    let kind = "application/x-www-form-urlencoded";
+    let large = format!("a={}", "b".repeat(100 << 10));
+    let stranger = test.anonymous().header("Content-Type", kind);
+    assert_eq!(stranger.send(Method::POST, "/hub/spawn", Some(large.as_bytes())).await.code(), 413);
+    let browser = test.browser("ada", false).await.header("Content-Type", kind);
+    let foreign = browser.clone().without("X-XSRFToken");
+    assert_eq!(foreign.send(Method::POST, "/hub/spawn", Some(large.as_bytes())).await.code(), 413);
+    let answer = browser.send(Method::POST, "/hub/spawn", Some(large.as_bytes())).await;
+    assert_eq!(answer.code(), 302, "{answer:?}");
+    // a small one may bring the token in a field, as forms of site templates do
+    let cookies = browser.sent("Cookie").unwrap();
+    let token = cookies.split("_xsrf=").nth(1).unwrap();
+    let small = format!("_xsrf={token}");
+    let answer = foreign.send(Method::POST, "/hub/spawn", Some(small.as_bytes())).await;
+    assert_ne!(answer.code(), 403, "{answer:?}");
+}

@@ -473,3 +473,18 @@ fn the_model_knows_every_route_of_stock_that_asks_for_scopes() {
         assert!(found.is_some(), "{endpoint:?}");
     }
 }
+
+#[actix_web::test]
+async fn users_of_a_configured_role_are_named_as_logins_are() {
+    let test = TestHub::with(|config| {
+        config.roles = vec![hub_config::RoleSection {
+            name: "watchers".to_owned(),
+            scopes: Some(vec!["list:users".to_owned()]),
+            users: Some(vec!["Bob".to_owned()]),
+            ..hub_config::RoleSection::default()
+        }];
+    })
+    .await;
+    let bob = test.user("bob").await;
+    assert_eq!(bob.get("/users").await.code(), 200);
+}

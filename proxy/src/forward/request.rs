@@ -67,6 +67,9 @@ pub(crate) fn rewrite(
     for (name, value) in &settings.custom_headers {
         headers.insert(name.clone(), value.clone());
     }
+    if let Some((name, value)) = settings.hub_mark.as_ref().filter(|_| route.leads_to_hub()) {
+        headers.insert(name.clone(), value.clone());
+    }
     match kind {
         Kind::Websocket => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

@@ -185,6 +185,9 @@ pub struct ProxyOptions {
     pub protocol_rewrite: Option<String>,
     /// Headers set on every forwarded request.
     pub custom_headers: Vec<(String, String)>,
+    /// Header set on what goes to the hub, that is by routes with `hub: true`, and on nothing else. By it the hub tells
+    /// requests that came through the proxy from others. Default: none.
+    pub hub_mark: Option<(String, String)>,
 }
 
 impl Default for ProxyOptions {
@@ -216,6 +219,7 @@ impl Default for ProxyOptions {
             auto_rewrite: false,
             protocol_rewrite: None,
             custom_headers: Vec::new(),
+            hub_mark: None,
         }
     }
 }

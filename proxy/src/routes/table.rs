@@ -73,6 +73,11 @@ impl Route {
         if &*self.key == "/" { 0 } else { self.key.len() }
     }
 
+    /// Whether the hub calls this route its own.
+    pub(crate) fn leads_to_hub(&self) -> bool {
+        self.document.get("hub") == Some(&Value::Bool(true))
+    }
+
     /// The JSON object that the API shows for this route, `last_activity` last.
     pub(crate) fn document(&self) -> Map<String, Value> {
         let mut document = self.document.clone();

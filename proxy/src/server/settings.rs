@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) auto_rewrite: bool,
     pub(crate) protocol_rewrite: Option<String>,
     pub(crate) custom_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) hub_mark: Option<(HeaderName, HeaderValue)>,
     pub(crate) http2_cleartext: bool,
     pub(crate) proxy_protocol: bool,
     pub(crate) trusted_proxies: Option<Vec<Network>>,
@@ -61,6 +62,8 @@ impl Settings {
             .iter()
             .map(|(name, value)| custom_header(name, value))
             .collect::<Result<_, _>>()?;
+        let hub_mark =
+            options.hub_mark.as_ref().map(|(name, value)| custom_header(name, value)).transpose()?;
         Ok(Self {
             timeouts: options.timeouts.clone(),
             limits: options.limits.clone(),
@@ -72,6 +75,7 @@ impl Settings {
             auto_rewrite: options.auto_rewrite,
             protocol_rewrite: options.protocol_rewrite.clone(),
             custom_headers,
+            hub_mark,
             http2_cleartext: options.http2_cleartext,
             proxy_protocol: options.proxy_protocol,
             trusted_proxies: options.trusted_proxies.clone(),

@@ -159,6 +159,32 @@ async fn custom_headers_are_set_and_forwarded_headers_can_be_left_out() {
 }
 
 #[tokio::test]
+async fn the_mark_goes_to_the_hub_and_to_nobody_else() {
+    let target = Target::echo("one").await;
+    let mark = ("X-Mark".to_owned(), "secret".to_owned());
+    let proxy = TestProxy::with(ProxyOptions { hub_mark: Some(mark), ..options() }, target.address);
+    let address = format!("http://{}", target.address);
+    let hub = serde_json::Map::from_iter([("hub".to_owned(), true.into())]);
+    proxy.routes.add("/hub", &address, hub).unwrap();
+    let user =
+        serde_json::Map::from_iter([("user".to_owned(), "ada".into()), ("hub".to_owned(), false.into())]);
+    proxy.routes.add("/user/ada", &address, user).unwrap();
+    let ask = async |path: &str| {
+        proxy
+            .ask(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nX-Mark: theirs\r\nX-Mark: too\r\n\r\n"))
+            .await
+            .text()
+    };
+    let text = ask("/hub/login").await;
+    assert!(
+        text.contains("\nx-mark: secret\n") && !text.contains("theirs") && !text.contains("too"),
+        "{text}"
+    );
+    assert!(!ask("/user/ada/").await.contains("secret"));
+    assert!(!ask("/").await.contains("secret"));
+}
+
+#[tokio::test]
 async fn activity_counts_successes_and_not_redirects_or_errors() {
     let target = Target::start(|mut raw: Raw, _| async move {
         while let Some(request) = raw.request().await {

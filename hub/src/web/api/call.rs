@@ -19,7 +19,7 @@ use percent_encoding::percent_decode_str;
 use crate::app::Hub;
 use crate::web::caller::{Api, Caller, Who};
 use crate::web::error::{ApiError, ApiResult};
-use crate::web::facts::Facts;
+use crate::web::facts::{Facts, joined_headers};
 
 /// Largest body, in bytes.
 pub(super) const MAX_BODY: usize = 1 << 20;
@@ -237,15 +237,12 @@ impl Call {
 
     /// The request as authenticators and hooks see it, with these fields in place of a form.
     pub(super) fn as_login_request(&self, form: BTreeMap<String, String>) -> LoginRequest {
-        let headers = self.rq.headers().iter();
         LoginRequest {
             method: self.facts.method.clone(),
             url: format!("{}://{}{}", self.facts.browser_scheme, self.facts.host, self.facts.uri()),
             query: self.facts.query_pairs().into_iter().collect(),
             form,
-            headers: headers
-                .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-                .collect(),
+            headers: joined_headers(&self.rq),
             cookies: self
                 .facts
                 .cookies
@@ -254,7 +251,7 @@ impl Call {
                 .collect(),
             kept: BTreeMap::new(),
             remote: self.facts.remote,
-            peer: crate::web::facts::peer(&self.rq),
+            peer: self.facts.peer,
             next: None,
         }
     }

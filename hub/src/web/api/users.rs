@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::answer;
 use super::call::Call;
+use crate::auth::lease::without_mark;
 use crate::auth::login::ensure_user;
 use crate::auth::names::UserNameError;
 use crate::rbac::roles;
@@ -66,7 +67,7 @@ fn auth_state(call: &Call, user: &users::Model) -> Option<Value> {
     if state.is_none() {
         warn!(user = %user.name, "the stored auth_state cannot be decrypted with the configured keys");
     }
-    state.map(|decrypted| decrypted.state)
+    state.map(|decrypted| without_mark(decrypted.state))
 }
 
 /// `GET /users/{user}`.

@@ -42,7 +42,7 @@ impl Api {
     /// Who asks, with nothing checked yet. A cookie does not count on a `POST` that a form elsewhere could have made.
     pub async fn identify(rq: &HttpRequest) -> ApiResult<Self> {
         let hub = hub_of(rq)?;
-        let facts = Facts::of(rq, &hub.trusted);
+        let facts = Facts::of(rq, &hub);
         let mut caller = identify(&hub, rq, &facts, true).await?;
         if matches!(caller.via, Via::Cookie) && is_foreign_post(rq) {
             caller = Caller::stranger(caller.session_id, caller.xsrf);

@@ -60,7 +60,7 @@ impl FromRequest for UserPath {
 impl Page {
     async fn of(rq: &HttpRequest, tokens: bool) -> ApiResult<Self> {
         let hub = hub_of(rq)?;
-        let facts = Facts::of(rq, &hub.trusted);
+        let facts = Facts::of(rq, &hub);
         let caller = identify(&hub, rq, &facts, tokens).await?;
         note(rq, &caller);
         let (xsrf_token, xsrf_cookie) = match hub.sessions.xsrf_cookie(&facts, &caller.xsrf) {

@@ -309,7 +309,7 @@ async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> Ap
     }
     if hub.auth.authenticator.logout_ends_all_sessions() {
         let tx = hub.db.begin().await?;
-        let ended = sessions::end(&tx, user, false).await?;
+        let ended = sessions::end(hub, &tx, user, false).await?;
         tx.commit().await?;
         sessions::follow_up(hub, user, &ended);
     } else if let Some(session_id) = &page.caller.session_id {

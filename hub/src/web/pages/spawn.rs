@@ -28,6 +28,8 @@ use crate::web::error::{ApiError, ApiResult};
 
 /// Largest form, in bytes; files included.
 const MAX_FORM: usize = 16 << 20;
+/// Largest form of somebody who has not shown that it comes from a page of the hub, in bytes.
+const MAX_UNPROVEN: usize = 64 << 10;
 /// Most fields.
 const MAX_FIELDS: usize = 1_000;
 /// How long a start from a page is watched for an immediate error.
@@ -94,10 +96,21 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
 
 /// `POST /hub/spawn[/{user}[/{server}]]`.
 pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResult<HttpResponse> {
-    let mut form = read_form(&rq, body).await?;
-    let token = form.remove("_xsrf").and_then(|values| values.into_iter().next_back());
-    page.check_form(&rq, token.as_deref())?;
-    let user = match logged_in(&page) {
+    // Whoever has shown nothing yet gets as much memory as the fields of a form take: the hub's own page has the token
+    // in the address, and only a form of somebody else's, without files, brings it in the body.
+    let mut form;
+    let user;
+    if page.caller.user().is_some() && page.check_form(&rq, None).is_ok() {
+        user = logged_in(&page);
+        form = read_form(&rq, body, MAX_FORM).await?;
+        form.remove("_xsrf");
+    } else {
+        form = read_form(&rq, body, MAX_UNPROVEN).await?;
+        let token = form.remove("_xsrf").and_then(|values| values.into_iter().next_back());
+        page.check_form(&rq, token.as_deref())?;
+        user = logged_in(&page);
+    }
+    let user = match user {
         Ok(user) => user,
         Err(to_login) => return Ok(to_login),
     };
@@ -276,7 +289,11 @@ pub async fn failed_page(
 }
 
 /// Reads an urlencoded or multipart form. Files become fields `NAME_file` with their content, as stock has them.
-async fn read_form(rq: &HttpRequest, body: web::Payload) -> ApiResult<BTreeMap<String, Vec<String>>> {
+async fn read_form(
+    rq: &HttpRequest,
+    body: web::Payload,
+    most: usize,
+) -> ApiResult<BTreeMap<String, Vec<String>>> {
     let multipart = rq
         .headers()
         .get(CONTENT_TYPE)
@@ -285,7 +302,7 @@ async fn read_form(rq: &HttpRequest, body: web::Payload) -> ApiResult<BTreeMap<S
     let mut form: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let too_large = || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.");
     if !multipart {
-        let bytes = body.to_bytes_limited(MAX_FORM).await.map_err(|_| too_large())?;
+        let bytes = body.to_bytes_limited(most).await.map_err(|_| too_large())?;
         let bytes = bytes.map_err(|e| ApiError::bad_request(format!("The form cannot be read: {e}")))?;
         for (name, value) in url::form_urlencoded::parse(&bytes).into_owned().take(MAX_FIELDS) {
             form.entry(name).or_default().push(value);
@@ -306,7 +323,7 @@ async fn read_form(rq: &HttpRequest, body: web::Payload) -> ApiResult<BTreeMap<S
         let mut content = Vec::new();
         while let Some(chunk) = part.try_next().await.map_err(unreadable)? {
             size += chunk.len();
-            if size > MAX_FORM {
+            if size > most {
                 return Err(too_large());
             }
             content.extend_from_slice(&chunk);
