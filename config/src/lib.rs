@@ -49,7 +49,7 @@ pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};
 pub use metrics::MetricsSection;
 pub use problem::{ConfigErrors, Origin, Problem};
-pub use proxy::{AccessLogFormat, ProxySection};
+pub use proxy::{AccessLogFormat, AcmeChallenge, AcmeSection, ProxySection};
 pub use records::{AuditSection, EventsSection};
 pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
 pub use schema::json_schema;

@@ -26,6 +26,62 @@ pub enum AccessLogFormat {
     Json,
 }
 
+/// How an ACME authority sees that a name leads here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AcmeChallenge {
+    /// By a TLS handshake on port 443.
+    #[default]
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn,
+    /// By a request to port 80, which `redirect_port` must be.
+    #[serde(rename = "http-01")]
+    Http,
+}
+
+/// A certificate from an ACME authority, for a single machine that the authority can reach.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AcmeSection {
+    /// Names that the certificate is for; none orders nothing. They must lead to this machine; wildcards cannot be
+    /// ordered.
+    pub domains: Vec<String>,
+    /// `true` says that you agree to the authority's terms of service. Nothing is ordered otherwise.
+    pub accept_terms: bool,
+    /// Mail address that the authority may write to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// Directory of the authority. Let's Encrypt unless said otherwise.
+    pub directory: String,
+    /// File with the authorities (PEM) that vouch for that address itself, for a private server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Folder for the account and the certificate, readable for nobody else.
+    pub folder: PathBuf,
+    /// How the authority sees that the names lead here.
+    pub challenge: AcmeChallenge,
+}
+
+impl AcmeSection {
+    /// Whether a certificate is to be ordered.
+    pub fn is_wanted(&self) -> bool {
+        !self.domains.is_empty()
+    }
+}
+
+impl Default for AcmeSection {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            accept_terms: false,
+            contact: None,
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            ca_file: None,
+            folder: PathBuf::from("acme"),
+            challenge: AcmeChallenge::default(),
+        }
+    }
+}
+
 /// The proxy that people connect to.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -50,6 +106,9 @@ pub struct ProxySection {
     pub ssl_key: Option<PathBuf>,
     /// File with the certificate chain (PEM) for HTTPS.
     pub ssl_cert: Option<PathBuf>,
+    /// A certificate that is ordered from an ACME authority such as Let's Encrypt, and renewed, in place of `ssl_key`
+    /// and `ssl_cert`.
+    pub acme: AcmeSection,
     /// Routes of your own: path (`/docs/`) to address (`http://127.0.0.1:9000`).
     pub extra_routes: BTreeMap<String, String>,
     /// Threads that carry traffic; 0 is one per processor.
@@ -74,7 +133,7 @@ pub struct ProxySection {
     pub max_connections: u32,
     /// Offer HTTP/2 to browsers over HTTPS.
     pub http2: bool,
-    /// Port of the same host that leads plain HTTP to HTTPS. For `himalia proxy`.
+    /// Port of the same host that leads plain HTTP to HTTPS.
     pub redirect_port: Option<u16>,
     /// How long browsers are to use nothing but HTTPS for this host (`Strict-Transport-Security`); 0 says nothing.
     #[serde(with = "DurationText")]
@@ -109,6 +168,7 @@ impl Default for ProxySection {
             auth_token: None,
             ssl_key: None,
             ssl_cert: None,
+            acme: AcmeSection::default(),
             extra_routes: BTreeMap::new(),
             workers: 0,
             keep_alive_timeout: Duration::from_secs(75),

@@ -48,12 +48,11 @@ fn section(page: &mut String, name: &str, schema: &Value) {
     }
 }
 
-/// The keys of a table, then those of the tables that its lists hold.
+/// The keys of a table, then those of the tables that it or its lists hold.
 fn table(page: &mut String, path: &str, schema: &Value) {
     page.push_str("| Key | Type | Default | |\n| --- | --- | --- | --- |\n");
     for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-        let about = about.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let about = about(schema).replace('|', "\\|");
         let what = if key == "profiles" { "table of tables".to_owned() } else { type_in_words(schema) };
         let _ = writeln!(
             page,
@@ -68,13 +67,29 @@ fn table(page: &mut String, path: &str, schema: &Value) {
             let path = format!("{path}.{key}");
             let _ = write!(page, "\n### `[[{path}]]`\n\n");
             table(page, &path, items);
+        } else if is_table_of_keys(schema) {
+            let path = format!("{path}.{key}");
+            let _ = write!(page, "\n### `[{path}]`\n\n{}\n\n", about(schema));
+            table(page, &path, schema);
         }
     }
+}
+
+/// The description of a key in one line.
+fn about(schema: &Value) -> String {
+    let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    about.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a key is a table of which all keys are known, which then has a table of its own.
+fn is_table_of_keys(schema: &Value) -> bool {
+    schema.get("properties").is_some()
 }
 
 fn default(schema: &Value) -> String {
     match schema.get("default") {
         None | Some(Value::Null) => String::new(),
+        Some(_) if is_table_of_keys(schema) => String::new(),
         Some(value) => format!("`{}`", inline(value).replace('|', "\\|")),
     }
 }

@@ -13,6 +13,7 @@ use crate::problem::Problem;
 use crate::proxy::ProxySection;
 use crate::spawner::SpawnerSection;
 
+mod acme;
 mod embed;
 mod people;
 mod workspaces;
@@ -198,17 +199,18 @@ fn is_network(text: &str) -> bool {
 }
 
 fn proxy(config: &Config, rules: &mut Rules) {
-    let ProxySection { bind_url, ssl_key, ssl_cert, .. } = &config.proxy;
+    let ProxySection { bind_url, ssl_key, ssl_cert, acme, .. } = &config.proxy;
     match (ssl_key, ssl_cert) {
         (Some(_), None) => rules.wrong("proxy.ssl_cert", "is missing although proxy.ssl_key is set"),
         (None, Some(_)) => rules.wrong("proxy.ssl_key", "is missing although proxy.ssl_cert is set"),
-        (None, None) if bind_url.tls && config.proxy.should_start => rules.wrong_but(
+        (None, None) if bind_url.tls && config.proxy.should_start && !acme.is_wanted() => rules.wrong_but(
             "proxy.bind_url",
             "says https, but there is no certificate",
-            "set proxy.ssl_key and proxy.ssl_cert",
+            "set proxy.ssl_key and proxy.ssl_cert, or proxy.acme.domains",
         ),
         _ => {}
     }
+    acme::check(&config.proxy, rules);
     if config.proxy.max_connections == 0 {
         rules.wrong("proxy.max_connections", "must be at least 1");
     }

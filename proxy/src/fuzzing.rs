@@ -3,7 +3,7 @@
 //! The targets in `fuzz/` call these without end; the tests below call them a bounded number of times with inputs
 //! that are the same at every run.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -14,6 +14,7 @@ use crate::{
     routes::{RouteTable, path},
     server::{
         client::{Client, Origin},
+        clock::Clock,
         framing::Framing,
         proxy_protocol,
         settings::Settings,
@@ -83,12 +84,9 @@ pub fn header_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
             all.append(name, value);
         }
     }
-    headers::join_connection(&mut all);
-    let named: Vec<String> = all
-        .get("connection")
-        .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()).collect())
-        .unwrap_or_default();
+    let lines: Option<Vec<&str>> = all.get_all("connection").iter().map(|line| line.to_str().ok()).collect();
+    let names = lines.unwrap_or_default().into_iter().flat_map(|line| line.split(','));
+    let named: Vec<String> = names.map(|name| name.trim().to_ascii_lowercase()).collect();
     headers::strip_hop_by_hop(&mut all);
     for name in ["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "proxy-connection"] {
         assert!(!all.contains_key(name), "{name} was left");
@@ -114,7 +112,7 @@ pub fn forwarded<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, trusted
         Settings::new(&ProxyOptions::default(), &RouteTable::new(false)).expect("the defaults can be used");
     let remote = Some(SocketAddr::from(([192, 0, 2, 1], 5)));
     let origin = Origin { remote, secure: false, multiplexed: false, trusted };
-    headers::add_forwarded(&mut all, &settings, &Client::new(origin, Instant::now()), Kind::Web);
+    headers::add_forwarded(&mut all, &settings, &Client::new(origin, Clock::start()), Kind::Web);
     for (name, own) in [("x-forwarded-for", &b"192.0.2.1"[..]), ("x-forwarded-proto", b"http")] {
         let lines: Vec<&HeaderValue> = all.get_all(name).iter().collect();
         let [line] = lines.as_slice() else { panic!("{} lines of {name}", lines.len()) };

@@ -8,6 +8,7 @@
 //! The life of a request is told in order by `forward::handle`.
 
 mod access_log;
+mod acme;
 pub mod api;
 mod error;
 mod forward;

@@ -15,10 +15,8 @@ use crate::{
     api::{Api, ApiOptions},
     error::ProxyError,
     handover::{self, Estate, HandOverSocket},
-    http_server::HttpServer,
     metrics::{Metrics, MetricsServer},
     options::{Listen, ProxyOptions},
-    redirect,
     server::{Sockets, listener::Copies},
 };
 
@@ -33,8 +31,6 @@ pub struct Program {
     pub host_routing: bool,
     /// Where to serve metrics.
     pub metrics: Option<Listen>,
-    /// Where to listen for plain HTTP, and the port of HTTPS that it is sent to.
-    pub redirect: Option<(Listen, u16)>,
     /// Holds the process id while the program runs.
     pub pid_file: Option<PathBuf>,
     /// Routes are kept here over a restart.
@@ -98,13 +94,6 @@ impl Program {
             server.server().copy_sockets(&mut sockets)?;
             info!("Serve metrics at http://{listen}/metrics");
             tasks.push(Box::pin(server.run(shutdown.clone())));
-        }
-        if let Some((listen, port)) = &self.redirect {
-            let mut server = HttpServer::bind(listen, None, &mut inherited)?;
-            server.follow(phase.clone());
-            server.copy_sockets(&mut sockets)?;
-            info!("Redirecting http://{listen} to port {port}");
-            tasks.push(Box::pin(redirect::serve(server, *port, shutdown.clone())));
         }
         inherited.finish();
 
@@ -183,7 +172,7 @@ fn on(kind: SignalKind) -> Result<Signal, ProxyError> {
 }
 
 fn describe(options: &ProxyOptions) -> String {
-    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let scheme = if options.is_secure() { "https" } else { "http" };
     let all: Vec<String> = options.listen.iter().map(|listen| format!("{scheme}://{listen}")).collect();
     all.join(", ")
 }

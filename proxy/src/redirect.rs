@@ -1,21 +1,29 @@
 //! The port that only leads to HTTPS.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    acme::Challenges,
     error::ProxyError,
     http_server::{HttpServer, answer},
 };
 
-/// Sends every request to the same host and path over HTTPS.
+/// Sends every request to the same host and path over HTTPS, but for those of an authority that issues a certificate.
 pub(crate) async fn serve(
     server: HttpServer,
     port: u16,
+    challenges: Option<Arc<Challenges>>,
     shutdown: CancellationToken,
 ) -> Result<(), ProxyError> {
     server
         .run(shutdown, move |request| {
+            let asked = challenges.as_ref().and_then(|challenges| challenges.http(request.uri().path()));
+            if let Some(proof) = asked {
+                return std::future::ready(answer(StatusCode::OK, "application/octet-stream", proof));
+            }
             let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             std::future::ready(redirected(host, path, port))

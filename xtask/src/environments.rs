@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::cache::Cache;
 use crate::command::{find_program, output, run};
-use crate::packages;
+use crate::{kubebed, packages};
 
 const JUPYTERHUB_41: &str = include_str!("../../tests/environments/jupyterhub-4.1.txt");
 const JUPYTERHUB_54: &str = include_str!("../../tests/environments/jupyterhub-5.4.txt");
@@ -18,6 +18,8 @@ const GO: &str = include_str!("../../tests/environments/go.txt");
 const CONFORMANCE: &str = include_str!("../../tests/environments/conformance.txt");
 /// The Keycloak of the tests, from Maven Central.
 const KEYCLOAK: &str = "org.keycloak:keycloak-quarkus-dist:26.7.4:zip";
+/// The ACME authority of the tests, from Go's module proxy.
+const PEBBLE: &str = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1";
 const PROXY: &str = include_str!("../../tests/environments/proxy.txt");
 
 /// Where everything is that the tests use.
@@ -32,6 +34,7 @@ pub(crate) struct Environments {
     /// The program `configurable-http-proxy`.
     pub(crate) chp: PathBuf,
     keycloak: PathBuf,
+    pebble: PathBuf,
     nginx: PathBuf,
     pub(crate) chromium: PathBuf,
     chromedriver: PathBuf,
@@ -51,6 +54,7 @@ impl Environments {
             ("HIMALIA_TEST_STOCK5_PYTHON", text(&self.venv_54.join("bin/python"))),
             ("HIMALIA_TEST_CHP_BIN", text(&self.chp)),
             ("HIMALIA_TEST_KEYCLOAK", text(&self.keycloak)),
+            ("HIMALIA_TEST_PEBBLE", text(&self.pebble)),
             ("HIMALIA_TEST_NGINX", text(&self.nginx)),
             ("HIMALIA_TEST_CHROMIUM", text(&self.chromium)),
             ("HIMALIA_TEST_CHROMEDRIVER", text(&self.chromedriver)),
@@ -68,6 +72,7 @@ pub(crate) fn prepare_all(cache: &Cache) -> Result<Environments> {
         let venv_clients = scope.spawn(|| venv(cache, "clients", CLIENTS));
         let chp = scope.spawn(|| configurable_http_proxy(cache));
         let keycloak = scope.spawn(|| keycloak(cache));
+        let pebble = scope.spawn(|| pebble(cache));
         Ok(Environments {
             venv_41: joined(venv_41)?,
             venv_54: joined(venv_54)?,
@@ -75,6 +80,7 @@ pub(crate) fn prepare_all(cache: &Cache) -> Result<Environments> {
             venv_clients: joined(venv_clients)?,
             chp: joined(chp)?,
             keycloak: joined(keycloak)?,
+            pebble: joined(pebble)?,
             nginx: find_program("nginx").context("nginx is not on PATH")?,
             chromium: find_program("chromium").context("chromium is not on PATH")?,
             chromedriver: find_program("chromedriver").context("chromedriver is not on PATH")?,
@@ -145,6 +151,16 @@ fn keycloak(cache: &Cache) -> Result<PathBuf> {
         run(Command::new(program).args(BUILD).stdin(std::process::Stdio::null()))
     })?;
     Ok(folder.join("keycloak-26.7.4"))
+}
+
+/// The ACME authority.
+fn pebble(cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.entry("pebble", PEBBLE, |folder| {
+        let mut install = kubebed::go_command(cache)?;
+        install.args(["install", "-trimpath", "-ldflags=-s -w", PEBBLE]).env("GOBIN", folder);
+        run(&mut install)
+    })?;
+    Ok(folder.join("pebble"))
 }
 
 fn venv(cache: &Cache, name: &str, requirements: &str) -> Result<PathBuf> {

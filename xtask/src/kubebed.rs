@@ -35,25 +35,28 @@ fn build(cache: &Cache) -> Result<PathBuf> {
     let flags = flags();
     let recipe = format!("{}\n{}", flags.join(" "), contents(&sources)?);
     let folder = cache.entry("kubebed", &recipe, |folder| {
-        let go = go(cache)?;
-        let kept = cache.folder("go")?;
-        run(Command::new("nice")
-            .arg(go)
-            .arg("build")
-            .args(&flags)
-            .arg("-o")
-            .arg(folder.join("kubebed"))
-            .arg(".")
-            .current_dir(&sources)
-            .env("GOCACHE", kept.join("build"))
-            .env("GOMODCACHE", kept.join("modules"))
-            // Modules are written read-only otherwise, and nothing but Go could remove them.
-            .env("GOFLAGS", "-modcacherw")
-            .env("GOTOOLCHAIN", "local")
-            .env("CGO_ENABLED", "0")
-            .stdin(Stdio::null()))
+        let mut build = go_command(cache)?;
+        build.arg("build").args(&flags).arg("-o").arg(folder.join("kubebed")).arg(".").current_dir(&sources);
+        run(&mut build)
     })?;
     Ok(folder.join("kubebed"))
+}
+
+/// Go, behind other work, with its own part of the cache for what it downloads and compiles.
+pub(crate) fn go_command(cache: &Cache) -> Result<Command> {
+    let go = go(cache)?;
+    let kept = cache.folder("go")?;
+    let mut command = Command::new("nice");
+    command
+        .arg(go)
+        .env("GOCACHE", kept.join("build"))
+        .env("GOMODCACHE", kept.join("modules"))
+        // Modules are written read-only otherwise, and nothing but Go could remove them.
+        .env("GOFLAGS", "-modcacherw")
+        .env("GOTOOLCHAIN", "local")
+        .env("CGO_ENABLED", "0")
+        .stdin(Stdio::null());
+    Ok(command)
 }
 
 fn flags() -> Vec<String> {

@@ -58,6 +58,31 @@ ip = ""
 #[case::subdomains("[hub]\nsubdomain_host = \"lab.example.org\"\n", "not supported yet")]
 #[case::public_path("[hub]\nbase_url = \"/a/\"\npublic_url = \"https://x.org/b/\"\n", "hub.base_url is /a/")]
 #[case::https_without_certificate("[proxy]\nbind_url = \"https://:443\"\n", "there is no certificate")]
+#[case::terms_not_agreed_to(
+    "[proxy.acme]\ndomains = [\"lab.example.org\"]\n",
+    "proxy.acme.accept_terms: is not true"
+)]
+#[case::a_certificate_for_nobody("[proxy.acme]\naccept_terms = true\n", "proxy.acme.domains: is empty")]
+#[case::a_wildcard(
+    "[proxy.acme]\ndomains = [\"a.test\", \"*.a.test\"]\naccept_terms = true\n",
+    "proxy.acme.domains[1]: \"*.a.test\" is no host name"
+)]
+#[case::a_plain_authority(
+    "[proxy.acme]\ndomains = [\"a.test\"]\naccept_terms = true\ndirectory = \"http://ca.test/\"\n",
+    "proxy.acme.directory: must begin with https://"
+)]
+#[case::a_contact_by_scheme(
+    "[proxy.acme]\ndomains = [\"a.test\"]\naccept_terms = true\ncontact = \"mailto:a@a.test\"\n",
+    "proxy.acme.contact: must be a mail address"
+)]
+#[case::two_certificates(
+    "[proxy]\nssl_key = \"k\"\nssl_cert = \"c\"\n[proxy.acme]\ndomains = [\"a.test\"]\naccept_terms = true\n",
+    "proxy.acme: orders a certificate although"
+)]
+#[case::a_challenge_that_nobody_answers(
+    "[proxy.acme]\ndomains = [\"a.test\"]\naccept_terms = true\nchallenge = \"http-01\"\n",
+    "proxy.redirect_port: is missing"
+)]
 #[case::half_a_certificate("[proxy]\nssl_key = \"key.pem\"\n", "proxy.ssl_cert: is missing")]
 #[case::external_proxy("[proxy]\nshould_start = false\n", "CONFIGPROXY_AUTH_TOKEN")]
 #[case::route("[proxy.extra_routes]\n\"docs\" = \"http://127.0.0.1:1\"\n", "must begin with /")]

@@ -4,10 +4,10 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use hub_config::{AccessLogFormat, BindUrl, Config, Listen, Loaded};
+use hub_config::{AccessLogFormat, AcmeSection, BindUrl, Config, Listen, Loaded};
 use hub_core::secret::ExposeSecret as _;
 use hub_proxy::api::ApiOptions;
-use hub_proxy::options::AccessLog;
+use hub_proxy::options::{AccessLog, AcmeChallenge, AcmeOptions};
 use hub_proxy::{Program, Proxy as PublicProxy, ProxyOptions, RouteTable, Sockets};
 use tracing::info;
 use url::Url;
@@ -37,21 +37,11 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     };
     let proxy = ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub)? };
     let section = config.proxy;
-    let redirect = match (section.redirect_port, proxy.listen.first()) {
-        (Some(_), _) if proxy.tls.is_none() => {
-            bail!("proxy.redirect_port leads to HTTPS: set proxy.ssl_key and proxy.ssl_cert as well")
-        }
-        (Some(port), Some(hub_proxy::Listen::Tcp(public))) => {
-            Some((hub_proxy::Listen::Tcp(SocketAddr::new(public.ip(), port)), public.port()))
-        }
-        _ => None,
-    };
     let program = Program {
         proxy,
         api: ApiOptions { listen: hub_proxy::Listen::Tcp(*api_address), token: Some(token), tls: None },
         host_routing: false,
         metrics: section.metrics_address.map(hub_proxy::Listen::Tcp),
-        redirect,
         pid_file: None,
         state_file: section.state_file,
         handover: section.handover_socket,
@@ -133,7 +123,19 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
     if let (Some(key), Some(certificate)) = (&section.ssl_key, &section.ssl_cert) {
         options.tls = Some(hub_proxy::options::TlsFiles::new(key, certificate));
     }
-    if options.tls.is_some() && !section.hsts.is_zero() {
+    options.acme = section.acme.is_wanted().then(|| acme_options(&section.acme));
+    options.redirect = match (section.redirect_port, options.listen.first()) {
+        (Some(_), _) if !options.is_secure() => {
+            bail!(
+                "proxy.redirect_port leads to HTTPS: set proxy.ssl_key and proxy.ssl_cert, or proxy.acme.domains, as well"
+            )
+        }
+        (Some(port), Some(hub_proxy::Listen::Tcp(public))) => {
+            Some((hub_proxy::Listen::Tcp(SocketAddr::new(public.ip(), port)), public.port()))
+        }
+        _ => None,
+    };
+    if options.is_secure() && !section.hsts.is_zero() {
         options.hsts = Some(section.hsts);
     }
     options.http2 = section.http2;
@@ -149,6 +151,20 @@ fn proxy_options(config: &Config, hub: &Url) -> anyhow::Result<ProxyOptions> {
             Some(networks.collect::<Result<_, _>>().context("proxy.trusted_proxies cannot be used")?);
     }
     Ok(options)
+}
+
+fn acme_options(section: &AcmeSection) -> AcmeOptions {
+    AcmeOptions {
+        accept_terms: section.accept_terms,
+        contact: section.contact.clone(),
+        directory: section.directory.clone(),
+        ca_file: section.ca_file.clone(),
+        challenge: match section.challenge {
+            hub_config::AcmeChallenge::TlsAlpn => AcmeChallenge::TlsAlpn,
+            hub_config::AcmeChallenge::Http => AcmeChallenge::Http,
+        },
+        ..AcmeOptions::new(section.domains.clone(), &section.folder)
+    }
 }
 
 /// The address at which a listener is reached on this machine.

@@ -80,7 +80,8 @@ impl Api {
         metrics: Arc<Metrics>,
         inherited: &mut Sockets,
     ) -> Result<Self, ProxyError> {
-        let tls = options.tls.as_ref().map(|files| tls::server_config(files, &["http/1.1"])).transpose()?;
+        let tls =
+            options.tls.as_ref().map(|files| tls::server_config(files, &["http/1.1"], None)).transpose()?;
         let server = HttpServer::bind(&options.listen, tls, inherited)?;
         let handlers = Arc::new(Handlers::new(options.token.clone(), scissors, routes, metrics));
         Ok(Self { server, handlers })

@@ -252,7 +252,7 @@ impl Relay {
             // A body that the target never asked for leaves the connection in the middle of a request.
             let whole = self.gate.as_ref().is_none_or(|gate| !gate.is_waiting());
             if whole {
-                self.worker.pool.borrow_mut().put(lease, self.worker.now());
+                self.worker.pool.borrow().put(lease, self.worker.now());
             }
         }
     }

@@ -23,13 +23,50 @@ pub(crate) struct HopByHop {
     pub(crate) accepts_trailers: bool,
 }
 
+/// Which of the fields that matter here a message has, found in one pass: most messages have one or two of them, and
+/// a look-up for each would cost more than all the rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Present {
+    connection: bool,
+    te: bool,
+    /// Another field that concerns one connection only.
+    other: bool,
+}
+
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            match *name {
+                header::CONNECTION => present.connection = true,
+                header::TE => present.te = true,
+                header::TRANSFER_ENCODING
+                | header::UPGRADE
+                | header::PROXY_AUTHORIZATION
+                | header::PROXY_AUTHENTICATE => present.other = true,
+                _ => present.other |= *name == KEEP_ALIVE || *name == PROXY_CONNECTION,
+            }
+        }
+        present
+    }
+}
+
 /// Removes everything that concerns one connection only: the standard fields and those named by `Connection`.
 ///
 /// `Trailer` stays: it announces fields that are forwarded, and only announced ones are.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
-    let accepts_trailers = headers.contains_key(header::TE)
-        && headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
-    if let Some(connection) = headers.remove(header::CONNECTION) {
+    let present = Present::of(headers);
+    let accepts_trailers =
+        present.te && headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
+    if present.te {
+        headers.remove(header::TE);
+    }
+    if present.connection {
+        join_connection(headers);
+    }
+    if present.connection
+        && let Some(connection) = headers.remove(header::CONNECTION)
+    {
         // Nearly always one of three words, none of which names a field that is not removed anyway.
         let common = connection.as_bytes();
         let common = common.eq_ignore_ascii_case(b"keep-alive")
@@ -39,13 +76,14 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
             remove_named(headers, &connection);
         }
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(header::PROXY_AUTHORIZATION);
-    headers.remove(header::PROXY_AUTHENTICATE);
-    headers.remove(header::TE);
-    headers.remove(header::TRANSFER_ENCODING);
-    headers.remove(header::UPGRADE);
+    if present.other {
+        headers.remove(KEEP_ALIVE);
+        headers.remove(PROXY_CONNECTION);
+        headers.remove(header::PROXY_AUTHORIZATION);
+        headers.remove(header::PROXY_AUTHENTICATE);
+        headers.remove(header::TRANSFER_ENCODING);
+        headers.remove(header::UPGRADE);
+    }
     HopByHop { accepts_trailers }
 }
 
@@ -61,7 +99,7 @@ fn remove_named(headers: &mut HeaderMap, connection: &HeaderValue) {
 }
 
 /// Joins several `Connection` lines, so that one look at the field sees all of it.
-pub(crate) fn join_connection(headers: &mut HeaderMap) {
+fn join_connection(headers: &mut HeaderMap) {
     let mut values = headers.get_all(header::CONNECTION).iter();
     let (Some(first), Some(_)) = (values.next(), values.next()) else { return };
     let mut joined = first.as_bytes().to_vec();

@@ -125,6 +125,7 @@ async fn dispatch(
     let Some(route) = route else {
         return error_page::respond(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
     };
+    debug!(path = uri.path(), route = %route.key, target = %route.target.text, ?kind, "proxying");
     route.requests.fetch_add(1, Relaxed);
     worker.stats.count_kind(route.kind);
     if let Some(entry) = entry {
@@ -144,7 +145,7 @@ async fn dispatch(
         Some(opener) => {
             Box::pin(websocket(worker, client, parts, Ends { route: &route, uri: &uri, opener }, turn)).await
         }
-        None => web(worker, parts, body, &route, &uri, turn).await,
+        None => web(worker, parts, body, route, &uri, turn).await,
     }
 }
 
@@ -160,7 +161,7 @@ async fn web(
     worker: &Rc<Worker>,
     parts: Parts,
     body: Incoming,
-    route: &Arc<Route>,
+    route: Arc<Route>,
     uri: &http::Uri,
     turn: Turn,
 ) -> Response<ProxyBody> {
@@ -173,7 +174,7 @@ async fn web(
         let expects =
             parts.headers.get(header::EXPECT).is_some_and(|value| headers::has_token(value, "100-continue"));
         gate = expects.then(Arc::<ContinueGate>::default);
-        let (body, flag) = RequestBody::stream(body, route, worker, gate.clone());
+        let (body, flag) = RequestBody::stream(body, &route, worker, gate.clone());
         fault = Some(flag);
         let mut request = Request::from_parts(parts, body);
         if let Some(gate) = gate.clone() {
@@ -195,7 +196,8 @@ async fn web(
             }
             let (mut parts, incoming) = answer.into_parts();
             response::rewrite(&mut parts, &route.target, &asked, worker.settings());
-            let active = parts.status.is_success().then(|| Arc::clone(route));
+            // Moved: all workers share the count of its holders.
+            let active = parts.status.is_success().then_some(route);
             let relay = Relay::new(incoming, lease, active, gate, worker);
             Response::from_parts(parts, ProxyBody::relay(relay, Some(turn)))
         }
@@ -203,7 +205,7 @@ async fn web(
             refuse(worker, StatusCode::BAD_REQUEST, "the request body is not framed correctly", turn)
         }
         Err(error) => {
-            log_failure(worker, route, &error);
+            log_failure(worker, &route, &error);
             failed(worker, Kind::Web, uri, turn).await
         }
     }

@@ -1,7 +1,9 @@
 //! Idle connections to targets: for each worker and origin a stack, so that the warmest is used first.
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, VecDeque},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +16,8 @@ use crate::target::Origin;
 /// A connection in use, to be put back when its response has ended.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) origin: Arc<Origin>,
+    /// Where to put it back: a count of this thread alone, unlike that of the origin.
+    stack: Rc<Stack>,
     pub(crate) sender: SendRequest<RequestBody>,
 }
 
@@ -28,13 +31,13 @@ struct Idle {
 struct Stack {
     origin: Arc<Origin>,
     /// Longest idle first.
-    idle: VecDeque<Idle>,
+    idle: RefCell<VecDeque<Idle>>,
 }
 
 /// The idle connections of one worker.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    stacks: HashMap<u64, Stack>,
+    stacks: HashMap<u64, Rc<Stack>>,
     /// Most idle connections kept for one origin.
     limit: usize,
 }
@@ -45,44 +48,55 @@ impl Pool {
     }
 
     /// The connection that was used last, if one is alive.
-    pub(crate) fn take(&mut self, origin: &Arc<Origin>) -> Option<Lease> {
-        let stack = self.stacks.get_mut(&origin.id)?;
-        while let Some(Idle { sender, .. }) = stack.idle.pop_back() {
+    pub(crate) fn take(&self, origin: &Origin) -> Option<Lease> {
+        let stack = self.stacks.get(&origin.id)?;
+        let mut idle = stack.idle.borrow_mut();
+        while let Some(Idle { sender, .. }) = idle.pop_back() {
             // One that is not ready still sends a request body that its target has already answered.
             if sender.is_ready() {
-                return Some(Lease { origin: Arc::clone(origin), sender });
+                return Some(Lease { stack: Rc::clone(stack), sender });
             }
         }
         None
     }
 
+    /// A new connection, to be put back here after its response.
+    pub(crate) fn lease(&mut self, origin: &Arc<Origin>, sender: SendRequest<RequestBody>) -> Lease {
+        let new = || Rc::new(Stack { origin: Arc::clone(origin), idle: RefCell::default() });
+        Lease { stack: Rc::clone(self.stacks.entry(origin.id).or_insert_with(new)), sender }
+    }
+
     /// Puts a connection back after its response; `now` in milliseconds of the worker.
-    pub(crate) fn put(&mut self, lease: Lease, now: u64) {
-        if self.limit == 0 || lease.sender.is_closed() {
+    pub(crate) fn put(&self, lease: Lease, now: u64) {
+        let Lease { stack, sender } = lease;
+        if self.limit == 0 || sender.is_closed() {
             return;
         }
-        let Lease { origin, sender, .. } = lease;
-        let stack = self.stacks.entry(origin.id).or_insert_with(|| Stack { origin, idle: VecDeque::new() });
-        if stack.idle.len() >= self.limit {
-            stack.idle.pop_front();
+        let mut idle = stack.idle.borrow_mut();
+        if idle.len() >= self.limit {
+            idle.pop_front();
         }
-        stack.idle.push_back(Idle { sender, since: now });
+        idle.push_back(Idle { sender, since: now });
     }
 
     /// Closes the idle connections to all origins for which `needed` says so.
-    pub(crate) fn trim(&mut self, needed: impl Fn(&Origin) -> bool) {
-        self.stacks.retain(|_, stack| !needed(&stack.origin));
+    pub(crate) fn trim(&self, needed: impl Fn(&Origin) -> bool) {
+        for stack in self.stacks.values().filter(|stack| needed(&stack.origin)) {
+            stack.idle.borrow_mut().clear();
+        }
     }
 
     /// Closes what has been idle too long, has been closed by its target or leads where no route leads any more.
     pub(crate) fn sweep(&mut self, now: u64, max_idle: Duration) {
         let max_idle = u64::try_from(max_idle.as_millis()).unwrap_or(u64::MAX);
         self.stacks.retain(|_, stack| {
-            stack.idle.retain(|idle| !idle.sender.is_closed() && now.saturating_sub(idle.since) <= max_idle);
+            let mut idle = stack.idle.borrow_mut();
+            idle.retain(|idle| !idle.sender.is_closed() && now.saturating_sub(idle.since) <= max_idle);
             // Each open connection and the stack itself hold the origin; a route or request would add to that.
             let holders = Arc::strong_count(&stack.origin);
             let own = 1 + stack.origin.open.load(std::sync::atomic::Ordering::Relaxed);
-            !stack.idle.is_empty() && holders > own
+            // Connections in use come back to the same stack.
+            Rc::strong_count(stack) > 1 || (!idle.is_empty() && holders > own)
         });
     }
 }

@@ -53,7 +53,6 @@ pub(crate) fn rewrite(
     parts.version = Version::HTTP_11;
 
     let headers = &mut parts.headers;
-    headers::join_connection(headers);
     let hop = headers::strip_hop_by_hop(headers);
     headers::add_forwarded(headers, settings, client, kind);
     if settings.auto_rewrite
@@ -116,6 +115,9 @@ fn uri(
     };
     let rest = if settings.include_prefix {
         path.forwarded.as_ref()
+    } else if route.prefix_len() == 0 {
+        // The route is a slash, and that one is not forwarded.
+        path.forwarded.strip_prefix('/').unwrap_or(&path.forwarded)
     } else {
         strip_prefix(&path.forwarded, route.prefix_len())
     };

@@ -30,7 +30,6 @@ pub(crate) struct OriginalHost(pub(crate) HeaderValue);
 /// Rewrites a response head in place.
 pub(crate) fn rewrite(parts: &mut response::Parts, target: &Target, asked: &Asked, settings: &Settings) {
     unify_length(&mut parts.headers);
-    headers::join_connection(&mut parts.headers);
     headers::strip_hop_by_hop(&mut parts.headers);
     if (settings.auto_rewrite || settings.protocol_rewrite.is_some())
         && matches!(parts.status.as_u16(), 201 | 301 | 302 | 307 | 308)

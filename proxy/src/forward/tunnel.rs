@@ -23,7 +23,7 @@ use tracing::debug;
 
 use super::upstream::UpstreamIo;
 use crate::{
-    metrics::{Count, OpenGauge},
+    metrics::{OpenGauge, Tally},
     routes::Route,
     server::{
         ClientIo,
@@ -130,7 +130,7 @@ struct Direction<'a> {
     pending: Bytes,
     state: DirectionState,
     unflushed: bool,
-    bytes: &'a Count,
+    bytes: &'a Tally,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +142,7 @@ enum DirectionState {
 }
 
 impl<'a> Direction<'a> {
-    fn new(pending: Bytes, bytes: &'a Count) -> Self {
+    fn new(pending: Bytes, bytes: &'a Tally) -> Self {
         Self { pending, state: DirectionState::Open, unflushed: false, bytes }
     }
 

@@ -131,7 +131,7 @@ async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, Ups
             debug!(%error, "target connection ended");
         }
     });
-    Ok(Lease { origin: Arc::clone(origin), sender })
+    Ok(worker.pool.borrow_mut().lease(origin, sender))
 }
 
 async fn open(worker: &Worker, origin: &Origin) -> io::Result<Stream> {
@@ -159,7 +159,7 @@ pub(crate) async fn send(
     origin: &Arc<Origin>,
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
-    let pooled = worker.pool.borrow_mut().take(origin);
+    let pooled = worker.pool.borrow().take(origin);
     let Some(mut lease) = pooled else {
         let mut lease = connect(worker, origin).await?;
         let response = exchange(worker, &mut lease, request).await.map_err(|(error, _)| error)?;

@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 use super::{
-    Count, Metrics, WorkerStats,
+    Metrics, Tally, WorkerStats,
     summary::{QUANTILES, Snapshot, Summary},
 };
 use crate::{forward::upstream::ERROR_CLASSES, routes::RouteKind};
@@ -44,7 +44,7 @@ impl Collect for Collector {
         let Some(metrics) = self.metrics.upgrade() else { return Vec::new() };
         let workers = metrics.workers();
         let total =
-            |of: fn(&WorkerStats) -> &Count| workers.iter().map(|worker| of(worker).get()).sum::<u64>();
+            |of: fn(&WorkerStats) -> &Tally| workers.iter().map(|worker| of(worker).get()).sum::<u64>();
         let mut find_target = Snapshot::default();
         Summary::default().add_to(&mut find_target);
         for worker in &workers {
@@ -64,12 +64,12 @@ impl Collect for Collector {
             worker.latency.add_to(&mut latency);
         }
         let kinds = RouteKind::NAMES.iter().enumerate().map(|(kind, name)| {
-            let count = workers.iter().filter_map(|worker| worker.kinds.get(kind)).map(Count::get).sum();
+            let count = workers.iter().filter_map(|worker| worker.kinds.get(kind)).map(Tally::get).sum();
             ((*name).to_owned(), count)
         });
         let errors = ERROR_CLASSES.iter().enumerate().map(|(class, name)| {
             let count =
-                workers.iter().filter_map(|worker| worker.upstream_errors.get(class)).map(Count::get).sum();
+                workers.iter().filter_map(|worker| worker.upstream_errors.get(class)).map(Tally::get).sum();
             ((*name).to_owned(), count)
         });
         vec![
@@ -159,9 +159,29 @@ impl Collect for Collector {
             labelled("proxy_upstream_errors", "Requests that got no answer, by cause", "class", errors),
         ]
         .into_iter()
+        .chain(certificates(&metrics))
         .filter(|family| !family.get_metric().is_empty())
         .collect()
     }
+}
+
+/// What is known of an ACME authority's certificates.
+fn certificates(metrics: &Metrics) -> [MetricFamily; 2] {
+    [
+        labelled(
+            "proxy_certificate_orders",
+            "Certificates ordered from an ACME authority, by outcome",
+            "outcome",
+            [("issued", &metrics.certificates_issued), ("failed", &metrics.certificate_failures)]
+                .into_iter()
+                .map(|(outcome, count)| (outcome.to_owned(), count.get())),
+        ),
+        gauge(
+            "proxy_certificate_end_seconds",
+            "When the certificate of the ACME authority ends, in seconds since 1970; 0 is none",
+            metrics.certificate_end.get(),
+        ),
+    ]
 }
 
 fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {

@@ -34,10 +34,6 @@ impl Count {
         self.0.fetch_sub(1, Relaxed);
     }
 
-    pub(crate) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Relaxed);
-    }
-
     pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
@@ -47,11 +43,34 @@ impl Count {
     }
 }
 
+/// A count that only one thread writes: nobody can come between its reading and its writing, which spares the locked
+/// instruction.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(AtomicU64);
+
+impl Tally {
+    pub(crate) fn inc(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn dec(&self) {
+        self.0.store(self.get().saturating_sub(1), Relaxed);
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.get().wrapping_add(more), Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Counts something open for as long as it lives.
-pub(crate) struct OpenGauge<'a>(&'a Count);
+pub(crate) struct OpenGauge<'a>(&'a Tally);
 
 impl<'a> OpenGauge<'a> {
-    pub(crate) fn new(count: &'a Count) -> Self {
+    pub(crate) fn new(count: &'a Tally) -> Self {
         count.inc();
         Self(count)
     }
@@ -89,27 +108,27 @@ impl Statuses {
     }
 }
 
-/// What one worker counts.
+/// What one worker counts, on its own thread.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerStats {
-    pub(crate) requests_web: Count,
-    pub(crate) requests_ws: Count,
+    pub(crate) requests_web: Tally,
+    pub(crate) requests_ws: Tally,
     pub(crate) find_target: Summary,
     /// From the arrival of a request to the head of its answer.
     pub(crate) latency: Summary,
-    pub(crate) connections: Count,
-    pub(crate) open_connections: Count,
-    pub(crate) multiplexed_requests: Count,
-    pub(crate) received_bytes: Count,
-    pub(crate) sent_bytes: Count,
-    pub(crate) open_websockets: Count,
-    pub(crate) retries: Count,
-    pub(crate) refused_connections: Count,
-    pub(crate) refused_clients: Count,
-    pub(crate) broken_responses: Count,
+    pub(crate) connections: Tally,
+    pub(crate) open_connections: Tally,
+    pub(crate) multiplexed_requests: Tally,
+    pub(crate) received_bytes: Tally,
+    pub(crate) sent_bytes: Tally,
+    pub(crate) open_websockets: Tally,
+    pub(crate) retries: Tally,
+    pub(crate) refused_connections: Tally,
+    pub(crate) refused_clients: Tally,
+    pub(crate) broken_responses: Tally,
     statuses: Statuses,
-    upstream_errors: [Count; crate::forward::upstream::ERROR_CLASSES.len()],
-    kinds: [Count; RouteKind::NAMES.len()],
+    upstream_errors: [Tally; crate::forward::upstream::ERROR_CLASSES.len()],
+    kinds: [Tally; RouteKind::NAMES.len()],
 }
 
 impl WorkerStats {
@@ -150,6 +169,11 @@ pub struct Metrics {
     pub(crate) descriptors: Count,
     /// Access log lines that found the log's queue full.
     pub(crate) lost_log_lines: Count,
+    /// Certificates that an ACME authority issued, orders that failed, and when the certificate in use ends, in seconds
+    /// since 1970; 0 without such an authority.
+    pub(crate) certificates_issued: Count,
+    pub(crate) certificate_failures: Count,
+    pub(crate) certificate_end: Count,
     registry: Registry,
 }
 
@@ -168,6 +192,9 @@ impl Metrics {
                 upstreams: Count::default(),
                 descriptors: Count::default(),
                 lost_log_lines: Count::default(),
+                certificates_issued: Count::default(),
+                certificate_failures: Count::default(),
+                certificate_end: Count::default(),
                 registry,
             }
         })

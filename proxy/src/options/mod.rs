@@ -1,5 +1,6 @@
 //! What can be set. Every default is what an unconfigured proxy in front of notebooks should do.
 
+mod acme;
 pub mod chp;
 mod network;
 mod tls;
@@ -7,6 +8,7 @@ mod tls;
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 pub use self::{
+    acme::{AcmeChallenge, AcmeOptions, LETS_ENCRYPT},
     network::Network,
     tls::{ClientTls, Passphrase, TlsFiles},
 };
@@ -144,6 +146,11 @@ pub struct ProxyOptions {
     pub limits: Limits,
     /// TLS towards clients.
     pub tls: Option<TlsFiles>,
+    /// TLS towards clients with a certificate that the proxy orders and renews. Not together with `tls`.
+    pub acme: Option<AcmeOptions>,
+    /// Where to listen for plain HTTP, and the port of HTTPS that it is sent to. Over it ACME authorities see
+    /// [`AcmeChallenge::Http`].
+    pub redirect: Option<(Listen, u16)>,
     /// TLS towards `https` targets.
     pub client_tls: ClientTls,
     /// Offer HTTP/2 to clients over TLS. Default true.
@@ -191,6 +198,8 @@ impl Default for ProxyOptions {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             tls: None,
+            acme: None,
+            redirect: None,
             client_tls: ClientTls::default(),
             http2: true,
             http2_cleartext: false,
@@ -212,10 +221,33 @@ impl Default for ProxyOptions {
 }
 
 impl ProxyOptions {
+    /// Whether clients connect over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some() || self.acme.is_some()
+    }
+
     /// Checks what does not need the network.
     pub(crate) fn validate(&self) -> Result<(), ProxyError> {
         if self.listen.is_empty() {
             return Err(ProxyError::NothingToListenOn);
+        }
+        if self.tls.is_some() && self.acme.is_some() {
+            return Err(ProxyError::option(
+                "tls, acme",
+                "a certificate is either given or ordered: remove one of them",
+            ));
+        }
+        if self.redirect.is_some() && !self.is_secure() {
+            return Err(ProxyError::option("redirect", "there is no certificate for HTTPS to lead to"));
+        }
+        if let Some(acme) = &self.acme
+            && acme.challenge == AcmeChallenge::Http
+            && self.redirect.is_none()
+        {
+            return Err(ProxyError::option(
+                "acme.challenge",
+                "http-01 needs a redirect port: port 80 for the authority",
+            ));
         }
         if self.error_target.is_some() && self.error_path.is_some() {
             return Err(ProxyError::option(

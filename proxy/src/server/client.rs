@@ -6,13 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
 };
 
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 
-use super::framing::Fault;
+use super::{clock::Clock, framing::Fault};
 
 /// How a connection was told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +58,7 @@ pub(crate) struct Client {
     pub(crate) secure: bool,
     pub(crate) multiplexed: bool,
     pub(crate) trusted: bool,
-    start: Instant,
+    clock: Clock,
     last_io: AtomicU64,
     /// When the unfinished head began; 0 when there is none.
     head_since: AtomicU64,
@@ -76,7 +75,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(origin: Origin, start: Instant) -> Self {
+    pub(crate) fn new(origin: Origin, clock: Clock) -> Self {
         let address = origin
             .remote
             .map(|address| address.ip().to_canonical().to_string())
@@ -86,7 +85,7 @@ impl Client {
             secure: origin.secure,
             multiplexed: origin.multiplexed,
             trusted: origin.trusted,
-            start,
+            clock,
             last_io: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             heads: AtomicU64::new(0),
@@ -104,7 +103,7 @@ impl Client {
 
     /// Milliseconds since the worker started, at least 1.
     pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+        self.clock.millis()
     }
 
     pub(crate) fn note_io(&self) {

@@ -63,7 +63,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     };
     let multiplexed = version == Version::Http2;
     let origin = Origin { remote, secure, multiplexed, trusted };
-    let client = Arc::new(Client::new(origin, worker.start()));
+    let client = Arc::new(Client::new(origin, worker.clock()));
     let _registered = worker.register(&client);
     let _held = (share, place);
     let limits = &worker.settings().limits;

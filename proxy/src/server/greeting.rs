@@ -14,6 +14,7 @@ use super::{
     stream::Stream,
     worker::Shared,
 };
+use crate::acme;
 
 /// Time for all of it.
 const GREETING: Duration = Duration::from_secs(10);
@@ -71,6 +72,8 @@ async fn greet_tcp(
         let tls = tls.acceptor.accept(tcp).await?;
         let version = match tls.get_ref().1.alpn_protocol() {
             Some(b"h2") => Version::Http2,
+            // The handshake was all that the authority wanted.
+            Some(acme::PROTOCOL) => return Err(io::ErrorKind::ConnectionAborted.into()),
             _ => Version::Http1,
         };
         return Ok(Greeted { stream: Stream::TlsServer(Box::new(tls)), remote, secure: true, version });

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod client_io;
+pub(crate) mod clock;
 mod connection;
 mod descriptors;
 pub(crate) mod framing;

@@ -1,6 +1,8 @@
 //! A bound proxy and its worker threads.
 
 use std::{
+    convert::Infallible,
+    future::pending,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     os::fd::AsFd,
@@ -23,8 +25,8 @@ use super::{
     worker::{self, Shared},
 };
 use crate::{
-    access_log::AccessLogger, error::ProxyError, handover::Estate, metrics::Metrics, options::ProxyOptions,
-    routes::RouteTable,
+    access_log::AccessLogger, acme::Acme, error::ProxyError, handover::Estate, http_server::HttpServer,
+    metrics::Metrics, options::ProxyOptions, redirect, routes::RouteTable,
 };
 
 /// A proxy whose sockets are bound; clients wait in their queues until [`run`](Proxy::run).
@@ -34,6 +36,9 @@ pub struct Proxy {
     /// For each worker its sockets.
     sockets: Vec<Vec<Bound>>,
     addresses: Vec<SocketAddr>,
+    /// The port that leads to HTTPS.
+    redirect: Option<(HttpServer, u16)>,
+    acme: Option<Acme>,
 }
 
 impl Proxy {
@@ -66,8 +71,10 @@ impl Proxy {
         descriptors::fit(&mut options.limits, &metrics);
         let settings = Settings::new(&options, &routes)?;
         let protocols: &[&str] = if options.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
-        let tls_server =
-            options.tls.as_ref().map(|files| tls::server_config(files, protocols)).transpose()?;
+        let acme = options.acme.as_ref().map(Acme::prepare).transpose()?;
+        let files = options.tls.clone().or_else(|| acme.as_ref().map(Acme::files));
+        let challenges = acme.as_ref().map(Acme::challenges);
+        let tls_server = files.map(|files| tls::server_config(&files, protocols, challenges)).transpose()?;
         let tls_client = tls::client_config(&options.client_tls, options.insecure)?;
         let access_log = AccessLogger::start(options.access_log, &metrics)?;
         let workers =
@@ -90,7 +97,16 @@ impl Proxy {
                 .map_err(|error| ProxyError::option("default_target", error.to_string()))?;
         }
         let shared = Arc::new(Shared::new(settings, routes, metrics, tls_server, tls_client, access_log));
-        Ok(Self { shared, sockets, addresses })
+        let redirect = match &options.redirect {
+            Some((listen, port)) => {
+                let mut server = HttpServer::bind(listen, None, inherited)?;
+                server.follow(shared.phase.clone());
+                info!("Redirecting http://{listen} to port {port}");
+                Some((server, *port))
+            }
+            None => None,
+        };
+        Ok(Self { shared, sockets, addresses, redirect, acme })
     }
 
     /// The TCP addresses in the order of [`ProxyOptions::listen`], with the ports that the system chose.
@@ -135,7 +151,10 @@ impl Proxy {
         for socket in self.sockets.iter().flatten() {
             copies.add(socket).map_err(|error| ProxyError::listen(&"a copy of a socket", error))?;
         }
-        Ok(())
+        match &self.redirect {
+            Some((server, _)) => server.copy_sockets(copies),
+            None => Ok(()),
+        }
     }
 
     /// Serves until `shutdown`, then drains: no new connections, requests and websockets may end within
@@ -144,52 +163,79 @@ impl Proxy {
     /// # Errors
     /// When a worker thread cannot be started or is lost; the others are stopped.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ProxyError> {
-        let Self { shared, sockets, .. } = self;
-        let refreshing = refresh_certificates(&shared);
-        tokio::pin!(refreshing);
-        // Cancelled when this future ends for whatever reason, so that no thread outlives it for long.
-        let abort = CancellationToken::new();
-        let _abort_on_drop = abort.clone().drop_guard();
-        // A lost worker takes the others along, in order: they drain.
-        let stop = shutdown.child_token();
-        let mut ends = Vec::with_capacity(sockets.len());
-        for (index, sockets) in sockets.into_iter().enumerate() {
-            let (done, end) = oneshot::channel::<()>();
-            let (shared, stop, abort) = (Arc::clone(&shared), stop.clone(), abort.clone());
-            thread::Builder::new()
-                .name(format!("proxy-{index}"))
-                .spawn(move || {
-                    if let Err(error) = worker::run(&shared, index, sockets, &stop, &abort) {
-                        warn!(%error, worker = index, "proxy worker could not start");
-                    } else {
-                        // Sent only after an orderly end: a panic or a failed start drops the sender instead.
-                        let _ = done.send(());
-                    }
-                })
-                .map_err(|source| ProxyError::Worker { index, source })?;
-            ends.push(end);
-        }
-        info!(workers = ends.len(), "proxy is serving");
-        let mut lost = false;
-        let mut waiting: futures_util::stream::FuturesUnordered<_> = ends.into_iter().collect();
-        loop {
-            let end = tokio::select! {
-                end = futures_util::StreamExt::next(&mut waiting) => end,
-                () = &mut refreshing => continue,
-            };
-            let Some(end) = end else { break };
-            if end.is_err() {
-                lost = true;
-                stop.cancel();
+        let Self { shared, sockets, redirect, acme, .. } = self;
+        let challenges = acme.as_ref().map(Acme::challenges);
+        let redirecting = async {
+            match redirect {
+                Some((server, port)) => redirect::serve(server, port, challenges, shutdown.clone()).await,
+                None => Ok(()),
             }
+        };
+        let served = futures_util::future::try_join(serve(&shared, sockets, &shutdown), redirecting);
+        tokio::select! {
+            served = served => served.map(|_| ()),
+            never = refresh_certificates(&shared) => match never {},
+            never = order_certificates(&shared, acme.as_ref()) => match never {},
         }
-        if lost { Err(ProxyError::WorkerLost) } else { Ok(()) }
     }
 }
 
+/// Runs the workers until they have drained.
+async fn serve(
+    shared: &Arc<Shared>,
+    sockets: Vec<Vec<Bound>>,
+    shutdown: &CancellationToken,
+) -> Result<(), ProxyError> {
+    // Cancelled when this future ends for whatever reason, so that no thread outlives it for long.
+    let abort = CancellationToken::new();
+    let _abort_on_drop = abort.clone().drop_guard();
+    // A lost worker takes the others along, in order: they drain.
+    let stop = shutdown.child_token();
+    let mut ends = Vec::with_capacity(sockets.len());
+    for (index, sockets) in sockets.into_iter().enumerate() {
+        let (done, end) = oneshot::channel::<()>();
+        let (shared, stop, abort) = (Arc::clone(shared), stop.clone(), abort.clone());
+        thread::Builder::new()
+            .name(format!("proxy-{index}"))
+            .spawn(move || {
+                if let Err(error) = worker::run(&shared, index, sockets, &stop, &abort) {
+                    warn!(%error, worker = index, "proxy worker could not start");
+                } else {
+                    // Sent only after an orderly end: a panic or a failed start drops the sender instead.
+                    let _ = done.send(());
+                }
+            })
+            .map_err(|source| ProxyError::Worker { index, source })?;
+        ends.push(end);
+    }
+    info!(workers = ends.len(), "proxy is serving");
+    let mut lost = false;
+    let mut waiting: futures_util::stream::FuturesUnordered<_> = ends.into_iter().collect();
+    while let Some(end) = futures_util::StreamExt::next(&mut waiting).await {
+        if end.is_err() {
+            lost = true;
+            stop.cancel();
+        }
+    }
+    if lost { Err(ProxyError::WorkerLost) } else { Ok(()) }
+}
+
+/// Orders and renews the certificate, if that is wanted, for as long as this process takes connections.
+async fn order_certificates(shared: &Shared, acme: Option<&Acme>) -> Infallible {
+    if let (Some(acme), Some(tls)) = (acme, &shared.tls_server) {
+        let mut phase = shared.phase.watch();
+        tokio::select! {
+            never = acme.keep(&tls.certificate, &shared.metrics) => match never {},
+            // The process that took over does it.
+            () = phase.retired() => {}
+        }
+    }
+    pending().await
+}
+
 /// Looks for changed certificates from time to time, for ever.
-async fn refresh_certificates(shared: &Shared) {
-    let Some(tls) = &shared.tls_server else { return std::future::pending().await };
+async fn refresh_certificates(shared: &Shared) -> Infallible {
+    let Some(tls) = &shared.tls_server else { return pending().await };
     let mut ticks = tokio::time::interval(shared.settings.timeouts.certificate_check);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 
 use super::{
     client::{Client, Closing, Waiting},
+    clock::Clock,
     connection,
     listener::{Bound, Listener},
     phase::{Phase, PhaseControl, PhaseWatch},
@@ -113,7 +114,7 @@ pub(crate) struct Worker {
     /// Ends websockets when draining has taken too long.
     pub(crate) cut: CancellationToken,
     clients: RefCell<Clients>,
-    start: Instant,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -153,11 +154,11 @@ impl Worker {
 
     /// Milliseconds since the worker started.
     pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.clock.millis()
     }
 
-    pub(crate) fn start(&self) -> Instant {
-        self.start
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
     pub(crate) fn register(self: &Rc<Self>, client: &Arc<Client>) -> Registered {
@@ -237,7 +238,7 @@ pub(crate) fn run(
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
             clients: RefCell::default(),
-            start: Instant::now(),
+            clock: Clock::start(),
             shared: Arc::clone(shared),
         });
         spawn_local(drain_bodies(bodies));
@@ -245,7 +246,7 @@ pub(crate) fn run(
         spawn_local(async move {
             loop {
                 signal.notified().await;
-                trimming.pool.borrow_mut().trim(|origin| bounds::is_full(&trimming.shared, origin));
+                trimming.pool.borrow().trim(|origin| bounds::is_full(&trimming.shared, origin));
             }
         });
         let sweeping = Rc::clone(&worker);

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -198,13 +198,12 @@ async fn a_killed_proxy_is_back_with_its_routes() {
     assert_eq!(first.ask_api("DELETE", "/api/routes/gone", "").await.0, 204);
     first.signal("-KILL").await;
     first.ended().await;
-    let start = Instant::now();
+    // No hub has spoken to the new process when it answers its first request; how soon that is, is measured by
+    // `cargo xtask bench proxy`.
     let again = Process::start_at(&Which::Ours, first.public, first.api, &flags, &[]).await;
     let mut raw = Raw::connect(again.public).await;
     raw.send("GET /user/a%20b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
     assert_eq!(raw.response().await.text(), "ok");
-    // Far below a second by itself; the bound is wide for machines that do much else.
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!(again.ask_api("GET", "/api/routes/gone", "").await.0, 404);
 }
 

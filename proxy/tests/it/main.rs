@@ -4,12 +4,14 @@
 
 mod support;
 
+mod acme;
 mod api;
 mod api_model;
 mod bodies;
 mod corpus;
 mod cross;
 mod errors;
+mod flags;
 mod forwarding;
 mod greeting;
 mod handover;
@@ -18,10 +20,10 @@ mod life;
 mod observing;
 mod options;
 mod peer;
-mod peer_program;
 mod pooling;
 mod program;
 mod routing;
 mod strict;
 mod tls;
+mod tls_client;
 mod websocket;

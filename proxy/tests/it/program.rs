@@ -1,7 +1,9 @@
 //! The proxy as a process of its own: this test program, started again with a command line of the proxy.
 
 use std::{
+    fs::File,
     net::SocketAddr,
+    path::Path,
     process::{ExitStatus, Stdio},
 };
 
@@ -56,10 +58,16 @@ impl Process {
         variables: &[(&str, &str)],
     ) -> Self {
         let mut process = Self::spawn(which, public, api, flags, variables);
+        process.listening(flags).await;
+        process
+    }
+
+    /// Waits until it listens.
+    async fn listening(&mut self, flags: &[&str]) {
         patiently(async {
-            for address in [api, public] {
+            for address in [self.api, self.public] {
                 while tokio::net::TcpStream::connect(address).await.is_err() {
-                    if let Some(status) = process.child.try_wait().expect("a child can be asked") {
+                    if let Some(status) = self.child.try_wait().expect("a child can be asked") {
                         panic!("the proxy with {flags:?} ended with {status}");
                     }
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -67,6 +75,15 @@ impl Process {
             }
         })
         .await;
+    }
+
+    /// Starts a proxy on free ports that logs to a file, and waits until it listens.
+    pub(crate) async fn start_logging(which: &Which, flags: &[&str], log: &Path) -> Self {
+        let (public, api) = (dead_address().await, dead_address().await);
+        let log = Some(File::create(log).expect("the log can be written"));
+        let mut process = Self::spawn_to(which, &addressed(public, api, flags), &[], log);
+        (process.public, process.api) = (public, api);
+        process.listening(flags).await;
         process
     }
 
@@ -78,21 +95,28 @@ impl Process {
         flags: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
-        let ports = [public.port().to_string(), api.port().to_string()];
-        let mut all = vec!["--ip", "127.0.0.1", "--port", &ports[0]];
-        all.extend(["--api-ip", "127.0.0.1", "--api-port", &ports[1]]);
-        all.extend(flags);
-        let mut process = Self::spawn_bare(which, &all, variables);
+        let mut process = Self::spawn_to(which, &addressed(public, api, flags), variables, None);
         (process.public, process.api) = (public, api);
         process
     }
 
     /// Starts a proxy with nothing but these flags.
     pub(crate) fn spawn_bare(which: &Which, all: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn_to(which, all, variables, None)
+    }
+
+    /// The log file takes both outputs.
+    fn spawn_to<F: AsRef<str>>(
+        which: &Which,
+        all: &[F],
+        variables: &[(&str, &str)],
+        log: Option<File>,
+    ) -> Self {
+        let all: Vec<&str> = all.iter().map(AsRef::as_ref).collect();
         let mut command = match which {
             Which::Original(program) => {
                 let mut command = Command::new(program);
-                command.args(all);
+                command.args(&all);
                 command
             }
             Which::Ours => {
@@ -103,10 +127,18 @@ impl Process {
             }
         };
         command.env("CONFIGPROXY_AUTH_TOKEN", TOKEN).envs(variables.iter().copied());
-        if std::env::var_os("HIMALIA_TEST_SHOW").is_none() {
-            command.stderr(Stdio::null());
-        }
-        let output = if all.contains(&"--access-log") { Stdio::piped() } else { Stdio::null() };
+        let output = match log {
+            Some(log) => {
+                command.stderr(log.try_clone().expect("a descriptor is free"));
+                log.into()
+            }
+            None => {
+                if std::env::var_os("HIMALIA_TEST_SHOW").is_none() {
+                    command.stderr(Stdio::null());
+                }
+                if all.contains(&"--access-log") { Stdio::piped() } else { Stdio::null() }
+            }
+        };
         let child = command.stdin(Stdio::null()).stdout(output).kill_on_drop(true).spawn();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Self { child: child.expect("the proxy can be run"), public: nowhere, api: nowhere }
@@ -148,6 +180,13 @@ impl Process {
         let answer = raw.response_to(method).await;
         (answer.status(), answer.text())
     }
+}
+
+/// The flags of a proxy at these addresses.
+fn addressed(public: SocketAddr, api: SocketAddr, flags: &[&str]) -> Vec<String> {
+    let ports = [public.port().to_string(), api.port().to_string()];
+    let own = ["--ip", "127.0.0.1", "--port", &ports[0], "--api-ip", "127.0.0.1", "--api-port", &ports[1]];
+    own.iter().chain(flags).map(|&flag| flag.to_owned()).collect()
 }
 
 /// Not a test by itself: other tests start it as a process.

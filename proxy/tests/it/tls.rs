@@ -1,7 +1,5 @@
 //! TLS towards clients and targets. One proxy is the TLS target of another.
 
-use std::path::PathBuf;
-
 use std::time::Duration;
 
 use hub_proxy::{
@@ -10,11 +8,10 @@ use hub_proxy::{
 };
 use serde_json::Map;
 
-use super::support::{Target, TestProxy, options, patiently};
-
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
-}
+use super::{
+    support::{Target, TestProxy, options, patiently},
+    tls_client::fixture,
+};
 
 fn tls() -> ProxyOptions {
     let files = TlsFiles::new(fixture("key.pem"), fixture("cert.pem"));

@@ -42,12 +42,12 @@ struct Quantity {
     setup: Setup,
     /// Which proxies have a part in it.
     among: fn(&Kind) -> bool,
-    measure: fn(&Peer, u32) -> Result<f64>,
+    measure: fn(&mut Peer, u32) -> Result<f64>,
     /// Ours is to be at most this many times that of the peer named.
     marks: &'static [(&'static str, f64)],
 }
 
-const PLAIN: Setup = Setup { routes: 0, tls: false };
+const PLAIN: Setup = Setup { routes: 0, tls: false, saved: false };
 const TLS: Setup = Setup { tls: true, ..PLAIN };
 
 /// At least four large bodies, one for each connection.
@@ -59,7 +59,7 @@ fn everyone(_: &Kind) -> bool {
     true
 }
 
-const QUANTITIES: [Quantity; 11] = [
+const QUANTITIES: [Quantity; 12] = [
     Quantity {
         name: "1 KiB, 64 connections",
         unit: "CPU ms/1000",
@@ -149,6 +149,15 @@ const QUANTITIES: [Quantity; 11] = [
         measure: |peer, requests| peer.small(64, requests),
         marks: &[],
     },
+    Quantity {
+        name: "from SIGKILL to the last of 10,000 routes",
+        unit: "s",
+        setup: Setup { routes: 10_000, saved: true, ..PLAIN },
+        // The others keep nothing: the original waits for the hub.
+        among: |kind| matches!(kind, Kind::Ours(_)),
+        measure: |peer, _| peer.killed_and_back(),
+        marks: &[],
+    },
 ];
 
 pub(crate) fn bench(args: &ProxyArgs) -> Result<()> {
@@ -174,7 +183,7 @@ pub(crate) fn bench(args: &ProxyArgs) -> Result<()> {
             for (kind, cell) in kinds.iter().zip(row).filter(|(kind, _)| (quantity.among)(kind)) {
                 // A fresh process for each, so that one measurement leaves nothing for the next.
                 let measured = Peer::start(kind, &upstream, quantity.setup)
-                    .and_then(|peer| (quantity.measure)(&peer, args.requests));
+                    .and_then(|mut peer| (quantity.measure)(&mut peer, args.requests));
                 match measured {
                     Ok(value) => cell.push(value),
                     Err(error) => eprintln!("{}, {}: left out: {error:#}", kind.name(), quantity.name),

@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cache::Cache,
-    command::{find_program, free_port, target, wait_for, workspace},
+    command::{find_program, free_port, pause, target, wait_for, workspace},
     environments,
 };
 
@@ -78,7 +78,12 @@ pub(super) struct Setup {
     pub(super) routes: u32,
     /// Clients come over TLS.
     pub(super) tls: bool,
+    /// Routes are kept in a file, which only ours can do.
+    pub(super) saved: bool,
 }
+
+/// When a killed proxy has failed to come back.
+const BACK: Duration = Duration::from_secs(20);
 
 /// A running process; told to end when dropped.
 #[derive(Debug)]
@@ -86,6 +91,10 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(Some(_))) {
+            // Its number may be somebody else's by now.
+            return;
+        }
         // nginx's workers end with their master only when it can tell them.
         let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
         let ended = wait_for("the proxy's end", Duration::from_secs(2), || Ok(self.0.try_wait()?));
@@ -100,6 +109,8 @@ impl Drop for Running {
 #[derive(Debug)]
 pub(super) struct Peer {
     child: Running,
+    command: Command,
+    routes: u32,
     /// Where clients connect: the proxy itself, or what speaks TLS to it for them.
     pub(super) address: SocketAddr,
     api: Option<SocketAddr>,
@@ -112,8 +123,9 @@ impl Peer {
     pub(super) fn start(kind: &Kind, upstream: &Upstream, setup: Setup) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("himalia-bench-").tempdir()?;
         let (port, api_port) = (free_port()?, free_port()?);
-        let place = Place { folder: folder.path(), target: upstream.address, port, api_port, tls: setup.tls };
-        let child = running(place.command(kind)?, kind.name())?;
+        let place = Place { folder: folder.path(), target: upstream.address, port, api_port, setup };
+        let mut command = place.command(kind)?;
+        let child = running(&mut command, kind.name())?;
         let api = kind.has_table().then(|| SocketAddr::from(([127, 0, 0, 1], api_port)));
         let (address, tls) = if setup.tls {
             let (tls, address) = tls_client(port)?;
@@ -121,7 +133,7 @@ impl Peer {
         } else {
             (SocketAddr::from(([127, 0, 0, 1], port)), None)
         };
-        let peer = Self { child, address, api, _tls: tls, _folder: folder };
+        let peer = Self { child, command, routes: setup.routes, address, api, _tls: tls, _folder: folder };
         for address in [Some(SocketAddr::from(([127, 0, 0, 1], port))), Some(address), api] {
             let Some(address) = address else { continue };
             wait_for(kind.name(), Duration::from_secs(20), || Ok(TcpStream::connect(address).ok()))?;
@@ -221,6 +233,24 @@ impl Peer {
         Ok((after - before) / f64::from(messages) * 1e6)
     }
 
+    /// Seconds from the end by SIGKILL to the first answer by the last route, of a process that is started at once.
+    pub(super) fn killed_and_back(&mut self) -> Result<f64> {
+        let request = get(&format!("/user/somebody-{}/x", self.routes.saturating_sub(1)));
+        self.child.0.kill()?;
+        let start = Instant::now();
+        self.child.0.wait()?;
+        self.child = running(&mut self.command, "the killed proxy")?;
+        loop {
+            let asked = Connection::small(self.address).and_then(|mut connection| connection.ask(&request));
+            match asked {
+                Ok((200, SMALL)) => return Ok(start.elapsed().as_secs_f64()),
+                Ok((status, _)) => bail!("the route was answered {status} after the restart"),
+                Err(error) if start.elapsed() > BACK => return Err(error),
+                Err(_) => pause(Duration::from_millis(1)),
+            }
+        }
+    }
+
     /// KiB of memory that one open websocket takes.
     #[expect(clippy::cast_precision_loss, reason = "KiB of a process fit easily")]
     pub(super) fn websocket_memory(&self, count: u32) -> Result<f64> {
@@ -253,7 +283,7 @@ fn add_route(api: &mut Connection, path: &str, target: SocketAddr) -> Result<()>
     }
 }
 
-fn running(mut command: Command, name: &str) -> Result<Running> {
+fn running(command: &mut Command, name: &str) -> Result<Running> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Ok(Running(child.with_context(|| format!("{name} cannot be started"))?))
 }
@@ -273,7 +303,7 @@ fn tls_client(port: u16) -> Result<(Running, SocketAddr)> {
         .args(["--default-target", &format!("https://localhost:{port}"), "--client-ssl-ca"])
         .arg(fixture("ca.pem"))
         .env("CONFIGPROXY_AUTH_TOKEN", TOKEN);
-    Ok((running(command, "the client's side of TLS")?, SocketAddr::from(([127, 0, 0, 1], public))))
+    Ok((running(&mut command, "the client's side of TLS")?, SocketAddr::from(([127, 0, 0, 1], public))))
 }
 
 /// Where a proxy runs and where it leads.
@@ -283,7 +313,7 @@ struct Place<'a> {
     target: SocketAddr,
     port: u16,
     api_port: u16,
-    tls: bool,
+    setup: Setup,
 }
 
 impl Place<'_> {
@@ -297,7 +327,11 @@ impl Place<'_> {
                     .args(["--default-target", &format!("http://{}", self.target), "--log-level", "error"])
                     .args(["--metrics-ip", "127.0.0.1", "--metrics-port", &free_port()?.to_string()])
                     .env("CONFIGPROXY_AUTH_TOKEN", TOKEN);
-                if self.tls {
+                if self.setup.saved {
+                    let file = self.folder.join("routes");
+                    command.args(["--storage-backend", &format!("file:{}", file.display())]);
+                }
+                if self.setup.tls {
                     command.arg("--ssl-key").arg(fixture("leaf-key.pem"));
                     command.arg("--ssl-cert").arg(fixture("leaf.pem"));
                 }
@@ -323,7 +357,7 @@ impl Place<'_> {
     fn nginx(&self) -> Result<String> {
         let Self { folder, target, port, .. } = self;
         let mut text = String::new();
-        let (ssl, keys) = if self.tls {
+        let (ssl, keys) = if self.setup.tls {
             let [key, certificate] = ["leaf-key.pem", "leaf.pem"].map(fixture);
             let keys = format!(
                 "ssl_certificate {};\n ssl_certificate_key {};",
@@ -358,7 +392,7 @@ impl Place<'_> {
     fn haproxy(&self) -> Result<String> {
         let Self { folder, target, port, .. } = self;
         let mut text = String::new();
-        let ssl = if self.tls {
+        let ssl = if self.setup.tls {
             // It wants key and certificate in one file.
             let both = folder.join("both.pem");
             let read = |name: &str| fs::read_to_string(fixture(name));

@@ -31,6 +31,16 @@ pub(crate) struct SoakArgs {
     /// Clients at the same time
     #[arg(long, default_value_t = 64)]
     clients: u32,
+    /// Minutes after which configurable-http-proxy's part ends, done or not; what it did until then is recorded
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..))]
+    original_minutes: u64,
+}
+
+impl SoakArgs {
+    /// Time for the traffic of a proxy, where it is bounded.
+    fn limit(&self, kind: &Kind) -> Option<Duration> {
+        matches!(kind, Kind::Original(_)).then(|| Duration::from_mins(self.original_minutes))
+    }
 }
 
 /// Counts of one run.
@@ -67,13 +77,15 @@ fn soak_one(kind: &Kind, args: &SoakArgs) -> Result<serde_json::Value> {
     let steady = [Upstream::start()?, Upstream::start()?];
     let dying = free_port()?;
     let first = steady.first().context("there are two targets")?;
-    let peer = Peer::start(kind, first, Setup { routes: 0, tls: false })?;
+    let peer = Peer::start(kind, first, Setup { routes: 0, tls: false, saved: false })?;
     for (number, upstream) in steady.iter().enumerate() {
         peer.add_route(&format!("/user/{number}"), upstream.address)?;
     }
     peer.add_route("/user/2", ([127, 0, 0, 1], dying).into())?;
+    let limit = args.limit(kind);
+    let asked = Asked { clients: args.clients, requests: args.requests, websockets: args.websockets, limit };
     // The base line is that of a process that has worked, as allocators keep what they once had.
-    traffic(&peer, args.clients, args.requests / 10, args.websockets / 10, &Counts::default())?;
+    asked.tenth().send(&peer, &Counts::default())?;
     pause(SETTLE);
     let (memory, descriptors) = (peer.memory(), peer.descriptors());
     let counts = Counts::default();
@@ -87,7 +99,7 @@ fn soak_one(kind: &Kind, args: &SoakArgs) -> Result<serde_json::Value> {
             }
             Ok(())
         });
-        let done = traffic(&peer, args.clients, args.requests, args.websockets, &counts);
+        let done = asked.send(&peer, &counts);
         over.store(true, Relaxed);
         killing.join().map_err(|_| anyhow::anyhow!("the thread that kills targets panicked"))??;
         done
@@ -97,6 +109,8 @@ fn soak_one(kind: &Kind, args: &SoakArgs) -> Result<serde_json::Value> {
     Ok(json!({
         "peer": kind.name(),
         "seconds": seconds,
+        "limited_to_seconds": limit.map(|limit| limit.as_secs()),
+        "requests": args.requests,
         "answered": counts.served.load(Relaxed),
         "answered_503": counts.refused.load(Relaxed),
         "broken": counts.broken.load(Relaxed),
@@ -105,49 +119,73 @@ fn soak_one(kind: &Kind, args: &SoakArgs) -> Result<serde_json::Value> {
     }))
 }
 
-/// Requests and websockets to three routes in turn. What breaks with its target is counted.
-fn traffic(peer: &Peer, clients: u32, requests: u32, websockets: u32, counts: &Counts) -> Result<()> {
-    let next = AtomicU32::new(0);
-    let every = requests.checked_div(websockets).map_or(u32::MAX, |every| every.max(1));
-    std::thread::scope(|scope| {
-        let one = || {
-            let mut kept: Option<Connection> = None;
-            loop {
-                let number = next.fetch_add(1, Relaxed);
-                if number >= requests {
-                    return;
-                }
-                let path = format!("/user/{}/x", number % 3);
-                if number.is_multiple_of(every) {
-                    let opened = Connection::small(peer.address).and_then(|mut connection| {
-                        connection.upgrade(&path)?;
-                        connection.echo(b"hello")
-                    });
-                    if opened.is_err() {
-                        counts.broken.fetch_add(1, Relaxed);
-                    }
-                }
-                let asked = kept.take().map_or_else(|| Connection::open(peer.address), Ok).and_then(
-                    |mut connection| {
-                        let (status, _) = connection.ask(&get(&path))?;
-                        Ok((connection, status))
-                    },
-                );
-                match asked {
-                    Ok((connection, status)) => {
-                        let counter = if status == 200 { &counts.served } else { &counts.refused };
-                        counter.fetch_add(1, Relaxed);
-                        kept = Some(connection);
-                    }
-                    Err(_) => {
-                        counts.broken.fetch_add(1, Relaxed);
-                    }
-                }
-            }
-        };
-        for _ in 0..clients {
-            std::thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, one)?;
+/// Traffic for a proxy.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    clients: u32,
+    requests: u32,
+    websockets: u32,
+    /// When it ends though not all was asked for.
+    limit: Option<Duration>,
+}
+
+impl Asked {
+    fn tenth(self) -> Self {
+        let Self { clients, requests, websockets, limit } = self;
+        Self {
+            clients,
+            requests: requests / 10,
+            websockets: websockets / 10,
+            limit: limit.map(|all| all / 10),
         }
-        Ok(())
-    })
+    }
+
+    /// Requests and websockets to three routes in turn. What breaks with its target is counted.
+    fn send(self, peer: &Peer, counts: &Counts) -> Result<()> {
+        let Self { clients, requests, websockets, limit } = self;
+        let end = limit.map(|limit| Instant::now() + limit);
+        let next = AtomicU32::new(0);
+        let every = requests.checked_div(websockets).map_or(u32::MAX, |every| every.max(1));
+        std::thread::scope(|scope| {
+            let one = || {
+                let mut kept: Option<Connection> = None;
+                loop {
+                    let number = next.fetch_add(1, Relaxed);
+                    if number >= requests || end.is_some_and(|end| Instant::now() >= end) {
+                        return;
+                    }
+                    let path = format!("/user/{}/x", number % 3);
+                    if number.is_multiple_of(every) {
+                        let opened = Connection::small(peer.address).and_then(|mut connection| {
+                            connection.upgrade(&path)?;
+                            connection.echo(b"hello")
+                        });
+                        if opened.is_err() {
+                            counts.broken.fetch_add(1, Relaxed);
+                        }
+                    }
+                    let asked = kept.take().map_or_else(|| Connection::open(peer.address), Ok).and_then(
+                        |mut connection| {
+                            let (status, _) = connection.ask(&get(&path))?;
+                            Ok((connection, status))
+                        },
+                    );
+                    match asked {
+                        Ok((connection, status)) => {
+                            let counter = if status == 200 { &counts.served } else { &counts.refused };
+                            counter.fetch_add(1, Relaxed);
+                            kept = Some(connection);
+                        }
+                        Err(_) => {
+                            counts.broken.fetch_add(1, Relaxed);
+                        }
+                    }
+                }
+            };
+            for _ in 0..clients {
+                std::thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, one)?;
+            }
+            Ok(())
+        })
+    }
 }

@@ -15,7 +15,11 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::{reload::Reloading, targets::client_config};
-use crate::{error::ProxyError, options::TlsFiles};
+use crate::{
+    acme::{self, Challenges},
+    error::ProxyError,
+    options::TlsFiles,
+};
 
 fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
@@ -34,8 +38,13 @@ impl std::fmt::Debug for ServerTls {
     }
 }
 
-/// Reads certificate, key and authorities. `protocols` are offered in this order.
-pub(crate) fn server_config(files: &TlsFiles, protocols: &[&str]) -> Result<ServerTls, ProxyError> {
+/// Reads certificate, key and authorities. `protocols` are offered in this order. `challenges` are answered to the
+/// authority that issues the certificate.
+pub(crate) fn server_config(
+    files: &TlsFiles,
+    protocols: &[&str],
+    challenges: Option<Arc<Challenges>>,
+) -> Result<ServerTls, ProxyError> {
     let mut provider = provider();
     if let Some(names) = &files.ciphers {
         provider.cipher_suites = suites::chosen(names)?;
@@ -47,7 +56,8 @@ pub(crate) fn server_config(files: &TlsFiles, protocols: &[&str]) -> Result<Serv
         Some(false) => &[&rustls::version::TLS13],
     };
     let unusable = |error: &dyn std::fmt::Display| ProxyError::option("TLS", error.to_string());
-    let certificate = Arc::new(Reloading::new(files.clone(), Arc::clone(&provider))?);
+    let asked = challenges.is_some().then(|| acme::PROTOCOL.to_vec());
+    let certificate = Arc::new(Reloading::new(files.clone(), Arc::clone(&provider), challenges)?);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| unusable(&error))?;
@@ -63,6 +73,8 @@ pub(crate) fn server_config(files: &TlsFiles, protocols: &[&str]) -> Result<Serv
     };
     let resolver: Arc<Reloading> = Arc::clone(&certificate);
     let mut config = builder.with_cert_resolver(resolver);
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    // Who names suites names them in the order of preference.
+    config.ignore_client_order = files.ciphers.is_some();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).chain(asked).collect();
     Ok(ServerTls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
 }

@@ -14,7 +14,11 @@ use rustls::{
 use tracing::{info, warn};
 
 use super::files;
-use crate::{error::ProxyError, options::TlsFiles};
+use crate::{
+    acme::{self, Challenges},
+    error::ProxyError,
+    options::TlsFiles,
+};
 
 /// Time and length of key and certificate file, to notice a change.
 type Stamp = [Option<(SystemTime, u64)>; 2];
@@ -26,13 +30,19 @@ pub(crate) struct Reloading {
     provider: Arc<CryptoProvider>,
     current: ArcSwap<CertifiedKey>,
     seen: Mutex<Stamp>,
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Reloading {
-    pub(super) fn new(files: TlsFiles, provider: Arc<CryptoProvider>) -> Result<Self, ProxyError> {
+    pub(super) fn new(
+        files: TlsFiles,
+        provider: Arc<CryptoProvider>,
+        challenges: Option<Arc<Challenges>>,
+    ) -> Result<Self, ProxyError> {
         let seen = stamp(&files);
         let current = load(&files, &provider)?;
-        Ok(Self { files, provider, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen) })
+        let (current, seen) = (ArcSwap::from_pointee(current), Mutex::new(seen));
+        Ok(Self { files, provider, current, seen, challenges })
     }
 
     /// Reads the files again if they changed. A pair that cannot be used is reported, and the old one stays.
@@ -56,7 +66,12 @@ impl Reloading {
 }
 
 impl ResolvesServerCert for Reloading {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(challenges) = &self.challenges
+            && acme::is_asked(&hello)
+        {
+            return challenges.tls(&hello);
+        }
         Some(self.current.load_full())
     }
 }
