@@ -90,7 +90,7 @@ impl TestHub {
         change(&mut config);
         registry.spawners.push(fake_spawner::plugin());
         let bound = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
-        let hub = without_sockets(config, bound, &registry).await.unwrap();
+        let hub = Box::pin(without_sockets(config, bound, &registry)).await.unwrap();
         let shared = hub.clone();
         let app = App::new()
             .app_data(hub.clone())
