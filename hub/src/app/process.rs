@@ -36,7 +36,9 @@ pub fn plugins() -> KnownPlugins {
 
 /// Finds what is wrong with the options of the plugins that a configuration chooses, which only they can tell.
 pub fn check(loaded: &Loaded) -> anyhow::Result<()> {
-    parts::check(&loaded.config, &Registry::built_in())
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Plugins are built where there is a runtime, as in a hub.
+    on_runtime(async { parts::check(&loaded.config, &Registry::built_in()) })
 }
 
 /// Runs something on a runtime of its own.

@@ -46,13 +46,13 @@ impl Settings {
         } else if Path::new(DEFAULT_FILE).exists() {
             vec![FileSource::Path(PathBuf::from(DEFAULT_FILE))]
         } else if self.profile == Profile::QuickStart {
-            let plain = load(vec![quick_start(String::new())], self.overrides.clone())?;
+            let plain = load(vec![quick_start("")], self.overrides.clone())?;
             // What only the first administrator on this machine may have must not go to whoever logs in otherwise.
             let (authenticator, spawner) = (&plain.config.authenticator.kind, &plain.config.spawner.kind);
             if authenticator != FIRST_ADMIN || spawner != LOCAL {
                 return Ok(plain);
             }
-            vec![quick_start(for_first_admin()?)]
+            vec![quick_start(&for_first_admin()?)]
         } else {
             Vec::new()
         };
@@ -61,7 +61,7 @@ impl Settings {
 }
 
 /// The quick-start profile, and more.
-fn quick_start(more: String) -> FileSource {
+fn quick_start(more: &str) -> FileSource {
     FileSource::BuiltIn { name: "quick start".to_owned(), text: format!("{QUICK_START}{more}") }
 }
 
