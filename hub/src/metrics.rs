@@ -1,16 +1,19 @@
 //! The hub's metrics, with JupyterHub's names, labels and buckets.
 
 mod created;
+mod factory;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use hub_core::spawner::WatchHealth;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts,
-    Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntGauge, Registry, TextEncoder,
 };
 
 use self::created::Created;
+use self::factory::Factory;
 
 /// The buckets of stock's client library, which has more of them than ours.
 const DEFAULT_BUCKETS: &[f64] =
@@ -311,72 +314,6 @@ impl Metrics {
     }
 }
 
-struct Factory<'a> {
-    registry: &'a Registry,
-    prefix: &'a str,
-}
-
-impl Factory<'_> {
-    fn name(&self, name: &str) -> String {
-        format!("{}_{name}", self.prefix)
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: &[f64],
-    ) -> Result<HistogramVec, prometheus::Error> {
-        let opts = HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec());
-        let metric = HistogramVec::new(opts, labels)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-        self.histogram_with(name, help, DEFAULT_BUCKETS)
-    }
-
-    fn histogram_with(
-        &self,
-        name: &str,
-        help: &str,
-        buckets: &[f64],
-    ) -> Result<Histogram, prometheus::Error> {
-        let opts = HistogramOpts::new(self.name(name), help).buckets(buckets.to_vec());
-        let metric = Histogram::with_opts(opts)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    /// A counter; its name gets the `_total` that stock's client library appends.
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        let metric = IntCounter::new(format!("{}_total", self.name(name)), help)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        let metric = IntGauge::new(self.name(name), help)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    /// A gauge for each watch, under a name of our own.
-    fn own_gauges(&self, name: &str, help: &str) -> Result<GaugeVec, prometheus::Error> {
-        let metric = GaugeVec::new(Opts::new(name, help), &["scope"])?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-        let metric = GaugeVec::new(Opts::new(self.name(name), help), labels)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-}
-
 /// The bounds of buckets as stock writes them, `5.0` for our library's `5`: they are part of the name of a series.
 fn with_points(text: &str) -> String {
     const BOUND: &str = "le=\"";
@@ -395,96 +332,4 @@ fn with_points(text: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_are_those_of_dashboards_made_for_stock() {
-        let metrics = Metrics::new("jupyterhub").unwrap();
-        metrics.request("GET", "jupyterhub.handlers.pages.HomeHandler", 200, Duration::from_millis(3));
-        metrics.spawn(Outcome::Success, "", Duration::from_secs(3));
-        metrics.poll(true, Duration::ZERO);
-        metrics.csp_report();
-        let text = metrics.text().unwrap();
-        for line in [
-            "jupyterhub_request_duration_seconds_count{code=\"200\",handler=\"jupyterhub.handlers.pages.HomeHandler\",method=\"GET\"} 1",
-            "jupyterhub_server_spawn_duration_seconds_bucket{reason=\"\",status=\"success\",le=\"5.0\"} 1",
-            "jupyterhub_server_poll_duration_seconds_count{status=\"ServerPollStatus.running\"} 1",
-            "jupyterhub_csp_reports_total 1",
-            "jupyterhub_running_servers 0",
-            "# TYPE jupyterhub_csp_reports_created gauge",
-            "jupyterhub_csp_reports_created 1",
-            "jupyterhub_request_duration_seconds_created{code=\"200\",handler=\"jupyterhub.handlers.pages.HomeHandler\",method=\"GET\"} 1",
-        ] {
-            assert!(text.contains(line), "{line} not in\n{text}");
-        }
-    }
-
-    /// Name, labels and buckets of every metric of a stock hub at work, but for those of its interpreter and for the
-    /// moments at which its series began, which differ.
-    const STOCK: &str = include_str!("metrics_of_stock.txt");
-
-    fn bounds(text: &str, name: &str) -> Vec<String> {
-        let begin = format!("{name}_bucket{{");
-        let mut bounds: Vec<String> = Vec::new();
-        for line in text.lines().filter(|line| line.starts_with(&begin)) {
-            let bound = line.split("le=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-            if !bounds.contains(&bound) {
-                bounds.push(bound);
-            }
-        }
-        bounds
-    }
-
-    fn labels(line: &str) -> Vec<String> {
-        let inside =
-            line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inside, _)| inside);
-        let mut labels: Vec<String> = inside
-            .split("\",")
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split('=').next().unwrap().to_owned())
-            .collect();
-        labels.retain(|label| label != "le");
-        labels.sort();
-        labels
-    }
-
-    #[test]
-    fn names_labels_and_buckets_are_those_of_stock() {
-        let metrics = Metrics::new("jupyterhub").unwrap();
-        metrics.request("GET", "h", 200, Duration::ZERO);
-        metrics.login(true, Duration::ZERO);
-        let text = metrics.text().unwrap();
-        let mut told = 0;
-        for line in STOCK.lines() {
-            let [name, kind, wanted_labels, wanted_bounds] =
-                line.split(' ').collect::<Vec<_>>().try_into().unwrap();
-            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{line}");
-            let sample = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
-            let sample = text
-                .lines()
-                .find(|line| line.split(['{', ' ']).next() == Some(&sample))
-                .unwrap_or_else(|| panic!("{line}"));
-            assert_eq!(labels(sample).join(","), wanted_labels.trim_matches('-'), "{line}");
-            assert_eq!(bounds(&text, name).join(","), wanted_bounds.trim_matches('-'), "{line}");
-            told += 1;
-        }
-        assert_eq!(told, 17, "stock has so many");
-    }
-
-    #[test]
-    fn what_has_not_happened_yet_is_told_as_in_stock() {
-        let text = Metrics::new("jupyterhub").unwrap().text().unwrap();
-        for line in [
-            "jupyterhub_server_spawn_duration_seconds_count{reason=\"throttled\",status=\"failure\"} 0",
-            "jupyterhub_server_stop_seconds_count{status=\"failure\"} 0",
-            "jupyterhub_active_users{period=\"30d\"} 0",
-            "jupyterhub_csp_reports_total 0",
-        ] {
-            assert!(text.contains(line), "{line} not in\n{text}");
-        }
-    }
 }

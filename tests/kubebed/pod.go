@@ -169,7 +169,13 @@ func (p *podRun) container(ctx context.Context, c *v1.Container, st *v1.Containe
 		if !main {
 			p.events.Eventf(p.pod, v1.EventTypeNormal, "Pulled", "Container image %q already present on machine", c.Image)
 		}
-		box, err := p.sandbox(ctx, c)
+		// A stub needs no command.
+		stub := match(p.a.o.stubs, c.Image)
+		var box sandbox
+		var err error
+		if stub == "" {
+			box, err = p.sandbox(ctx, c)
+		}
 		if err != nil {
 			wait("CreateContainerConfigError", "%v", err)
 			p.events.Eventf(p.pod, v1.EventTypeWarning, "Failed", "Error: %v", err)
@@ -179,7 +185,7 @@ func (p *podRun) container(ctx context.Context, c *v1.Container, st *v1.Containe
 			continue
 		}
 		code, reason, started := 0, "Completed", metav1.Now()
-		if stub := match(p.a.o.stubs, c.Image); stub != "" {
+		if stub != "" {
 			p.events.Event(p.pod, v1.EventTypeNormal, "Started", "Started container "+c.Name+" (stub)")
 			if stub == "sleep" {
 				p.update(func(*v1.PodStatus) { p.running(st, started); st.Ready = true })

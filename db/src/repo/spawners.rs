@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
-use sea_orm::{Condition, ConnectionTrait, IntoActiveModel as _, QueryOrder as _};
+use sea_orm::{Condition, ConnectionTrait, IntoActiveModel as _, QueryOrder as _, QuerySelect as _};
 
 use super::fitting::kept;
 use super::{CHUNK, oauth};
@@ -127,6 +127,18 @@ pub async fn active(db: &impl ConnectionTrait) -> Result<Vec<Spawner>, DbError> 
         .all(db)
         .await?;
     with_servers(db, rows).await
+}
+
+/// The ids of all spawners that have a server.
+pub async fn active_ids(db: &impl ConnectionTrait) -> Result<Vec<i32>, DbError> {
+    let ids = spawners::Entity::find()
+        .filter(spawners::Column::ServerId.is_not_null())
+        .select_only()
+        .column(spawners::Column::Id)
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(ids)
 }
 
 async fn with_servers(

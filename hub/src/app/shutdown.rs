@@ -98,5 +98,6 @@ pub(super) async fn stop(hub: &Hub, reason: Reason, web: ServerHandle, public: O
     if !hub.tasks.stop(TASKS_DEADLINE).await {
         warn!("background work did not end in time");
     }
+    hub.servers.let_go().await;
     web.stop(true).await;
 }

@@ -49,10 +49,12 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
         if let Some(public) = public.as_mut().filter(|_| after.is_none()) {
             public.serve(&runtime, None).await?;
         }
-        running.begin().await?;
+        running.start_services().await?;
         if let Some(public) = &mut public {
             public.serve(&runtime, after.take()).await?;
         }
+        // Nobody waits for this: people who are at work have their routes.
+        running.begin().await?;
         running.greet(began, public.is_some());
 
         let (reason, heir) = tokio::select! {
@@ -137,15 +139,19 @@ impl Running {
         Ok(Self { hub, handle, serving })
     }
 
-    /// Servers that ran before, services, and what is done every now and then.
-    async fn begin(&self) -> anyhow::Result<()> {
-        let hub = &self.hub;
-        hub.begin().await?;
-        if let Err(error) = crate::services::managed::start(hub).await {
-            hub.managed.stop().await;
+    /// The services that the hub runs. The last thing that may fail for a reason which lies in the configuration.
+    async fn start_services(&self) -> anyhow::Result<()> {
+        if let Err(error) = crate::services::managed::start(&self.hub).await {
+            self.hub.managed.stop().await;
             return Err(error);
         }
-        periodic::start(&hub.clone().into_inner());
+        Ok(())
+    }
+
+    /// Servers that ran before, and what is done every now and then.
+    async fn begin(&self) -> anyhow::Result<()> {
+        self.hub.begin().await?;
+        periodic::start(&self.hub.clone().into_inner());
         Ok(())
     }
 

@@ -1,18 +1,59 @@
 //! What may be started: names of new servers, how many per person, how many at all.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use hub_config::{ExistingInvalidNames, ServerNames};
 use hub_core::ServerName;
 use hub_db::entities::users;
-use hub_db::repo;
+use hub_db::{DbError, repo};
 use jupyterhub_api_compat::requests::{check_server_name, quoted};
 
+use super::{Servers, SpawnerId};
 use crate::app::Hub;
 use crate::web::error::{ApiError, ApiResult};
 
 /// Seconds after which a request beyond `active_server_limit` may be tried again.
 const RETRY_SECONDS: &str = "60";
+
+/// Seconds after which there should be a hub again.
+const CLOSING_SECONDS: &str = "10";
+
+/// The right to ask for one start, counted until it is dropped.
+#[derive(Debug)]
+#[must_use = "it counts until the start was asked for"]
+pub struct Admission(Arc<Servers>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        *self.0.admitted() -= 1;
+    }
+}
+
+impl Servers {
+    fn admitted(&self) -> MutexGuard<'_, usize> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to start one more server, unless as many as `limit` run, are to start or have been given that right.
+    async fn admit(self: &Arc<Self>, limit: usize) -> Result<Option<Admission>, DbError> {
+        let starting = || self.entries.starting().into_iter().map(|entry| entry.id);
+        // Before and after: one may become active and settle while the database is asked.
+        let mut servers: BTreeSet<SpawnerId> = starting().collect();
+        servers.extend(self.store.active_ids().await?);
+        // A right is given back after the start was asked for: under the lock every server counts at least once.
+        let mut admitted = self.admitted();
+        servers.extend(starting());
+        if servers.len() + *admitted >= limit {
+            return Ok(None);
+        }
+        *admitted += 1;
+        drop(admitted);
+        Ok(Some(Admission(Arc::clone(self))))
+    }
+}
 
 impl Hub {
     /// Whether a server of this name is one that could not be made today (it may still be used).
@@ -82,10 +123,19 @@ impl Hub {
         }
     }
 
-    /// Whether one more server may run now. Starts at once are no matter of this: they wait in line.
-    pub async fn check_may_start(&self) -> ApiResult<()> {
+    /// Whether one more server may run now. Starts at once are no matter of this: they wait in line. What is returned is
+    /// kept until the start has been asked for, so that of many requests at once no more get in than may.
+    pub async fn check_may_start(&self) -> ApiResult<Option<Admission>> {
+        if self.servers.is_closing() {
+            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The hub is about to end.")
+                .with_header(RETRY_AFTER, CLOSING_SECONDS));
+        }
         let limit = self.config.hub.active_server_limit as usize;
-        if limit > 0 && self.servers.store.active().await?.len() >= limit {
+        if limit == 0 {
+            return Ok(None);
+        }
+        let admission = self.servers.admit(limit).await?;
+        if admission.is_none() {
             self.metrics.spawn(crate::metrics::Outcome::Failure, "too-many-users", std::time::Duration::ZERO);
             return Err(ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -93,7 +143,7 @@ impl Hub {
             )
             .with_header(RETRY_AFTER, RETRY_SECONDS));
         }
-        Ok(())
+        Ok(admission)
     }
 
     /// Whether starts are preceded by a form.

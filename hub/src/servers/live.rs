@@ -4,7 +4,7 @@
 //! server runs is told by the database.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub_core::{Progress, ServerKey, SpawnError};
 use tokio::sync::watch;
@@ -81,9 +81,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// Nothing known yet.
+    /// Nothing known yet. Runs are counted from the time in seconds on, so that a reader who comes back with the number
+    /// of a run that a hub before has told is not taken for one of this hub's.
     pub fn new(key: ServerKey) -> Self {
-        Self { key, inner: Mutex::default(), changed: watch::Sender::new(0) }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let snapshot = Snapshot { run: since.as_secs(), ..Snapshot::default() };
+        let inner = Mutex::new(Inner { snapshot, events: Vec::new() });
+        Self { key, inner, changed: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -191,6 +195,7 @@ mod tests {
     fn progress_never_falls_and_events_are_bounded() {
         let live = live();
         live.begin_start();
+        let first = live.snapshot().run;
         live.progress(Progress::new(40, Phase::Launching, "a"));
         live.progress(Progress::new(10, Phase::Launching, "b"));
         assert_eq!(live.events_from(1).first().map(|e| e.percent), Some(40));
@@ -199,7 +204,7 @@ mod tests {
         }
         assert_eq!(live.snapshot().events, MAX_EVENTS);
         live.begin_start();
-        assert_eq!((live.snapshot().events, live.snapshot().run), (0, 2));
+        assert_eq!((live.snapshot().events, live.snapshot().run), (0, first + 1));
     }
 
     #[tokio::test]

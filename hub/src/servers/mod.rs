@@ -4,6 +4,7 @@
 //! the address is known. This module works towards what people ask for ([`supervisor`]) and keeps nothing in memory
 //! that the next hub could not find out.
 
+mod answer;
 mod elsewhere;
 pub mod env;
 pub mod failures;
@@ -18,10 +19,11 @@ mod start;
 mod stop;
 pub mod store;
 pub mod supervisor;
+mod turn;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hub_core::spawner::{Resources, SpawnFault};
@@ -86,6 +88,10 @@ pub struct Servers {
     http: reqwest::Client,
     failures: AtomicU32,
     checks: Semaphore,
+    /// Requests that may start a server and have not asked for the start yet.
+    admitted: Mutex<usize>,
+    /// Servers are being stopped for the end of the hub: none starts any more.
+    closing: AtomicBool,
 }
 
 /// The cause of a start that a hook ended because it could not do its work.
@@ -148,6 +154,8 @@ impl Servers {
             http,
             failures: AtomicU32::new(0),
             checks: Semaphore::new(CHECKS_AT_ONCE),
+            admitted: Mutex::default(),
+            closing: AtomicBool::new(false),
         }))
     }
 
@@ -176,16 +184,18 @@ impl Servers {
         self.ask(id, key, Intent::Stop(StopOrder { then: Some(Box::new(order)), ..StopOrder::graceful() }))
     }
 
-    /// Stops every running server, for the end of the hub. Waits at most `deadline`.
+    /// Stops every server that runs or is to start, for the end of the hub; none starts any more. Waits at most
+    /// `deadline`.
     pub async fn stop_all(self: &Arc<Self>, deadline: Duration) -> Result<(), hub_db::DbError> {
-        let entries: Vec<_> = self
-            .store
-            .active()
-            .await?
-            .into_iter()
-            .map(|record| {
+        self.closing.store(true, Ordering::SeqCst);
+        let mut servers: BTreeMap<SpawnerId, ServerKey> =
+            self.entries.starting().iter().map(|entry| (entry.id, entry.live.key.clone())).collect();
+        servers.extend(self.store.active().await?.into_iter().map(|record| (record.id, record.key)));
+        let entries: Vec<_> = servers
+            .iter()
+            .map(|(id, key)| {
                 let order = StopOrder { mode: StopMode::Now, ..StopOrder::graceful() };
-                self.ask(record.id, &record.key, Intent::Stop(order))
+                self.ask(*id, key, Intent::Stop(order))
             })
             .collect();
         let all = async {
@@ -197,6 +207,22 @@ impl Servers {
             error!("not all servers stopped in time; the next hub will find them");
         }
         Ok(())
+    }
+
+    /// Whether no server starts any more, because the hub is about to end.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Tells the next hub that this one goes on with no start that is under way.
+    pub async fn let_go(&self) {
+        for entry in self.entries.starting() {
+            let (Some(run), Some(state)) = (entry.run(), entry.remembered()) else { continue };
+            if let Err(error) = self.store.let_go(entry.id, run, state).await {
+                let key = &entry.live.key;
+                error!(user = %key.user, server = %key.server, %error, "cannot leave a start to the next hub");
+            }
+        }
     }
 
     /// Counts failed starts; too many in a row end the hub, so that whoever runs it starts it afresh.

@@ -23,6 +23,8 @@ const LIFE: TimeDelta = TimeDelta::seconds(20);
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 /// How long the start after a stop is owed. Nobody waits for a server for longer.
 const OWED: TimeDelta = TimeDelta::minutes(10);
+/// How often it is noted again that a start waits for its turn.
+pub(super) const WAITING_BEAT: Duration = Duration::from_mins(5);
 
 /// The name of a hub, never the same twice, and where it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +93,14 @@ pub(super) fn note_start(mut state: Value, hub: &HubName, now: DateTime<Utc>) ->
     state
 }
 
+/// A state with the note that this hub has worked on the start and does so no more: the next one need not wait.
+pub(super) fn note_end(mut state: Value, hub: &HubName, now: DateTime<Utc>) -> Value {
+    if let Some(map) = state.as_object_mut() {
+        map.insert(START_KEY.to_owned(), json!(AtWork { hub: hub.clone(), until: now }));
+    }
+    state
+}
+
 /// Takes the note out of a state; what is unreadable is none.
 pub(super) fn take_start(state: &mut Value) -> Option<AtWork> {
     serde_json::from_value(state.as_object_mut()?.remove(START_KEY)?).ok()
@@ -100,6 +110,14 @@ pub(super) fn take_start(state: &mut Value) -> Option<AtWork> {
 pub(super) fn owe_restart(state: &mut Value, now: DateTime<Utc>) {
     if let Some(map) = state.as_object_mut() {
         map.insert(RESTART_KEY.to_owned(), json!(now + OWED));
+    }
+}
+
+/// Notes in the state of a server that its start waits for its turn. Other hubs leave it alone for as long as the one
+/// in whose line it is can be late with the next note; a hub that starts goes on with it at once.
+pub(super) fn owe_waiting(state: &mut Value, now: DateTime<Utc>) {
+    if let Some(map) = state.as_object_mut() {
+        map.insert(RESTART_KEY.to_owned(), json!(now + OWED + OWED));
     }
 }
 
@@ -128,6 +146,29 @@ mod tests {
         assert!(!note.is_another(&one, now), "it is its own");
         assert!(!note.is_another(&other, now + LIFE), "nobody renewed it");
         assert!(!note.is_another(&other, now - LIFE * 2), "it claims a time far ahead");
+    }
+
+    #[test]
+    fn a_hub_that_lets_go_of_a_start_is_not_waited_for() {
+        let (one, other) = (HubName::fresh(), HubName::fresh());
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut state = note_end(json!({"pid": 7}), &one, now);
+        let note = take_start(&mut state).unwrap();
+        assert!(!note.is_another(&other, now));
+        assert_eq!(state, json!({"pid": 7}));
+    }
+
+    #[test]
+    fn a_start_that_waits_in_line_is_forgotten_later_than_one_that_follows_a_stop() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let (mut waiting, mut restarted) = (json!({}), json!({}));
+        owe_waiting(&mut waiting, now);
+        owe_restart(&mut restarted, now);
+        let beat = TimeDelta::from_std(WAITING_BEAT).unwrap();
+        assert!(is_forgotten(take_restart(&mut restarted).unwrap(), now + beat));
+        let until = take_restart(&mut waiting).unwrap();
+        assert!(!is_forgotten(until, now + beat), "the line's hub has had no time to note it again");
+        assert!(is_forgotten(until, now + beat * 3));
     }
 
     #[test]

@@ -3,15 +3,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::{SecretString, random_hex32};
-use hub_core::spawner::{Overrides, Owner, Phase, QueuePlace, SpawnFault};
+use hub_core::spawner::{Overrides, Owner, Phase, SpawnFault};
 use hub_core::{
-    HookContext, HookError, PollStatus, Progress, ServerKey, ServerRef, SpawnError, Spawner, StartJob,
-    StartSink, Started, StopMode,
+    HookContext, HookError, Progress, ServerKey, SpawnError, Spawner, StartJob, StartSink, Started, StopMode,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -23,17 +20,12 @@ use url::Url;
 use super::env::server_env;
 use super::live::{Failure, Live};
 use super::notes::BEAT;
-use super::queue::Place;
-use super::spawners::{mark, profile_of};
+use super::spawners::mark;
 use super::store::{Prepared, Record};
 use super::supervisor::{Entry, StartOrder};
 use super::{HOOK_FAILED, ServerSettings, Servers};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::Outcome;
 use crate::routing::{self, RoutingError};
-
-/// Pauses between two tries to reach a server that is coming up.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a spawner reports to: people see progress, the database keeps state.
 struct Sink<'a> {
@@ -121,22 +113,6 @@ enum Up {
     Before,
 }
 
-/// A start that waits in line, counted until it goes on or is cancelled.
-struct Waiting<'a>(&'a Metrics);
-
-impl<'a> Waiting<'a> {
-    fn new(metrics: &'a Metrics) -> Self {
-        metrics.queue_changed(1.0);
-        Self(metrics)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.queue_changed(-1.0);
-    }
-}
-
 impl Servers {
     /// Carries out a start and records how it ended.
     pub(super) async fn run_start(&self, entry: &Arc<Entry>, order: StartOrder, cancel: &CancellationToken) {
@@ -203,7 +179,7 @@ impl Servers {
             }
             record = self.known(entry).await?;
         }
-        let _permit = self.enter_queue(live, record.as_ref()).await;
+        let _permit = self.enter_queue(entry, record.as_ref(), order.options.as_ref()).await;
         let seen = record.and_then(|record| record.server_id);
         let Some(prepared) = self.store.prepare_start(entry.id, seen, order.options.as_ref()).await? else {
             let up = self.follow(entry).await.map_err(untouched)?;
@@ -276,90 +252,9 @@ impl Servers {
         Ok(Up::Started)
     }
 
-    /// Waits for the first answer.
-    pub(super) async fn answers(
-        &self,
-        entry: &Arc<Entry>,
-        spawner: &Arc<dyn Spawner>,
-        address: &Url,
-        state: Value,
-    ) -> Result<(), SpawnError> {
-        let live = &entry.live;
-        live.progress(Progress::new(80, Phase::Connecting, "Waiting for the server to answer").detail());
-        let server = ServerRef { key: live.key.clone(), state, address: Some(address.clone()) };
-        self.wait_up(&server, spawner, address).await
-    }
-
     /// Opens the route to a server.
-    pub(super) async fn open_route(&self, key: &ServerKey, address: &Url) -> Result<(), RoutingError> {
+    pub(crate) async fn open_route(&self, key: &ServerKey, address: &Url) -> Result<(), RoutingError> {
         self.routing.add(&self.urls.server(key), address.as_str(), routing::server_data(key)).await
-    }
-
-    /// Asks the server for its API root until it answers with less than 500, it ends, or time is up.
-    async fn wait_up(
-        &self,
-        server: &ServerRef,
-        spawner: &Arc<dyn Spawner>,
-        address: &Url,
-    ) -> Result<(), SpawnError> {
-        let mut url = address.clone();
-        url.set_path(&format!("{}api", self.urls.server(&server.key)));
-        let patience = self.settings_of(profile_of(&server.state)).http_timeout;
-        let until = Instant::now() + patience;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let last = match self.http.get(url.clone()).send().await {
-                Ok(answer) if answer.status().as_u16() < 500 => {
-                    check_version(server, &answer);
-                    return Ok(());
-                }
-                Ok(answer) => format!("status {}", answer.status().as_u16()),
-                Err(error) => error.without_url().to_string(),
-            };
-            if let Ok(PollStatus::Exited(exit)) = spawner.poll(server).await {
-                let log = spawner.recent_log(server).await;
-                let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
-                let user = exit.message.unwrap_or_else(|| {
-                    format!("Your server ended while it was starting (exit code {code}).")
-                });
-                let operator = format!("the process ended before it answered, exit code {code}");
-                let cause = exit.cause.unwrap_or("exited");
-                return Err(SpawnError::broken(cause, user, operator).with_log(log));
-            }
-            if Instant::now() + pause > until {
-                let seconds = patience.as_secs();
-                let text = format!("Your server runs but did not answer within {seconds} seconds.");
-                let log = spawner.recent_log(server).await;
-                let failure = SpawnError::timed_out("no-answer", text).with_log(log);
-                return Err(SpawnError {
-                    operator: format!("no answer from {address} in {seconds} s, last: {last}"),
-                    ..failure
-                });
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Waits for a turn. People who are in the same groups share their turns with each other, not with all.
-    async fn enter_queue(&self, live: &Live, record: Option<&Record>) -> super::queue::StartPermit {
-        let mut group = String::new();
-        if let Some(record) = record.filter(|_| self.queue.is_full()) {
-            match self.store.groups_of(record.user_id).await {
-                Ok(groups) => group = groups.join(","),
-                Err(error) => warn!(user = %live.key.user, %error, "cannot read whose turn it is"),
-            }
-        }
-        let mut waiting = None;
-        self.queue
-            .enter(&group, |place| {
-                live.set_place(place.map(|place| place.number));
-                if let Some(place) = place {
-                    waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
-                    live.progress(queued(place, self.clock.now()));
-                }
-            })
-            .await
     }
 
     fn job(&self, live: &Live, prepared: &Prepared, settings: &ServerSettings) -> StartJob {
@@ -425,35 +320,6 @@ impl Servers {
         }
         if self.take_down(entry, &record, StopMode::Now).await {
             entry.remember(None);
-        }
-    }
-}
-
-/// What people who wait are told.
-fn queued(place: Place, now: DateTime<Utc>) -> Progress {
-    let number = place.number;
-    let turn = match place.wait.map(|wait| wait.as_secs()) {
-        None => String::new(),
-        Some(0..=59) => ", your turn in less than a minute".to_owned(),
-        Some(60..=119) => ", your turn in about a minute".to_owned(),
-        Some(seconds) => format!(", your turn in about {} minutes", seconds / 60),
-    };
-    let text = format!("Many servers are starting right now. Your place in line: {number}{turn}");
-    let expected_at = place.wait.and_then(|wait| Some(now + TimeDelta::from_std(wait).ok()?));
-    let queue = Some(QueuePlace { place: number, expected_at });
-    Progress { queue, ..Progress::new(0, Phase::Queued, text) }
-}
-
-fn check_version(server: &ServerRef, answer: &reqwest::Response) {
-    let version = answer.headers().get("x-jupyterhub-version").and_then(|v| v.to_str().ok());
-    let major = |v: &str| v.split('.').next().map(str::to_owned);
-    match version {
-        Some(version) if major(version) == major(crate::JUPYTERHUB_VERSION) => {}
-        Some(version) => {
-            info!(user = %server.key.user, server = %server.key.server, %version, "server speaks another version of JupyterHub");
-        }
-        None => {
-            warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::routing;
 
 impl Servers {
     /// Carries out a stop.
-    pub(super) async fn run_stop(&self, entry: &Arc<Entry>, order: StopOrder) {
+    pub(super) async fn run_stop(&self, entry: &Arc<Entry>, mut order: StopOrder) {
         let began = Instant::now();
         let key = entry.live.key.clone();
         let record = match self.store.load(entry.id).await {
@@ -30,7 +30,10 @@ impl Servers {
         };
         if order.exited.is_some() && !self.has_ended(&record).await {
             info!(user = %key.user, server = %key.server, "the server that ended was replaced meanwhile");
-            return;
+            if !entry.is_stop_wanted() {
+                return;
+            }
+            order = StopOrder::graceful();
         }
         if let Some(exit) = &order.exited {
             let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());

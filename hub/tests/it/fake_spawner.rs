@@ -103,6 +103,13 @@ impl Spawner for FakeSpawner {
         Ok(())
     }
 
+    fn state_after_stop(&self, mut state: Value) -> Value {
+        state
+            .get_mut("volume")
+            .map(Value::take)
+            .map_or_else(|| json!({}), |volume| json!({ "volume": volume }))
+    }
+
     async fn poll(&self, server: &ServerRef) -> Result<PollStatus, SpawnError> {
         let servers = self.servers.lock().unwrap();
         let Some(running) = servers.get(&server.key.to_string()) else {

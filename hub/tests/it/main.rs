@@ -20,6 +20,7 @@ mod fake_spawner;
 mod frontend;
 mod kept_failures;
 mod large;
+mod lines;
 mod logins;
 mod old_names;
 mod outage;

@@ -1,6 +1,15 @@
 //! A proxy, scripted targets and a client that sees every byte.
 
-use std::{fmt::Write, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use hub_proxy::{Listen, Proxy, ProxyOptions, RouteTable};
 use serde_json::Map;
@@ -381,8 +390,16 @@ impl Target {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens and that no other call gets, for what cannot choose a port itself. Below the range
+/// from which the system takes ports: one of those may be another connection's in the next moment.
 pub(crate) async fn dead_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    static STEP: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 20_000).expect("less than 20,000");
+    loop {
+        let step = STEP.fetch_add(1, Ordering::Relaxed) % 20_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (begin + step) % 20_000));
+        if TcpListener::bind(address).await.is_ok() {
+            return address;
+        }
+    }
 }

@@ -23,6 +23,8 @@ struct Control {
     doing: Option<Doing>,
     cancel: CancellationToken,
     remove: bool,
+    /// Whether somebody asked for the stop under way, beside what was seen of the server.
+    wanted: bool,
     next: Option<Intent>,
 }
 
@@ -80,6 +82,11 @@ impl Entry {
         self.control().remove
     }
 
+    /// Whether somebody asked for the stop under way, and not only the server seemed to have ended.
+    pub(in crate::servers) fn is_stop_wanted(&self) -> bool {
+        self.control().wanted
+    }
+
     /// Whether the server will be started once what is under way is through.
     pub fn is_start_queued(&self) -> bool {
         match &self.control().next {
@@ -128,6 +135,7 @@ impl Entry {
             (Some(Doing::Stop), Intent::Start(order)) => control.next = Some(Intent::Start(order)),
             (Some(Doing::Stop), Intent::Stop(order)) => {
                 control.remove |= order.remove;
+                control.wanted = true;
                 control.next = order.then.map(Intent::Start);
             }
             (Some(Doing::Check), Intent::Start(order)) => match &mut control.next {
@@ -191,6 +199,7 @@ impl Entry {
         control.cancel = CancellationToken::new();
         if let Intent::Stop(order) = &mut intent {
             control.remove = order.remove;
+            control.wanted = order.exited.is_none();
             control.next = order.then.take().map(Intent::Start);
         }
         Some((intent, control.cancel.clone()))
@@ -312,6 +321,17 @@ mod tests {
         assert!(entry.is_start_queued());
         assert!(matches!(entry.take(true), Some((Intent::Stop(_), _))));
         assert!(matches!(entry.take(false), Some((Intent::Start(_), _))));
+        assert!(entry.take(false).is_none());
+    }
+
+    #[test]
+    fn a_stop_asked_for_while_an_end_is_looked_into_is_not_lost() {
+        let entry = entry();
+        entry.ask(Intent::Stop(StopOrder { exited: Some(Exit::default()), ..StopOrder::graceful() }));
+        entry.take(true).unwrap();
+        assert!(!entry.is_stop_wanted());
+        entry.ask(stop());
+        assert!(entry.is_stop_wanted());
         assert!(entry.take(false).is_none());
     }
 

@@ -12,11 +12,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use hub_core::ServerKey;
+use hub_core::{ServerKey, SpawnError};
 use tracing::error;
 
 pub use self::entry::Entry;
 pub use self::intent::{Intent, StartOrder, StopOrder};
+use super::live::{Failure, Pending};
 use super::{Servers, SpawnerId};
 
 /// Most servers whose last failure is remembered.
@@ -39,6 +40,13 @@ impl Entries {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Entry>> {
         self.lock().values().cloned().collect()
+    }
+
+    /// Those that are being started, or will be once what is under way is through.
+    pub(super) fn starting(&self) -> Vec<Arc<Entry>> {
+        let is_starting =
+            |entry: &Entry| entry.live.snapshot().pending == Some(Pending::Spawn) || entry.is_start_queued();
+        self.lock().values().filter(|entry| is_starting(entry)).cloned().collect()
     }
 
     /// Forgets a server that is gone for ever.
@@ -112,6 +120,9 @@ impl Servers {
         while let Some((intent, cancel)) = entry.take(first) {
             first = false;
             match intent {
+                Intent::Start(_) if self.is_closing() => {
+                    entry.live.fail(Failure::Failed(Arc::new(closing())));
+                }
                 Intent::Start(order) => Box::pin(self.run_start(entry, *order, &cancel)).await,
                 Intent::Stop(order) => Box::pin(self.run_stop(entry, order)).await,
                 Intent::Check => Box::pin(self.run_check(entry, &cancel)).await,
@@ -122,6 +133,12 @@ impl Servers {
             self.entries.forget_idle(entry);
         }
     }
+}
+
+/// What people are told whose start comes too late.
+fn closing() -> SpawnError {
+    let text = "The hub is about to end. Please start your server again in a moment.";
+    SpawnError::broken("closing", text, "the hub is ending and stops all servers").retryable()
 }
 
 #[cfg(test)]

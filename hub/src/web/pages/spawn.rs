@@ -176,7 +176,7 @@ async fn start(
     options: Option<Map<String, Value>>,
 ) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
-    hub.check_may_start().await?;
+    let admission = hub.check_may_start().await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
         None => make(page, &subject).await?,
@@ -188,6 +188,7 @@ async fn start(
         ..StartOrder::default()
     };
     let entry = hub.servers.start(id, &subject.key, order);
+    drop(admission);
     let seen = entry.live.wait(FIRST_LOOK, Snapshot::is_settled).await;
     if let (true, Some(Failure::Failed(error))) = (seen.is_settled(), &seen.failure) {
         if hub.has_options_form() {

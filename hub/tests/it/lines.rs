@@ -1,0 +1,160 @@
+//! Starts that wait in line, the limit of active servers, and what is left of both when a hub ends.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use himalia::servers::live::Snapshot;
+use hub_core::{ServerKey, ServerName, UserName};
+use hub_db::repo;
+use serde_json::{Value, json};
+
+use crate::fake_spawner::gate;
+use crate::support::TestHub;
+
+/// A hub on a database file that starts one server at a time.
+async fn hub(file: &std::path::Path) -> TestHub {
+    let url = format!("sqlite:///{}", file.display());
+    TestHub::with(|config| {
+        config.db.url = url.into();
+        config.hub.slow_spawn_timeout = Duration::ZERO;
+        config.hub.concurrent_spawn_limit = 1;
+        config.hub.init_spawners_timeout = Some(Duration::ZERO);
+    })
+    .await
+}
+
+async fn state_of(test: &TestHub, name: &str) -> Value {
+    let user = repo::users::by_name(test.hub.db.conn(), name).await.unwrap().unwrap();
+    let row = repo::spawners::by_name(test.hub.db.conn(), user.id, "").await.unwrap();
+    row.and_then(|row| row.row.state).map(|state| state.0).unwrap_or_default()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    let one = hub(&file).await;
+    one.user("ada").await;
+    one.user("bob").await;
+    let first = json!({"user_options": {"hold": "head-of-the-line"}});
+    one.root().post("/users/ada/server", first).await.is_empty(202, "text/plain");
+    until("ada's start has begun", async || {
+        one.root().get("/users/ada").await.json()["servers"][""]["pending"] == "spawn"
+            && state_of(&one, "ada").await.get("himalia_start").is_some()
+    })
+    .await;
+    one.root()
+        .post("/users/bob/server", json!({"user_options": {"kept": 1}}))
+        .await
+        .is_empty(202, "text/plain");
+    until("bob's start is noted", async || state_of(&one, "bob").await.get("himalia_restart").is_some())
+        .await;
+
+    let next = hub(&file).await;
+    until("bob's server is ready", async || {
+        next.root().get("/users/bob/server").await.json()["ready"] == true
+    })
+    .await;
+    let server = next.root().get("/users/bob/server").await.json();
+    assert_eq!(server["user_options"], json!({"kept": 1}));
+    assert!(state_of(&next, "bob").await.get("himalia_restart").is_none(), "it is owed no more");
+    gate("head-of-the-line").cancel();
+}
+
+#[actix_web::test]
+async fn a_start_that_is_taken_back_while_it_waits_is_not_owed() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = hub(&folder.path().join("hub.sqlite")).await;
+    one.user("ada").await;
+    one.user("bob").await;
+    let first = json!({"user_options": {"hold": "line-of-two"}});
+    one.root().post("/users/ada/server", first).await.is_empty(202, "text/plain");
+    one.root().post("/users/bob/server", None).await.is_empty(202, "text/plain");
+    until("bob's start is noted", async || state_of(&one, "bob").await.get("himalia_restart").is_some())
+        .await;
+    one.root().delete("/users/bob/server", None).await;
+    until("bob's start is owed no more", async || {
+        state_of(&one, "bob").await.get("himalia_restart").is_none()
+    })
+    .await;
+    gate("line-of-two").cancel();
+}
+
+#[actix_web::test]
+async fn of_many_who_start_at_once_no_more_get_in_than_may() {
+    let test = TestHub::with(|config| {
+        config.hub.active_server_limit = 2;
+        config.hub.concurrent_spawn_limit = 1;
+        config.hub.slow_spawn_timeout = Duration::ZERO;
+    })
+    .await;
+    let names: Vec<String> = (0..8).map(|number| format!("user{number}")).collect();
+    for name in &names {
+        test.user(name).await;
+    }
+    let starts = names.iter().map(|name| {
+        let root = test.root();
+        async move {
+            let options = json!({"user_options": {"hold": "all-at-once"}});
+            root.post(&format!("/users/{name}/server"), options).await.code()
+        }
+    });
+    let mut codes = join_all(starts).await;
+    codes.sort_unstable();
+    assert_eq!(codes, [202, 202, 429, 429, 429, 429, 429, 429]);
+    gate("all-at-once").cancel();
+}
+
+#[actix_web::test]
+async fn a_restart_that_is_taken_back_leaves_what_the_spawner_keeps() {
+    let test = TestHub::start().await;
+    let user = test.user("ada").await;
+    user.post("/users/ada/server", None).await.is_empty(201, "text/plain");
+    user.delete("/users/ada/server", None).await;
+    let ada = repo::users::by_name(test.hub.db.conn(), "ada").await.unwrap().unwrap();
+    let row = repo::spawners::by_name(test.hub.db.conn(), ada.id, "").await.unwrap().unwrap().row;
+    let owed = test.hub.clock.now() + chrono::TimeDelta::minutes(5);
+    let kept = json!({"volume": "claim-ada", "himalia_restart": owed});
+    repo::spawners::set_state(test.hub.db.conn(), row.id, Some(kept)).await.unwrap();
+    let key = ServerKey::new(UserName::stored("ada"), ServerName::default());
+    let entry = test.hub.servers.stop(row.id, &key, false);
+    entry.live.wait(Duration::from_secs(20), Snapshot::is_settled).await;
+    assert_eq!(state_of(&test, "ada").await, json!({"volume": "claim-ada"}));
+}
+
+#[actix_web::test]
+async fn no_server_starts_while_all_are_being_stopped() {
+    let test = TestHub::with(|config| config.hub.slow_spawn_timeout = Duration::ZERO).await;
+    test.user("ada").await;
+    test.user("bob").await;
+    let held = json!({"user_options": {"hold": "never-opened"}});
+    test.root().post("/users/ada/server", held).await.is_empty(202, "text/plain");
+    test.hub.servers.stop_all(Duration::from_secs(20)).await.unwrap();
+    let late = test.root().post("/users/bob/server", None).await;
+    assert_eq!((late.code(), late.header("retry-after")), (503, Some("10")), "{late:?}");
+    assert!(repo::spawners::active(test.hub.db.conn()).await.unwrap().is_empty());
+}
+
+#[actix_web::test]
+async fn a_server_that_another_hub_has_started_gets_its_route_when_somebody_comes_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    let (one, other) = (hub(&file).await, hub(&file).await);
+    one.user("ada").await;
+    one.root().post("/users/ada/server", None).await;
+    until("the server is ready", async || one.root().get("/users/ada/server").await.json()["ready"] == true)
+        .await;
+    assert!(other.root().get("/proxy").await.json().get("/user/ada/").is_none(), "nothing has told it");
+    let browser = other.browser("ada", false).await;
+    let answer = browser.send(actix_web::http::Method::GET, "/hub/user/ada/lab", None).await;
+    assert_eq!(answer.code(), 302, "{answer:?}");
+    assert!(other.root().get("/proxy").await.json().get("/user/ada/").is_some());
+}
