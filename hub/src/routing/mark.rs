@@ -16,6 +16,12 @@ pub const MARK_HEADER: &str = "x-himalia-proxy";
 #[derive(Clone)]
 pub struct Mark(String);
 
+fn derived(secret: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(b"mark of the proxy");
+    hex::encode(mac.finalize().into_bytes())
+}
+
 impl std::fmt::Debug for Mark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Mark")
@@ -26,9 +32,7 @@ impl Mark {
     /// The mark that follows from a secret: the cookie secret for a proxy in the hub's process, else the token of the
     /// proxy's API. Hub and proxy come to the same, also after one of them was started anew.
     pub fn from_secret(secret: &[u8]) -> Self {
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
-        mac.update(b"mark of the proxy");
-        Self(hex::encode(mac.finalize().into_bytes()))
+        Self(derived(secret))
     }
 
     /// Header and value, for the proxy.

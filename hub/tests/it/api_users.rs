@@ -1,5 +1,6 @@
 //! One user.
 
+use hub_db::repo;
 use serde_json::{Value, json};
 
 use crate::fake_spawner::gate;

@@ -171,7 +171,7 @@ async fn the_mark_goes_to_the_hub_and_to_nobody_else() {
     proxy.routes.add("/user/ada", &address, user).unwrap();
     let ask = async |path: &str| {
         proxy
-            .ask(format!("GET {path} HTTP/1.1\r\nHost: h\r\nX-Mark: theirs\r\nX-Mark: too\r\n\r\n"))
+            .ask(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nX-Mark: theirs\r\nX-Mark: too\r\n\r\n"))
             .await
             .text()
     };

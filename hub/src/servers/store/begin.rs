@@ -116,7 +116,7 @@ impl Store {
                 .encrypted_auth_state
                 .as_deref()
                 .and_then(|s| self.crypt.decrypt(s))
-                .map(|d| d.state),
+                .map(|d| crate::auth::lease::without_mark(d.state)),
         }))
     }
 
@@ -230,7 +230,9 @@ impl Store {
             }
         } else {
             let new = server_token(record.user_id, &prefix, token::CHOSEN_ROUNDS, old.scopes.0.clone());
-            repo::tokens::create(&tx, theirs.expose_secret(), new, now).await?;
+            // As old as the one in its place: it is the server's since the server was started.
+            let made = old.created.map_or(now, Into::into);
+            repo::tokens::create(&tx, theirs.expose_secret(), new, made).await?;
         }
         repo::tokens::delete(&tx, old.id).await?;
         if let Some(client) = &record.oauth_client_id {
