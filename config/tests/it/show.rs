@@ -39,6 +39,7 @@ url = "http://127.0.0.1:9999"
 [[services]]
 name = "other"
 api_token = "5ec2e707"
+command = ["one"]
 environment = { KEY = "5ec2e700" }
 [spawner]
 environment = { AWS_SECRET_ACCESS_KEY = "5ec2e709" }
