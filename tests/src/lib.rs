@@ -10,6 +10,7 @@ pub mod browser;
 pub mod client;
 pub mod database;
 pub mod environment;
+pub mod events;
 pub mod forms;
 pub mod hub;
 pub mod kernel;

@@ -73,6 +73,8 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// How long the hub waits for a start before it answers 202 or shows the page for pending starts.
     pub slow_spawn_timeout: Duration,
+    /// Pause between two looks at a running server; `None` is the hub's own.
+    pub poll_interval: Option<Duration>,
     /// How many servers may be starting at once.
     pub concurrent_spawn_limit: u32,
     /// Further services, with the keys that both hubs know.
@@ -125,6 +127,7 @@ impl Default for Settings {
             default_url: String::new(),
             start_timeout: Duration::from_secs(90),
             slow_spawn_timeout: Duration::from_secs(10),
+            poll_interval: None,
             concurrent_spawn_limit: 100,
             further_services: Vec::new(),
             further_roles: Vec::new(),
@@ -227,9 +230,14 @@ impl Settings {
             Spawner::Local => {
                 ("local", json!({ "home_dir_template": format!("{}/homes/{{username}}", folder.display()) }))
             }
-            Spawner::Kube(options) => ("kube", Value::Object(options.clone())),
+            Spawner::Kube(options) => {
+                // An image has a command of its own, so this one is told to the spawner itself.
+                let mut options = options.clone();
+                options.entry("cmd").or_insert_with(|| json!(self.command));
+                ("kube", Value::Object(options))
+            }
         };
-        let spawner = json!({
+        let mut spawner = json!({
             "kind": kind,
             "cmd": self.command,
             "environment": self.server_environment(place),
@@ -238,6 +246,9 @@ impl Settings {
             "http_timeout": seconds(self.start_timeout),
             (kind): options,
         });
+        if let Some(interval) = self.poll_interval {
+            spawner["poll_interval"] = json!(seconds(interval));
+        }
         let mut proxy = json!({
             "bind_url": format!("http://127.0.0.1:{}", ports.public),
             "api_url": format!("http://127.0.0.1:{}", ports.api),
@@ -318,6 +329,9 @@ impl Settings {
         set("Spawner.default_url", json!(self.default_url));
         set("Spawner.start_timeout", json!(self.start_timeout.as_secs()));
         set("Spawner.http_timeout", json!(self.start_timeout.as_secs()));
+        if let Some(interval) = self.poll_interval {
+            set("Spawner.poll_interval", json!(interval.as_secs()));
+        }
         let services =
             self.services.iter().map(|service| json!({ "name": service.name, "api_token": service.token }));
         set("JupyterHub.services", services.chain(self.marked_services(place)).collect());
@@ -330,7 +344,9 @@ impl Settings {
         set("ConfigurableHTTPProxy.command", json!([Needed::Chp.path()]));
         // Keys are bytes, which JSON does not have.
         let keys = format!("c.CryptKeeper.keys = [b'{}']", crypt_key());
-        format!("{text}{keys}\n{}\n{}", include_str!("held_ports.py"), self.extra)
+        // Pods have addresses of their own.
+        let held_ports = if self.spawner == Spawner::Local { include_str!("held_ports.py") } else { "" };
+        format!("{text}{keys}\n{held_ports}\n{}", self.extra)
     }
 }
 

@@ -23,7 +23,7 @@ const AT_MOST_AGAIN: usize = 3;
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Stages to run; all but `reference` and `kubernetes` when none is named
+    /// Stages to run; all but `reference`, `kubernetes` and `kubernetes-long` when none is named
     stages: Vec<Stage>,
 }
 
@@ -45,8 +45,10 @@ enum Stage {
     Differential,
     /// The tests of `e2e` against the stock hub, which shows that they ask for what it does
     Reference,
-    /// Servers as pods of a real Kubernetes API server, so far with the stock hub and KubeSpawner only
+    /// Servers as pods of a real Kubernetes API server, beside the stock hub with KubeSpawner
     Kubernetes,
+    /// Outages of that API server which take minutes
+    KubernetesLong,
     /// JupyterHub's own tests against the release binary
     Conformance,
 }
@@ -74,6 +76,7 @@ impl Stage {
             Self::Differential => "differential",
             Self::Reference => "reference",
             Self::Kubernetes => "kubernetes",
+            Self::KubernetesLong => "kubernetes-long",
             Self::Conformance => "conformance",
         }
     }
@@ -83,7 +86,15 @@ impl Stage {
     }
 
     fn needs_release(self) -> bool {
-        matches!(self, Self::Examples | Self::E2e | Self::Differential | Self::Kubernetes | Self::Conformance)
+        matches!(
+            self,
+            Self::Examples
+                | Self::E2e
+                | Self::Differential
+                | Self::Kubernetes
+                | Self::KubernetesLong
+                | Self::Conformance
+        )
     }
 }
 
@@ -205,7 +216,8 @@ impl TestBed {
             Stage::Reference => {
                 return self.end_to_end(&["::reference", "--skip", "kubernetes::"], "reference");
             }
-            Stage::Kubernetes => return self.kubernetes(),
+            Stage::Kubernetes => return self.kubernetes(&["kubernetes::", "--skip", "kubernetes::long::"]),
+            Stage::KubernetesLong => return self.kubernetes(&["kubernetes::long::"]),
             Stage::Conformance => return self.conformance(),
         }
         Ok(Counts::default())
@@ -261,9 +273,9 @@ impl TestBed {
     }
 
     /// Servers as pods. The tests of the stock hub run here too: what they compare with is then known to be so.
-    fn kubernetes(&mut self) -> Result<Counts> {
+    fn kubernetes(&mut self, which: &[&str]) -> Result<Counts> {
         self.variables.extend(kubebed::prepare(&self.cache)?);
-        self.tests(&["--test", "end_to_end"], &["kubernetes::", "--test-threads", "2"])
+        self.tests(&["--test", "end_to_end"], &[which, &["--test-threads", "2"]].concat())
     }
 
     /// JupyterHub's own tests. The program that runs them is no part of the project: where it is missing, the stage

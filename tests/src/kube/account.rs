@@ -1,12 +1,14 @@
 //! The hub's service account.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::namespace::Namespace;
+use crate::wait::eventually;
 
 /// What the Role `hub` of the Z2JH chart allows: resources and verbs.
 pub const CHART_ROLE: [(&[&str], &[&str]); 2] = [
@@ -18,6 +20,9 @@ pub const CHART_ROLE: [(&[&str], &[&str]); 2] = [
 ];
 
 const NAME: &str = "hub";
+/// Where an administrator asks who may do what.
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const HOLD_WITHIN: Duration = Duration::from_mins(1);
 /// Seconds, longer than any test.
 const TOKEN_LASTS: u32 = 2 * 3600;
 
@@ -26,6 +31,8 @@ const TOKEN_LASTS: u32 = 2 * 3600;
 pub struct Account {
     /// Its name in the API server's eyes.
     pub user: String,
+    /// The namespace it is in.
+    home: String,
     kubeconfig: PathBuf,
     _folder: TempDir,
 }
@@ -58,7 +65,7 @@ impl Account {
         });
         std::fs::write(&kubeconfig, config.to_string())?;
         let user = format!("system:serviceaccount:{}:{NAME}", home.name);
-        let account = Self { user, kubeconfig, _folder: folder };
+        let account = Self { user, home: home.name.clone(), kubeconfig, _folder: folder };
         account.allow_in(home).await?;
         Ok(account)
     }
@@ -68,7 +75,11 @@ impl Account {
         &self.kubeconfig
     }
 
-    async fn allow_in(&self, namespace: &Namespace) -> Result<()> {
+    /// Gives it the chart's rights in a namespace.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn allow_in(&self, namespace: &Namespace) -> Result<()> {
         let rules: Vec<Value> = CHART_ROLE
             .iter()
             .map(|(resources, verbs)| json!({ "apiGroups": [""], "resources": resources, "verbs": verbs }))
@@ -79,12 +90,37 @@ impl Account {
             "apiVersion": api,
             "kind": "RoleBinding",
             "metadata": { "name": NAME },
-            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": namespace.name }],
+            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": self.home }],
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
         });
         namespace.cluster.create(&rights(namespace, "roles"), &role).await?;
         namespace.cluster.create(&rights(namespace, "rolebindings"), &binding).await?;
-        Ok(())
+        self.rights_hold(namespace, true).await
+    }
+
+    /// Takes all its rights in a namespace away, [`Account::allow_in`] gives them again.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn forbid_in(&self, namespace: &Namespace) -> Result<()> {
+        for resource in ["rolebindings", "roles"] {
+            namespace.cluster.delete(&format!("{}/{NAME}", rights(namespace, resource)), 0).await?;
+        }
+        self.rights_hold(namespace, false).await
+    }
+
+    /// Waits until the API server, which learns of rights a moment after they were given, says so.
+    async fn rights_hold(&self, namespace: &Namespace, allowed: bool) -> Result<()> {
+        let ask = &json!({ "spec": {
+            "user": self.user,
+            "resourceAttributes": { "namespace": namespace.name, "verb": "create", "resource": "pods" },
+        } });
+        let what = format!("whether the hub may make pods in {} is {allowed}", namespace.name);
+        eventually(&what, HOLD_WITHIN, || async move {
+            let answer = namespace.cluster.create(REVIEWS, ask).await?;
+            Ok((answer.pointer("/status/allowed") == Some(&json!(allowed))).then_some(()))
+        })
+        .await
     }
 }
 

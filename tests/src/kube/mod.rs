@@ -7,11 +7,13 @@
 mod account;
 mod audit;
 mod bed;
+mod line;
 mod namespace;
 mod servers;
 
 pub use account::{Account, CHART_ROLE};
 pub use audit::{Audit, Deed};
 pub use bed::Bed;
+pub use line::{Condition, Line};
 pub use namespace::Namespace;
 pub use servers::kube_settings;

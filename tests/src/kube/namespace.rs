@@ -30,7 +30,15 @@ impl Namespace {
     /// When it cannot be made.
     pub async fn new(bed: &Arc<Bed>, prefix: &str) -> Result<Self> {
         let id = uuid::Uuid::new_v4().simple().to_string();
-        let name = format!("{prefix}-{}", &id[..8]);
+        Self::named(bed, &format!("{prefix}-{}", &id[..8])).await
+    }
+
+    /// A new one of this name.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn named(bed: &Arc<Bed>, name: &str) -> Result<Self> {
+        let name = name.to_owned();
         let cluster = bed.administrator()?;
         let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         cluster.create("/api/v1/namespaces", &object).await?;

@@ -7,9 +7,9 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Site, address, progress, with_stock};
+use super::{Site, address, progress, with_both};
 
-with_stock! {
+with_both! {
     a_server_is_started_with_its_progress_shown_then_used_stopped_and_started_on_the_same_files,
     named_servers_have_pods_and_claims_of_their_own_which_go_with_the_last_of_their_owners,
     a_choice_of_profile_makes_another_pod,
@@ -18,7 +18,9 @@ with_stock! {
 async fn a_server_is_started_with_its_progress_shown_then_used_stopped_and_started_on_the_same_files(
     kind: Kind,
 ) -> Result<()> {
-    let site = Site::start(kind, json!({}), |settings| settings).await?;
+    // The request is answered at once, so that there is progress to be told.
+    let change = |settings| Settings { slow_spawn_timeout: std::time::Duration::ZERO, ..settings };
+    let site = Site::start(kind, json!({}), change).await?;
     let (hub, namespace) = (&site.hub, &site.namespace);
     let administrator = hub.administrator()?;
     let alice = hub.logged_in("alice").await?;

@@ -11,17 +11,28 @@ use reqwest::Method;
 use serde_json::Value;
 
 mod cluster;
+mod crash;
 mod life;
+mod long;
+mod namespaces;
+mod outage;
+mod rest;
+mod side_by_side;
 mod takeover;
+mod trouble;
 
-/// Makes a test `reference::NAME` of each function that takes the hub under test.
-macro_rules! with_stock {
+/// Makes two tests of each function that takes the hub under test: `himalia::NAME` and `reference::NAME`.
+macro_rules! with_both {
     ($($name:ident),+ $(,)?) => {
-        mod reference {
+        $crate::kubernetes::with_both!(@module himalia Himalia; $($name),+);
+        $crate::kubernetes::with_both!(@module reference Stock; $($name),+);
+    };
+    (@module $module:ident $kind:ident; $($name:ident),+) => {
+        mod $module {
             $(
                 #[tokio::test]
                 async fn $name() -> anyhow::Result<()> {
-                    let kind = hub_tests::hub::Kind::Stock;
+                    let kind = hub_tests::hub::Kind::$kind;
                     if !$crate::e2e::ready(&[kind], &$crate::kubernetes::NEEDS) {
                         return Ok(());
                     }
@@ -31,7 +42,7 @@ macro_rules! with_stock {
         }
     };
 }
-use with_stock;
+use with_both;
 
 /// What these tests need beside a hub.
 const NEEDS: [Needed; 4] =

@@ -12,6 +12,16 @@ async fn reference_stock_hands_over_to_itself() -> Result<()> {
     hand_over_and_back(Kind::Stock, Kind::Stock).await
 }
 
+#[tokio::test]
+async fn himalia_goes_on_with_the_pods_of_stock_and_hands_them_back() -> Result<()> {
+    hand_over_and_back(Kind::Stock, Kind::Himalia).await
+}
+
+#[tokio::test]
+async fn stock_goes_on_with_the_pods_of_himalia_and_hands_them_back() -> Result<()> {
+    hand_over_and_back(Kind::Himalia, Kind::Stock).await
+}
+
 async fn hand_over_and_back(first: Kind, second: Kind) -> Result<()> {
     if !crate::e2e::ready(&[first, second], &NEEDS) {
         return Ok(());

@@ -1,0 +1,175 @@
+//! What goes wrong with pods, and what people are told of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hub_tests::events::Listener;
+use hub_tests::hub::Kind;
+use hub_tests::settings::Settings;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{NEEDS, Site, progress};
+
+/// Much longer than it takes on an idle machine.
+const NOTICED_WITHIN: Duration = Duration::from_mins(1);
+
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(90);
+
+async fn himalia(options: Value) -> Result<Option<Site>> {
+    if !crate::e2e::ready(&[Kind::Himalia], &NEEDS) {
+        return Ok(None);
+    }
+    // What is noticed was told by the cluster: the hub itself does not look before the test is over.
+    let change = |settings: Settings| Settings {
+        poll_interval: Some(Duration::from_hours(1)),
+        ..settings.with_light_singleuser()
+    };
+    Site::start(Kind::Himalia, options, change).await.map(Some)
+}
+
+/// What a node does to a running pod, and the cause that is told.
+#[tokio::test]
+async fn a_server_whose_pod_ends_is_noticed_at_once_and_its_end_is_explained() -> Result<()> {
+    let Some(site) = himalia(json!({})).await? else { return Ok(()) };
+    let administrator = site.hub.administrator()?;
+    let mut events = Listener::new(&administrator).await?;
+    for (user, fault, cause) in
+        [("evan", "evict-after", "evicted"), ("nora", "shutdown-after", "node-shutdown")]
+    {
+        administrator.add_user(user).await?;
+        administrator.start_server(user, "").await?;
+        let pod = format!("jupyter-{user}");
+        site.namespace.fault(&pod, fault, "0s").await?;
+        let end = events.next(user, "stop", NOTICED_WITHIN).await.with_context(|| cause.to_owned())?;
+        ensure!(end.get("cause") == Some(&json!(cause)), "{end}");
+        administrator.server_is_gone(user, "").await?;
+        site.namespace.pod_is_gone(&pod).await?;
+        administrator.start_server(user, "").await.context("the next start")?;
+    }
+    let pod = "jupyter-evan";
+    site.namespace.cluster.delete(&site.namespace.path("pods", pod), 0).await?;
+    let end = events.next("evan", "stop", NOTICED_WITHIN).await?;
+    ensure!(end.get("cause") == Some(&json!("deleted")), "{end}");
+    administrator.server_is_gone("evan", "").await?;
+    administrator.start_server("evan", "").await.context("the next start")?;
+    site.kept_to_the_charts_role()
+}
+
+/// Starts that cannot succeed end soon, each with its cause, and leave nothing.
+#[tokio::test]
+async fn a_start_that_cannot_succeed_is_given_up_with_its_cause_and_leaves_nothing() -> Result<()> {
+    let cases = json!([
+        { "slug": "unschedulable", "kubespawner_override": { "mem_guarantee": "999T", "start_timeout": 12 } },
+        { "slug": "webhook", "kubespawner_override": { "extra_annotations": { "kubebed/deny": "no pods on Fridays" } } },
+        { "slug": "config-missing", "kubespawner_override": { "environment": { "PASSWORD": {
+            "valueFrom": { "secretKeyRef": { "name": "none", "key": "password" } },
+        } } } },
+        { "slug": "exited", "kubespawner_override": { "cmd": ["false"] } },
+        { "slug": "volume-missing", "kubespawner_override": {
+            "volumes": [{ "name": "home", "secret": { "secretName": "none" } }], "start_timeout": 12,
+        } },
+    ]);
+    let named = cases.as_array().context("a list")?.iter().cloned().map(|mut profile| {
+        profile["display_name"] = profile["slug"].clone();
+        profile
+    });
+    let mut profiles = vec![json!({ "slug": "plain", "display_name": "plain", "default": true })];
+    profiles.extend(named);
+    let Some(site) = himalia(json!({ "profile_list": profiles })).await? else { return Ok(()) };
+    let administrator = site.hub.administrator()?;
+    let mut events = Listener::new(&administrator).await?;
+    for profile in &profiles[1..] {
+        let cause = profile.get("slug").and_then(Value::as_str).context("a slug")?;
+        let user = format!("user-{cause}");
+        administrator.add_user(&user).await?;
+        let began = Instant::now();
+        let path = format!("users/{user}/server");
+        // The answer is the failure itself when that is quick, else that the start goes on.
+        administrator.send(Method::POST, &path, json!({ "profile": cause })).await?;
+        let failure = events.next(&user, "failure", GIVEN_UP_WITHIN).await?;
+        let told = failure.get("cause").and_then(Value::as_str).unwrap_or_default();
+        // A node may have begun to wait before its next try when the hub looks.
+        ensure!(told == cause || (cause == "exited" && told == "crash-loop"), "{cause}: {failure}");
+        println!("{cause} after {:?}: {}", began.elapsed(), failure["message"]);
+        administrator.server_is_gone(&user, "").await?;
+        site.namespace.pod_is_gone(&format!("jupyter-{user}")).await?;
+    }
+    // The same person can start something else.
+    let choice = json!({ "profile": "plain" });
+    let (status, answer) = administrator.send(Method::POST, "users/user-webhook/server", choice).await?;
+    ensure!(status == 201 || status == 202, "{status}: {answer}");
+    administrator.server_is_ready("user-webhook", "").await?;
+    site.kept_to_the_charts_role()
+}
+
+#[tokio::test]
+async fn a_full_quota_is_told_with_its_figures_and_passes_when_there_is_room_again() -> Result<()> {
+    let Some(site) = himalia(json!({})).await? else { return Ok(()) };
+    let administrator = site.hub.administrator()?;
+    let mut events = Listener::new(&administrator).await?;
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "few" },
+        "spec": { "hard": { "pods": "1" } },
+    });
+    site.namespace.cluster.create(&site.namespace.path("resourcequotas", ""), &quota).await?;
+    let path = site.namespace.path("resourcequotas", "few");
+    hub_tests::wait::eventually("the quota counts", GIVEN_UP_WITHIN, || async {
+        let quota = site.namespace.cluster.find(&path).await?.context("the quota")?;
+        Ok((quota.pointer("/status/used/pods") == Some(&json!("0"))).then_some(()))
+    })
+    .await?;
+    for user in ["first", "second"] {
+        administrator.add_user(user).await?;
+    }
+    administrator.start_server("first", "").await?;
+    administrator.send(Method::POST, "users/second/server", Value::Null).await?;
+    let failure = events.next("second", "failure", GIVEN_UP_WITHIN).await?;
+    ensure!(failure.get("cause") == Some(&json!("quota")), "{failure}");
+    administrator.server_is_gone("second", "").await?;
+    administrator.stop_server("first", "").await?;
+    administrator.start_server("second", "").await.context("there is room again")?;
+    site.kept_to_the_charts_role()
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_go_away_does_not_keep_its_server_pending_for_ever() -> Result<()> {
+    let options = json!({ "force_delete_after": 2, "start_timeout": 20 });
+    let Some(site) = himalia(options).await? else { return Ok(()) };
+    let administrator = site.hub.administrator()?;
+    for (user, fault) in [("stuck", "stuck-terminating"), ("lost", "node-lost-after")] {
+        administrator.add_user(user).await?;
+        administrator.start_server(user, "").await?;
+        let pod = format!("jupyter-{user}");
+        let value = if fault == "stuck-terminating" { "1h" } else { "0s" };
+        site.namespace.fault(&pod, fault, value).await?;
+        administrator.stop_server(user, "").await.with_context(|| fault.to_owned())?;
+        site.namespace.pod_is_gone(&pod).await?;
+        administrator.start_server(user, "").await.context("the next start")?;
+    }
+    site.kept_to_the_charts_role()
+}
+
+#[tokio::test]
+async fn a_foreign_pod_under_a_servers_name_is_not_touched() -> Result<()> {
+    let Some(site) = himalia(json!({})).await? else { return Ok(()) };
+    let administrator = site.hub.administrator()?;
+    let mut events = Listener::new(&administrator).await?;
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "jupyter-alice", "labels": { "app": "other" } },
+        "spec": { "containers": [{ "name": "main", "image": "registry.test/pause:1" }] },
+    });
+    let pods = site.namespace.path("pods", "");
+    let made = site.namespace.cluster.create(&pods, &foreign).await?;
+    administrator.add_user("alice").await?;
+    administrator.send(Method::POST, "users/alice/server", Value::Null).await?;
+    let failure = events.next("alice", "failure", GIVEN_UP_WITHIN).await?;
+    ensure!(failure.get("cause") == Some(&json!("conflict")), "{failure}");
+    administrator.server_is_gone("alice", "").await?;
+    let still = site.namespace.find("pods", "jupyter-alice").await?.context("the foreign pod is gone")?;
+    ensure!(still.pointer("/metadata/uid") == made.pointer("/metadata/uid"), "another pod: {still}");
+    ensure!(still.pointer("/metadata/deletionTimestamp").is_none(), "{still}");
+    let told = progress(&site.hub, "alice").await?;
+    ensure!(told.last().and_then(|event| event.get("failed")) == Some(&json!(true)), "{told:#?}");
+    site.kept_to_the_charts_role()
+}
