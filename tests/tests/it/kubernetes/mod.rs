@@ -16,6 +16,7 @@ mod life;
 mod long;
 mod namespaces;
 mod outage;
+mod random;
 mod rest;
 mod side_by_side;
 mod takeover;
