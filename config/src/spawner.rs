@@ -30,8 +30,9 @@ pub const LOCAL_ENV_KEEP: [&str; 9] = [
 pub struct SpawnerSection {
     /// Which spawner: `local` or the name of another plugin. Its own settings are in `[spawner.KIND]`.
     pub kind: String,
-    /// Command of a server. An empty list is the default of the image, for spawners that have images.
-    pub cmd: Vec<String>,
+    /// Command of a server. Left out, it is `jupyterhub-singleuser` for processes of this machine and the command of the
+    /// image for spawners that have images, as an empty list is for these.
+    pub cmd: Option<Vec<String>>,
     /// Arguments after the command.
     pub args: Vec<String>,
     /// Address that a server binds; empty is all.
@@ -111,6 +112,11 @@ const SHARED: [&str; 15] = [
 ];
 
 impl SpawnerSection {
+    /// The command of servers that are processes of this machine.
+    pub fn command(&self) -> Vec<String> {
+        self.cmd.clone().unwrap_or_else(|| vec!["jupyterhub-singleuser".to_owned()])
+    }
+
     /// What this section says to spawners of every kind, where it is not the default: the defaults of this section
     /// are those of local servers. Sizes in bytes, times in seconds.
     pub fn shared(&self) -> Map<String, Value> {
@@ -162,7 +168,7 @@ impl Default for SpawnerSection {
     fn default() -> Self {
         Self {
             kind: "local".to_owned(),
-            cmd: vec!["jupyterhub-singleuser".to_owned()],
+            cmd: None,
             args: Vec::new(),
             ip: "127.0.0.1".to_owned(),
             port: 0,
@@ -216,5 +222,9 @@ mod tests {
             Value::Object(section.shared()),
             json!({"environment": {"A": "1"}, "mem_limit": 1 << 30, "start_timeout": 60, "http_timeout": 30})
         );
+        assert_eq!(section.command(), ["jupyterhub-singleuser"]);
+        // Said aloud, the same command is another matter than that of the image.
+        let section = SpawnerSection { cmd: Some(section.command()), ..SpawnerSection::default() };
+        assert_eq!(section.shared().get("cmd"), Some(&json!(["jupyterhub-singleuser"])));
     }
 }

@@ -42,6 +42,24 @@ pub fn look(pod: Option<&Value>, delete_stopped: bool) -> Look {
     }
 }
 
+/// Exit code of a server that has ended for good; none while it runs, comes up, or is started again by its node.
+///
+/// [`look`] also tells the moment between the end of a container and its next start, which a hub that looks now and
+/// then hardly ever meets and one that is told of every change always does.
+pub fn end_of(pod: &Value) -> Option<i32> {
+    look(Some(pod), false).exit.filter(|code| !is_started_again(pod, *code))
+}
+
+/// Whether the node starts a container again that ended with this code.
+fn is_started_again(pod: &Value, code: i32) -> bool {
+    let by_policy = match pod.pointer("/spec/restartPolicy").and_then(Value::as_str) {
+        Some("Always") => true,
+        Some("OnFailure") => code != 0,
+        _ => false,
+    };
+    by_policy && phase(pod) == Some("Running") && pod.pointer("/metadata/deletionTimestamp").is_none()
+}
+
 /// Whether a server can be reached: its pod runs, has an address, is not being deleted, and its containers, those
 /// that count, are ready.
 pub fn is_running(pod: &Value, count: ReadyWhen) -> bool {
@@ -104,6 +122,23 @@ mod tests {
         };
         assert_eq!(look(Some(&pod("side")), true), Look::ALIVE);
         assert_eq!(look(Some(&pod("notebook")), false), Look { exit: Some(3), delete: false });
+    }
+
+    #[test]
+    fn a_container_that_its_node_starts_again_has_not_ended() {
+        let pod = |policy: &str, phase: &str, code: i32| {
+            json!({"spec": {"restartPolicy": policy}, "status": {"phase": phase, "containerStatuses": [
+                {"name": "notebook", "state": {"terminated": {"exitCode": code}}}]}})
+        };
+        assert_eq!(end_of(&pod("OnFailure", "Running", 137)), None);
+        assert_eq!(end_of(&pod("OnFailure", "Running", 0)), Some(0));
+        assert_eq!(end_of(&pod("Always", "Running", 0)), None);
+        assert_eq!(end_of(&pod("Never", "Running", 1)), Some(1));
+        // The pod as a whole has ended, or is about to.
+        assert_eq!(end_of(&pod("OnFailure", "Failed", 137)), Some(137));
+        let mut ending = pod("OnFailure", "Running", 137);
+        ending["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(end_of(&ending), Some(137));
     }
 
     #[test]

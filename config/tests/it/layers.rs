@@ -12,7 +12,7 @@ fn without_any_source_the_defaults_are_those_of_stock() {
     assert_eq!(config.hub.base_url, "/");
     assert_eq!(config.hub.cookie_max_age, Duration::from_hours(14 * 24));
     assert_eq!(config.hub.concurrent_spawn_limit, 100);
-    assert_eq!(config.spawner.cmd, ["jupyterhub-singleuser"]);
+    assert_eq!(config.spawner.command(), ["jupyterhub-singleuser"]);
     assert!(!config.hub.allow_named_servers);
     assert!(config.proxy.bind_url.is_loopback());
     assert_eq!(config.db.url.expose_secret(), "sqlite:///jupyterhub.sqlite");
@@ -74,7 +74,7 @@ fn variables_are_read_as_what_their_key_wants() {
     assert_eq!(config.hub.api_page_default_limit, 20);
     assert_eq!(config.authenticator.admin_users, ["ann", "bob"]);
     assert_eq!(config.authenticator.otp_prompt, "12345");
-    assert_eq!(config.spawner.cmd, ["a,b", "c"]);
+    assert_eq!(config.spawner.command(), ["a,b", "c"]);
     assert!((config.spawner.poll_jitter - 0.5).abs() < f64::EPSILON);
     assert_eq!(config.spawner.mem_limit, Some(2 << 30));
     assert_eq!(config.hub.headers["X-Robots-Tag"], "none");

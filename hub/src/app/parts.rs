@@ -388,7 +388,7 @@ fn server_settings(config: &Config, section: &SpawnerSection, embedding: &Embedd
         start_timeout: section.start_timeout,
         http_timeout: section.http_timeout,
         poll_interval: section.poll_interval,
-        command: section.cmd.clone(),
+        command: section.command(),
         args: embedding.arguments_after(&section.args),
         resources: Resources {
             mem_limit: section.mem_limit,

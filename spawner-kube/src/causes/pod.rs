@@ -6,11 +6,12 @@ use super::{Passing, Trouble};
 
 /// The trouble that a pod is in, the most telling one. `events` are those of this pod, in order of time.
 pub fn of_pod<'e>(pod: &Value, events: impl IntoIterator<Item = &'e Value>) -> Option<Trouble> {
-    ended_by_node(pod).or_else(|| containers(pod)).or_else(|| {
-        let warnings: Vec<&Value> =
-            events.into_iter().filter(|event| text(event, "/type") == "Warning").collect();
-        warnings.into_iter().rev().find_map(by_event).or_else(|| unschedulable(pod))
-    })
+    let warnings: Vec<&Value> =
+        events.into_iter().filter(|event| text(event, "/type") == "Warning").collect();
+    ended_by_node(pod)
+        .or_else(|| containers(pod, &warnings))
+        .or_else(|| warnings.iter().rev().find_map(|event| by_event(event)))
+        .or_else(|| unschedulable(pod))
 }
 
 fn text<'v>(value: &'v Value, path: &str) -> &'v str {
@@ -48,15 +49,15 @@ fn ended_by_node(pod: &Value) -> Option<Trouble> {
     Some(Trouble::new(cause, Passing::StartAgain, &format!("{user} You can start it again."), operator))
 }
 
-fn containers(pod: &Value) -> Option<Trouble> {
+fn containers(pod: &Value, warnings: &[&Value]) -> Option<Trouble> {
     ["/status/initContainerStatuses", "/status/containerStatuses"]
         .into_iter()
         .filter_map(|path| pod.pointer(path)?.as_array())
         .flatten()
-        .find_map(container)
+        .find_map(|status| container(status, warnings))
 }
 
-fn container(status: &Value) -> Option<Trouble> {
+fn container(status: &Value, warnings: &[&Value]) -> Option<Trouble> {
     let name = text(status, "/name");
     let waiting = text(status, "/state/waiting/reason");
     let message = text(status, "/state/waiting/message");
@@ -64,7 +65,13 @@ fn container(status: &Value) -> Option<Trouble> {
     let trouble = |cause, passing, user: &str| Some(Trouble::new(cause, passing, user, operator.clone()));
     match waiting {
         "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" => {
-            Some(pulling(text(status, "/image"), message, &operator))
+            // Between two tries older nodes say in the status only that they wait, and in their events why.
+            let image = text(status, "/image");
+            let mut told = warnings.iter().rev().map(|event| text(event, "/message"));
+            let why = told.find(|told| told.starts_with("Failed to pull image") && told.contains(image));
+            let message = why.map_or_else(|| message.to_owned(), |why| format!("{message}: {why}"));
+            let operator = format!("container {name}: {waiting}: {message}");
+            Some(pulling(image, &message, &operator))
         }
         "InvalidImageName" => {
             trouble("image-name", Passing::Never, "The name of your server's image is not valid.")
@@ -279,6 +286,20 @@ mod tests {
         let trouble = of_pod(&waiting(reason, message), &[]).unwrap();
         assert_eq!((trouble.cause, trouble.passing), (cause, passing), "{trouble:?}");
         assert!(trouble.operator.contains(message));
+    }
+
+    #[test]
+    fn an_image_that_is_not_tried_for_just_now_has_the_cause_of_the_last_try() {
+        let pod = waiting("ImagePullBackOff", "Back-off pulling image \"a:1\"");
+        assert_eq!(of_pod(&pod, &[]).unwrap().cause, "image-pull");
+        let failed = |image: &str| {
+            let message = format!("Failed to pull image \"{image}\": manifest unknown");
+            json!({"type": "Warning", "reason": "Failed", "message": message})
+        };
+        let trouble = of_pod(&pod, [&failed("a:1")]).unwrap();
+        assert_eq!(trouble.cause, "image-missing");
+        assert!(trouble.operator.contains("manifest unknown"), "{trouble:?}");
+        assert_eq!(of_pod(&pod, [&failed("b:2")]).unwrap().cause, "image-pull");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use crate::cluster::{ApiError, Kind, Object};
 use crate::spawner::KubeSpawner;
-use crate::status::look;
+use crate::status::end_of;
 use crate::view::{Follow, pod};
 
 /// How long the view may take to tell that a pod is gone, beyond the pod's own time.
@@ -38,7 +38,7 @@ impl KubeSpawner {
         let found = self.cluster.get(object).await.map_err(|error| failed(error, object))?;
         let Some(found) = found.filter(|found| is_ours(found, &server.key)) else { return Ok(()) };
         let traits = self.blueprint.traits();
-        if !traits.delete_stopped_pods && look(Some(&found), false).exit.is_some() {
+        if !traits.delete_stopped_pods && end_of(&found).is_some() {
             info!(server = %server.key, pod = name, "the pod has ended and is kept, as delete_stopped_pods says");
             return Ok(());
         }

@@ -17,7 +17,7 @@ use crate::cluster::{ApiError, Kind, Object};
 use crate::pause::Pause;
 use crate::server::Server;
 use crate::spawner::KubeSpawner;
-use crate::status::look;
+use crate::status::end_of;
 use crate::view::{Follow, pod};
 
 /// Pauses between two tries to take a name that is in use.
@@ -225,5 +225,5 @@ pub(super) fn mark(manifest: &mut Value, launch: &Launch, hub: Option<&str>) {
 
 /// Whether a pod can still become, or is, a running server.
 pub(super) fn is_alive(found: &Value) -> bool {
-    !pod::is_ending(found) && look(Some(found), false).exit.is_none()
+    !pod::is_ending(found) && end_of(found).is_none()
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::steps::Steps;
 use crate::causes::{self, Passing, Trouble};
 use crate::cluster::{Cluster, Kind, Object};
-use crate::status::{crash_loop, is_running, look};
+use crate::status::{crash_loop, end_of, is_running, look};
 use crate::traits::Traits;
 use crate::view::{Follow, pod};
 
@@ -57,7 +57,9 @@ impl Wait<'_> {
                         steps.detail(Phase::Connecting, "The container of the server is ready.");
                         return Ok(found);
                     }
-                    if let Some(exit) = exit_of(Some(&found), self.traits) {
+                    // Who waits for a start is told at once, even where the node would try again.
+                    let code = look(Some(&found), false).exit;
+                    if let Some(exit) = exit_with(code, &found, self.traits) {
                         return Err(ended(&exit));
                     }
                     if pod::is_ending(&found) {
@@ -163,9 +165,13 @@ pub(super) fn exit_of(found: Option<&Value>, traits: &Traits) -> Option<Exit> {
         let trouble = deleted();
         return Some(Exit { code: Some(1), cause: Some(trouble.cause), message: Some(trouble.user) });
     };
+    exit_with(end_of(found), found, traits)
+}
+
+/// The same of a pod that is there, by the exit code and by the number of its crashes.
+fn exit_with(code: Option<i32>, found: &Value, traits: &Traits) -> Option<Exit> {
     let limit = u64::try_from(traits.crash_limit).ok().filter(|limit| *limit > 0);
     let crashed = crash_loop(found).zip(limit).is_some_and(|(restarts, limit)| restarts >= limit);
-    let code = look(Some(found), false).exit;
     if code.is_none() && !crashed {
         return None;
     }

@@ -23,7 +23,7 @@ pub(crate) fn trim(pod: &Value) -> Value {
     let mut metadata = pick(pod.get("metadata"), &METADATA);
     let annotations = pick(pod.pointer("/metadata/annotations"), &ANNOTATIONS);
     metadata.insert("annotations".to_owned(), annotations.into());
-    let mut spec = pick(pod.get("spec"), &["nodeName"]);
+    let mut spec = pick(pod.get("spec"), &["nodeName", "restartPolicy"]);
     let containers = each(pod.pointer("/spec/containers"), |container| pick(container, &["name", "ports"]));
     spec.extend(containers.map(|list| ("containers".to_owned(), list)));
     let mut status = pick(pod.get("status"), &STATUS);
@@ -95,7 +95,7 @@ mod tests {
         let pod = json!({
             "metadata": {"name": "p", "uid": "u", "managedFields": [1], "labels": {"a": "b"},
                 "annotations": {USER: "Ann", SERVER: "lab", "other": "x"}},
-            "spec": {"nodeName": "n", "volumes": [1], "containers": [
+            "spec": {"nodeName": "n", "restartPolicy": "OnFailure", "volumes": [1], "containers": [
                 {"name": "notebook", "env": [1], "ports": [{"name": "notebook-port", "containerPort": 8888}]}]},
             "status": {"phase": "Running", "hostIP": "1", "podIP": "2", "containerStatuses": [
                 {"name": "notebook", "imageID": "x", "ready": true, "state": {"running": {}}}],
@@ -106,7 +106,7 @@ mod tests {
             kept,
             json!({
                 "metadata": {"name": "p", "uid": "u", "annotations": {USER: "Ann", SERVER: "lab"}},
-                "spec": {"nodeName": "n", "containers": [
+                "spec": {"nodeName": "n", "restartPolicy": "OnFailure", "containers": [
                     {"name": "notebook", "ports": [{"name": "notebook-port", "containerPort": 8888}]}]},
                 "status": {"phase": "Running", "podIP": "2",
                     "containerStatuses": [{"name": "notebook", "ready": true, "state": {"running": {}}}],

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::feed::{Change, Keeper};
 use super::pod;
 use crate::cluster::ApiError;
-use crate::status::{crash_loop, look};
+use crate::status::{crash_loop, end_of};
 
 /// Events kept of one pod that is waited for.
 const EVENTS: usize = 100;
@@ -192,7 +192,7 @@ impl Space {
 
 /// Whether the hub should look at a server.
 fn has_ended(pod: &Value) -> bool {
-    look(Some(pod), false).exit.is_some() || crash_loop(pod).is_some()
+    end_of(pod).is_some() || crash_loop(pod).is_some()
 }
 
 impl Keeper for Space {
