@@ -53,7 +53,11 @@ fn a_check_also_asks_the_spawner_about_its_options() {
     };
     let done = pods("volumes = [{ name = \"v\", secret = { secretNam = \"x\" } }]");
     assert_eq!(done.code, 2, "{}", done.err);
-    assert!(done.err.starts_with("error: spawner.kube.volumes[0].secret.secretNam: "), "{}", done.err);
+    assert!(
+        done.err.starts_with("error: hub.toml:5: spawner.kube.volumes[0].secret.secretNam: "),
+        "{}",
+        done.err
+    );
     let done = pods("poll_interval = 5");
     assert_eq!(done.code, 2, "{}", done.err);
     assert!(done.err.contains("spawner.kube.poll_interval: belongs one level up"), "{}", done.err);

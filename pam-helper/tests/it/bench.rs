@@ -54,6 +54,11 @@ impl Bench {
             std::io::stderr().write_all(format!("{why} ({answer:?})\n").as_bytes()).unwrap();
             return None;
         }
+        // The question noted that a session is closed, where that is noted.
+        let notes = bench.folder.path().join("notes");
+        if notes.exists() {
+            std::fs::remove_file(notes).unwrap();
+        }
         Some(bench)
     }
 
