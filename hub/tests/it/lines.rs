@@ -142,22 +142,3 @@ async fn no_server_starts_while_all_are_being_stopped() {
     assert_eq!((late.code(), late.header("retry-after")), (503, Some("10")), "{late:?}");
     assert!(repo::spawners::active(test.hub.db.conn()).await.unwrap().is_empty());
 }
-
-#[actix_web::test]
-async fn a_server_that_another_hub_has_started_gets_its_route_when_somebody_comes_for_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("hub.sqlite");
-    let (one, other) = (hub(&file).await, hub(&file).await);
-    one.user("ada").await;
-    one.root().post("/users/ada/server", None).await;
-    until("the server is ready", async || one.root().get("/users/ada/server").await.json()["ready"] == true)
-        .await;
-    assert!(other.root().get("/proxy").await.json().get("/user/ada/").is_none(), "nothing has told it");
-    let browser = other.browser("ada", false).await;
-    until("the browser is sent to the server, which has a route", async || {
-        let answer = browser.send(actix_web::http::Method::GET, "/hub/user/ada/lab", None).await;
-        assert!(matches!(answer.code(), 302 | 303), "{answer:?}");
-        answer.code() == 302 && other.root().get("/proxy").await.json().get("/user/ada/").is_some()
-    })
-    .await;
-}

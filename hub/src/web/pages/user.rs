@@ -122,7 +122,7 @@ pub async fn read(page: UserPath, rq: HttpRequest) -> ApiResult<HttpResponse> {
         && state.is_ready()
     {
         if let Some(address) = &state.record.address {
-            // Another hub on the same database may have started it, and this one's proxy not know of it yet.
+            // A proxy beside the hub may have lost it since the last check.
             hub.servers.open_route(&aim.key, address).await.map_err(|error| {
                 tracing::error!(user = %aim.key.user, server = %aim.key.server, %error, "cannot open the route to a server");
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The proxy did not take the route to the server.")
