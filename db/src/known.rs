@@ -21,6 +21,7 @@ pub const REMEMBERED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Known<K, V> {
     most: usize,
+    activity: bool,
     shelf: Mutex<Shelf<K, V>>,
 }
 
@@ -33,7 +34,18 @@ struct Shelf<K, V> {
 impl<K: Eq + Hash, V: Clone> Known<K, V> {
     /// At most `most` values; when there are more, all are forgotten.
     pub fn new(most: usize) -> Self {
-        Self { most, shelf: Mutex::new(Shelf { version: 0, values: HashMap::new() }) }
+        Self { most, activity: true, shelf: Mutex::new(Shelf { version: 0, values: HashMap::new() }) }
+    }
+
+    /// The same for values of which nobody asks how fresh a `last_activity` in them is: a note of activity, which comes
+    /// with every other request, does not make them forgotten.
+    pub fn without_activity(most: usize) -> Self {
+        Self { activity: false, ..Self::new(most) }
+    }
+
+    /// The number that says whether values are still as they were read; `None` where nothing may be remembered.
+    pub fn version(&self, db: &Db) -> Option<u64> {
+        if self.activity { db.version() } else { db.version_without_activity() }
     }
 
     /// The value for `key`, by `read` unless it is known.
@@ -41,7 +53,7 @@ impl<K: Eq + Hash, V: Clone> Known<K, V> {
     /// # Errors
     /// Those of `read`; they are not remembered.
     pub async fn get<E>(&self, db: &Db, key: K, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
-        let Some(version) = db.version() else { return read.await };
+        let Some(version) = self.version(db) else { return read.await };
         if let Some(value) = self.find(version, &key) {
             return Ok(value);
         }
@@ -68,28 +80,70 @@ impl<K: Eq + Hash, V: Clone> Known<K, V> {
     }
 }
 
+/// What a statement may change of what was read before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing: it reads, or makes a token, which belongs to nothing that is known.
+    None,
+    /// Only when somebody or something was last active.
+    Activity,
+    /// Anything.
+    Anything,
+}
+
+impl Effect {
+    /// Of a statement as SQLite gets it.
+    pub(crate) fn of(sql: &str) -> Self {
+        let begins = |with: &[&str]| with.iter().any(|word| sql.starts_with(word));
+        if begins(&["SELECT ", "PRAGMA ", "EXPLAIN ", "INSERT INTO \"api_tokens\" "]) {
+            return Self::None;
+        }
+        let noted = sql
+            .strip_prefix("UPDATE \"")
+            .and_then(|rest| rest.split_once("\" SET \"last_activity\" = ? WHERE "));
+        match noted {
+            Some(("users" | "spawners" | "api_tokens", _)) => Self::Activity,
+            _ => Self::Anything,
+        }
+    }
+}
+
 /// Counts the changes that this process makes.
 #[derive(Debug, Default)]
-pub(crate) struct Changes(AtomicU64);
+pub(crate) struct Changes {
+    all: AtomicU64,
+    without_activity: AtomicU64,
+}
 
 impl Changes {
     pub(crate) fn version(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.all.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn version_without_activity(&self) -> u64 {
+        self.without_activity.load(Ordering::Acquire)
     }
 
     /// To be kept until the statement is done or given up: what is read in between is as it was before.
     pub(crate) fn begin(&self, sql: &str) -> Option<Change<'_>> {
-        changes_what_is_known(sql).then_some(Change(self))
+        let effect = Effect::of(sql);
+        (effect != Effect::None).then_some(Change { changes: self, effect })
     }
 
-    pub(crate) fn count(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+    pub(crate) fn count(&self, effect: Effect) {
+        if effect == Effect::Anything {
+            self.without_activity.fetch_add(1, Ordering::Release);
+        }
+        self.all.fetch_add(1, Ordering::Release);
     }
 }
 
 /// A change under way, counted when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Change<'a>(&'a Changes);
+pub(crate) struct Change<'a> {
+    changes: &'a Changes,
+    effect: Effect,
+}
 
 impl Change<'_> {
     /// It turned out to change nothing.
@@ -100,14 +154,8 @@ impl Change<'_> {
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        self.0.count();
+        self.changes.count(self.effect);
     }
-}
-
-/// Whether a statement may change what was read before. A new token does not: it belongs to nothing that is known.
-pub(crate) fn changes_what_is_known(sql: &str) -> bool {
-    let reads = ["SELECT ", "PRAGMA ", "EXPLAIN "].iter().any(|word| sql.starts_with(word));
-    !reads && !sql.starts_with("INSERT INTO \"api_tokens\" ")
 }
 
 #[cfg(test)]
@@ -136,17 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn reading_and_new_tokens_change_nothing_that_is_known() {
+    fn reading_and_new_tokens_change_nothing_that_is_known_and_activity_little() {
         for sql in ["SELECT 1", "INSERT INTO \"api_tokens\" (\"id\") VALUES (1)"] {
-            assert!(!changes_what_is_known(sql), "{sql}");
+            assert_eq!(Effect::of(sql), Effect::None, "{sql}");
+        }
+        for table in ["users", "spawners", "api_tokens"] {
+            let sql = format!("UPDATE \"{table}\" SET \"last_activity\" = ? WHERE \"id\" = ?");
+            assert_eq!(Effect::of(&sql), Effect::Activity, "{sql}");
         }
         for sql in [
             "INSERT INTO \"users\" (\"id\") VALUES (1)",
             "UPDATE \"api_tokens\" SET \"scopes\" = '[]'",
+            "UPDATE \"users\" SET \"last_activity\" = ?, \"admin\" = ? WHERE \"id\" = ?",
+            "UPDATE \"users\" SET \"admin\" = ? WHERE \"last_activity\" = ?",
             "DELETE FROM \"api_tokens\"",
             "WITH x AS (SELECT 1) DELETE FROM users",
         ] {
-            assert!(changes_what_is_known(sql), "{sql}");
+            assert_eq!(Effect::of(sql), Effect::Anything, "{sql}");
         }
     }
 }

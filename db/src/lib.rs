@@ -14,6 +14,7 @@ pub mod repo;
 pub mod schema;
 mod session;
 pub mod types;
+mod wake;
 
 pub use connect::{Db, DbOptions};
 pub use error::DbError;
@@ -21,3 +22,4 @@ pub use known::{Known, REMEMBERED};
 pub use sea_orm::{ConnectionTrait, DbBackend};
 pub use session::{Conn, Tx};
 pub use types::{JsonDict, JsonList, Timestamp};
+pub use wake::Waker;

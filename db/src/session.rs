@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::connect::kept::Kept;
 use crate::error::DbError;
-use crate::known::{Changes, changes_what_is_known};
+use crate::known::{Changes, Effect};
 use crate::types::sqlite_text;
 
 /// What both kinds of session share.
@@ -56,25 +56,35 @@ pub struct Tx {
     _writer: Option<OwnedMutexGuard<()>>,
 }
 
-/// Whether a transaction changes anything; counted when it is over.
+/// What a transaction changes; counted when it is over.
 #[derive(Debug)]
 struct TxChange {
     changes: Option<Arc<Changes>>,
-    any: AtomicBool,
+    activity: AtomicBool,
+    anything: AtomicBool,
 }
 
 impl TxChange {
+    fn new(changes: Option<Arc<Changes>>) -> Self {
+        Self { changes, activity: AtomicBool::new(false), anything: AtomicBool::new(false) }
+    }
+
     fn note(&self, sql: &str) {
-        if changes_what_is_known(sql) {
-            self.any.store(true, Ordering::Relaxed);
+        match Effect::of(sql) {
+            Effect::None => {}
+            Effect::Activity => self.activity.store(true, Ordering::Relaxed),
+            Effect::Anything => self.anything.store(true, Ordering::Relaxed),
         }
     }
 }
 
 impl Drop for TxChange {
     fn drop(&mut self) {
-        if let Some(changes) = self.changes.as_ref().filter(|_| self.any.load(Ordering::Relaxed)) {
-            changes.count();
+        let Some(changes) = &self.changes else { return };
+        if self.anything.load(Ordering::Relaxed) {
+            changes.count(Effect::Anything);
+        } else if self.activity.load(Ordering::Relaxed) {
+            changes.count(Effect::Activity);
         }
     }
 }
@@ -86,9 +96,20 @@ impl Conn {
         Self { pool, kept, writer, limits, statements: Arc::default(), changes }
     }
 
+    /// The pool, if it is one of PostgreSQL.
+    pub(crate) fn postgres(&self) -> Option<&sqlx::PgPool> {
+        (self.pool.get_database_backend() == DbBackend::Postgres)
+            .then(|| self.pool.get_postgres_connection_pool())
+    }
+
     /// See [`crate::Db::version`].
     pub(crate) fn version(&self) -> Option<u64> {
         self.changes.as_ref().map(|changes| changes.version())
+    }
+
+    /// See [`crate::Db::version_without_activity`].
+    pub(crate) fn version_without_activity(&self) -> Option<u64> {
+        self.changes.as_ref().map(|changes| changes.version_without_activity())
     }
 
     /// How many statements have been sent, those of transactions too.
@@ -104,7 +125,7 @@ impl Conn {
         };
         let inner = within(self.limits.statement, self.pool.begin_with_options(options)).await?;
         let statements = Arc::clone(&self.statements);
-        let change = TxChange { changes: self.changes.clone(), any: AtomicBool::new(false) };
+        let change = TxChange::new(self.changes.clone());
         Ok(Tx { inner, limits: self.limits.clone(), statements, change, _writer: writer })
     }
 
@@ -112,7 +133,11 @@ impl Conn {
         if let Some(kept) = &self.kept {
             kept.close().await;
         }
-        Ok(self.pool.close().await?)
+        self.pool.close().await?;
+        if let Some(kept) = &self.kept {
+            kept.restore().await;
+        }
+        Ok(())
     }
 
     async fn lock_writer(&self) -> Result<Option<OwnedMutexGuard<()>>, DbErr> {

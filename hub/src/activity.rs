@@ -38,18 +38,33 @@ impl Activity {
     }
 
     /// A token was used. The token of a server says nothing about its user being there, and neither do requests to
-    /// servers that are not running.
-    pub async fn token(&self, hub: &Hub, token: &api_tokens::Model, who: &Who, path: &str) -> ApiResult<()> {
+    /// servers that are not running. What was written is also noted in the rows; whether that is anything.
+    pub async fn token(
+        &self,
+        hub: &Hub,
+        token: &mut api_tokens::Model,
+        who: &mut Who,
+        path: &str,
+    ) -> ApiResult<bool> {
         if path.strip_prefix(hub.urls.hub()).is_some_and(|rest| rest.starts_with("user/")) {
-            return Ok(());
+            return Ok(false);
         }
+        let now = hub.clock.now();
+        let mut noted = false;
         if self.is_due(hub, token.last_activity) {
-            repo::tokens::bump_activity(hub.db.conn(), token.id, hub.clock.now(), self.resolution).await?;
+            repo::tokens::bump_activity(hub.db.conn(), token.id, now, self.resolution).await?;
+            token.last_activity = Some(now.into());
+            noted = true;
         }
         let of_server = token.note.as_deref().is_some_and(|note| note.starts_with("Server at "));
-        match who {
-            Who::User(user) if !of_server => self.user(hub, user).await,
-            _ => Ok(()),
+        if let Who::User(user) = who
+            && !of_server
+            && self.is_due(hub, user.last_activity)
+        {
+            repo::users::bump_activity(hub.db.conn(), user.id, now, self.resolution).await?;
+            user.last_activity = Some(now.into());
+            noted = true;
         }
+        Ok(noted)
     }
 }

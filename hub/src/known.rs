@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hub_core::scopes::ScopeSet;
 use hub_db::entities::{api_tokens, users};
+use hub_db::repo::user_list::{Only, ServerState, UserQuery};
 use hub_db::repo::users::UserDetails;
 use hub_db::{Db, DbError, Known, repo};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +18,7 @@ use crate::web::caller::Who;
 /// Most tokens, and most users, that are remembered.
 const MOST: usize = 4_096;
 
-/// Whoever is behind a token, and what it allows.
+/// Whoever is behind a token, and what it allows. When the owner was last active may be out of date.
 #[derive(Debug, Clone)]
 pub struct Credential {
     /// The token.
@@ -39,12 +40,17 @@ impl TokenKey {
     }
 }
 
+/// What the number of users on all pages depends on.
+type CountKey = (Option<ServerState>, Option<String>, Option<Only>);
+
 /// Everything that is remembered.
 #[derive(Debug)]
 pub struct KnownRows {
     /// By token.
     pub credentials: Known<TokenKey, Arc<Credential>>,
     users: Known<String, Option<users::Model>>,
+    ids: Known<String, Option<i32>>,
+    user_counts: Known<CountKey, u64>,
     details: Known<i32, Arc<UserDetails>>,
     held: Known<(Holder, bool), Held>,
     groups: Known<i32, Vec<String>>,
@@ -56,14 +62,16 @@ pub struct KnownRows {
 impl Default for KnownRows {
     fn default() -> Self {
         Self {
-            credentials: Known::new(MOST),
+            credentials: Known::without_activity(MOST),
             users: Known::new(MOST),
+            ids: Known::without_activity(MOST),
+            user_counts: Known::without_activity(MOST),
             details: Known::new(MOST),
-            held: Known::new(MOST),
-            groups: Known::new(MOST),
-            roles_of_services: Known::new(MOST),
-            default_token_scopes: Known::new(1),
-            clients: Known::new(MOST),
+            held: Known::without_activity(MOST),
+            groups: Known::without_activity(MOST),
+            roles_of_services: Known::without_activity(MOST),
+            default_token_scopes: Known::without_activity(1),
+            clients: Known::without_activity(MOST),
         }
     }
 }
@@ -74,10 +82,26 @@ impl KnownRows {
         self.users.get(db, name.to_owned(), repo::users::by_name(db.conn(), name)).await
     }
 
-    /// [`repo::users::with_details`] of one user.
+    /// [`repo::user_list::count`].
+    pub async fn user_count(&self, db: &Db, query: &UserQuery) -> Result<u64, DbError> {
+        let key = (query.state, query.name_filter.clone(), query.only.clone());
+        self.user_counts.get(db, key, repo::user_list::count(db.conn(), query)).await
+    }
+
+    /// The id of the user with this very name.
+    pub async fn user_id(&self, db: &Db, name: &str) -> Result<Option<i32>, DbError> {
+        let read = async { Ok(self.user(db, name).await?.map(|user| user.id)) };
+        self.ids.get(db, name.to_owned(), read).await
+    }
+
+    /// [`repo::users::with_details`] of one user, whose row may be one that was remembered.
     pub async fn details(&self, db: &Db, user: &users::Model) -> Result<Arc<UserDetails>, DbError> {
         let read = async {
-            let found = repo::users::with_details(db.conn(), vec![user.clone()]).await?.pop();
+            let row = match self.details.version(db) {
+                Some(_) => repo::users::by_id(db.conn(), user.id).await?,
+                None => Some(user.clone()),
+            };
+            let found = repo::users::with_details(db.conn(), row.into_iter().collect()).await?.pop();
             let gone = || DbError::Conflict("the user was deleted meanwhile".to_owned());
             Ok(Arc::new(found.ok_or_else(gone)?))
         };

@@ -10,6 +10,7 @@ pub mod auth;
 pub mod events;
 pub mod known;
 pub mod metrics;
+pub mod notices;
 pub mod oauth;
 pub mod rbac;
 pub mod registry;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sea_orm::{ConnAcquireErr, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_query_sqlx::SqlxValues;
 use sqlx::query::Query;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -22,15 +22,22 @@ struct Inner {
     options: SqliteConnectOptions,
     places: Semaphore,
     patience: Duration,
+    /// The journal mode that the file gets back in the end.
+    restore: Option<SqliteJournalMode>,
     /// The one that was used last comes first: it knows the statements.
     idle: Mutex<Vec<SqliteConnection>>,
 }
 
 impl Kept {
     /// At most `most` connections, which are waited for no longer than `patience`.
-    pub(super) fn new(options: SqliteConnectOptions, most: usize, patience: Duration) -> Self {
-        let inner = Inner { options, places: Semaphore::new(most), patience, idle: Mutex::default() };
-        Self(Arc::new(inner))
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        most: usize,
+        patience: Duration,
+        restore: Option<SqliteJournalMode>,
+    ) -> Self {
+        let places = Semaphore::new(most);
+        Self(Arc::new(Inner { options, places, patience, restore, idle: Mutex::default() }))
     }
 
     pub(crate) async fn execute(&self, statement: &Statement) -> Result<ExecResult, DbErr> {
@@ -65,6 +72,16 @@ impl Kept {
         let idle = std::mem::take(&mut *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in idle {
             // The file is whole in any case.
+            let _ = connection.close().await;
+        }
+    }
+
+    /// Gives the file its journal mode back; to be called when everything else is closed. Another process that uses the
+    /// file keeps it from happening, and then nothing is lost: whoever opens the file finds the log.
+    pub(crate) async fn restore(&self) {
+        if let Some(mode) = self.0.restore
+            && let Ok(connection) = self.0.options.clone().journal_mode(mode).connect().await
+        {
             let _ = connection.close().await;
         }
     }

@@ -73,8 +73,8 @@ pub struct Db {
 
 impl Db {
     /// Opens the pool and proves that the database answers; a SQLite file is created (mode 0600, journal in WAL mode)
-    /// when it is missing, and an existing one keeps its journal mode and must be writable. Tables are another step:
-    /// [`crate::schema::create`].
+    /// when it is missing. An existing one must be writable; on a local file system it has a write-ahead log while it is
+    /// open. Tables are another step: [`crate::schema::create`].
     ///
     /// # Errors
     /// [`DbError::Url`], [`DbError::SqliteFile`], or [`DbError::Unavailable`] when a server does not answer.
@@ -130,6 +130,11 @@ impl Db {
         self.conn.version()
     }
 
+    /// The same, notes of who was active when aside, too.
+    pub fn version_without_activity(&self) -> Option<u64> {
+        self.conn.version_without_activity()
+    }
+
     /// Whether the database answers now. What a health check asks.
     pub async fn ping(&self) -> Result<(), DbError> {
         // A query: what executes would queue behind SQLite's writers.
@@ -137,7 +142,8 @@ impl Db {
         Ok(())
     }
 
-    /// Closes the pool after the statements under way; on SQLite the write-ahead log is folded into the file.
+    /// Closes the pool after the statements under way; on SQLite the write-ahead log is folded into the file, which gets
+    /// back the journal mode that it had.
     pub async fn close(self) -> Result<(), DbError> {
         self.conn.close().await
     }

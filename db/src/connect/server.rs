@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{DatabaseConnection, SqlxMySqlConnector, SqlxPostgresConnector};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Executor as _};
+use sqlx::{ConnectOptions, Connection as _, Executor as _};
 
 use super::DbOptions;
 use crate::error::{DbError, is_driver_outage};
@@ -14,6 +14,9 @@ use crate::error::{DbError, is_driver_outage};
 const IDLE: Duration = Duration::from_mins(5);
 const LIFETIME: Duration = Duration::from_mins(30);
 const SLOW: Duration = Duration::from_secs(1);
+/// How long a connection that has come back is taken to be alive: it was asked when it came back. To ask again before each
+/// statement would take as long as the statement.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 pub(super) async fn postgres(
     options: &DbOptions,
@@ -29,6 +32,10 @@ pub(super) async fn postgres(
         .acquire_timeout(options.acquire_timeout)
         .idle_timeout(IDLE)
         .max_lifetime(LIFETIME)
+        .test_before_acquire(false)
+        .before_acquire(|connection, known| {
+            Box::pin(async move { Ok(known.idle_for < TRUSTED || connection.ping().await.is_ok()) })
+        })
         .after_connect(move |connection, _| {
             let limit = limit.clone();
             Box::pin(async move { connection.execute(sqlx::AssertSqlSafe(limit)).await.map(drop) })
@@ -61,6 +68,10 @@ pub(super) async fn mysql(
         .acquire_timeout(options.acquire_timeout)
         .idle_timeout(IDLE)
         .max_lifetime(LIFETIME)
+        .test_before_acquire(false)
+        .before_acquire(|connection, known| {
+            Box::pin(async move { Ok(known.idle_for < TRUSTED || connection.ping().await.is_ok()) })
+        })
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 // MariaDB has the one variable, MySQL the other. Row locks are waited for no longer than a statement.

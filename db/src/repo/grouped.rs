@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::prelude::*;
-use sea_orm::{ConnectionTrait, JoinType, QueryOrder as _, QuerySelect as _};
+use sea_orm::sea_query::Func;
+use sea_orm::{ConnectionTrait, DbBackend, JoinType, QueryOrder as _, QuerySelect as _};
 
 use super::CHUNK;
 use crate::error::DbError;
@@ -42,21 +43,33 @@ impl<M: EntityTrait, R: EntityTrait> Walk<M, R> {
         let mut found: HashMap<i32, Vec<String>> = HashMap::new();
         let wanted: HashSet<i32> = near.iter().copied().collect();
         for ids in near.chunks(CHUNK) {
-            let far = M::belongs_to(R::default()).from(self.far).to(self.id).into();
-            let rows: Vec<(i32, String)> = M::find()
-                .select_only()
-                .column(self.near)
-                .column(self.name)
-                .join(JoinType::InnerJoin, far)
-                .filter(around(self.near, ids))
-                .order_by_asc(self.sort)
-                .into_tuple()
-                .all(db)
-                .await?;
-            for (id, name) in rows.into_iter().filter(|(id, _)| wanted.contains(id)) {
+            for (id, name) in self.pairs(db, ids).await?.into_iter().filter(|(id, _)| wanted.contains(id)) {
                 found.entry(id).or_default().push(name);
             }
         }
         Ok(found)
+    }
+
+    /// Near ids and names, in the order of names.
+    async fn pairs(&self, db: &impl ConnectionTrait, ids: &[i32]) -> Result<Vec<(i32, String)>, DbError> {
+        let far = M::belongs_to(R::default()).from(self.far).to(self.id).into();
+        let select = M::find()
+            .select_only()
+            .join(JoinType::InnerJoin, far)
+            .filter(around(self.near, ids))
+            .order_by_asc(self.sort);
+        if db.get_database_backend() != DbBackend::Sqlite {
+            return Ok(select.column(self.near).column(self.name).into_tuple().all(db).await?);
+        }
+        // One row for each name, of which there are few, and not for each pair: every value of a row is a message from
+        // the connection's thread.
+        let joined = Func::cust("GROUP_CONCAT").arg(Expr::col((M::default(), self.near)));
+        let select = select.group_by(self.id).expr_as(joined, "ids").column(self.name);
+        let rows: Vec<(String, String)> = select.into_tuple().all(db).await?;
+        let pairs = rows.into_iter().flat_map(|(ids, name)| {
+            let ids: Vec<i32> = ids.split(',').filter_map(|id| id.parse().ok()).collect();
+            ids.into_iter().map(move |id| (id, name.clone()))
+        });
+        Ok(pairs.collect())
     }
 }

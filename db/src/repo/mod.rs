@@ -11,6 +11,7 @@ pub mod fitting;
 mod grouped;
 pub mod groups;
 mod hashing;
+pub mod notices;
 pub mod oauth;
 pub mod purge;
 pub mod role_members;

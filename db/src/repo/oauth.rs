@@ -208,7 +208,7 @@ pub async fn create_code(db: &impl ConnectionTrait, new: NewCode) -> Result<Code
 }
 
 /// The column is a 32-bit integer; a code of the year 2038 would rather live for ever than end at once.
-fn epoch(moment: DateTime<Utc>) -> i32 {
+pub(super) fn epoch(moment: DateTime<Utc>) -> i32 {
     i32::try_from(moment.timestamp()).unwrap_or(i32::MAX)
 }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::prelude::*;
 use sea_orm::sea_query::{BinOper, ExprTrait as _, Func, Query, SelectStatement};
-use sea_orm::{Condition, ConnectionTrait, DbBackend, Order, QueryOrder as _, QuerySelect as _};
+use sea_orm::{Condition, ConnectionTrait, DbBackend, Order, QueryOrder as _, QuerySelect as _, Select};
 
 use super::users::User;
 use super::{Page, Range};
@@ -12,7 +12,7 @@ use crate::types::{JsonDict, Timestamp};
 
 /// Which users by what their servers do. `ready` of the REST API is `Active`, filtered by the caller, who knows which
 /// servers answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServerState {
     /// At least one server is up, or coming up or going down.
     Active,
@@ -33,7 +33,7 @@ pub enum SortBy {
 }
 
 /// Which users the caller may see at all: those with one of the names, and those in one of the groups.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Only {
     /// Names of users.
     pub users: Vec<String>,
@@ -58,8 +58,8 @@ pub struct UserQuery {
     pub range: Range,
 }
 
-/// One page of users and how many there are in all. Two queries; add [`super::users::with_details`] for the rest.
-pub async fn list(db: &impl ConnectionTrait, query: &UserQuery) -> Result<Page<User>, DbError> {
+/// Which rows a question is about, whatever the page and the order.
+fn filtered(backend: DbBackend, query: &UserQuery) -> Select<users::Entity> {
     let mut select = users::Entity::find();
     if let Some(state) = query.state {
         let active = Expr::exists(active_servers());
@@ -76,12 +76,23 @@ pub async fn list(db: &impl ConnectionTrait, query: &UserQuery) -> Result<Page<U
         );
     }
     if let Some(part) = query.name_filter.as_deref().filter(|part| !part.is_empty()) {
-        select = select.filter(contains(db.get_database_backend(), part));
+        select = select.filter(contains(backend, part));
     }
-    // Not `count()`, which would let the database read whole rows only to count them.
-    let count = select.clone().select_only().column_as(Expr::cust("COUNT(*)"), "total");
-    let total: i64 = count.into_tuple().one(db).await?.unwrap_or_default();
-    let total = u64::try_from(total).unwrap_or_default();
+    select
+}
+
+/// How many users there are on all pages. One query.
+pub async fn count(db: &impl ConnectionTrait, query: &UserQuery) -> Result<u64, DbError> {
+    // Not sea-orm's `count()`, which would let the database read whole rows only to count them.
+    let select = filtered(db.get_database_backend(), query).select_only();
+    let total: Option<i64> = select.column_as(Expr::cust("COUNT(*)"), "total").into_tuple().one(db).await?;
+    Ok(u64::try_from(total.unwrap_or_default()).unwrap_or_default())
+}
+
+/// One page of users, without what the authenticator and stock keep about them, which may be long. One query; add
+/// [`super::users::with_details`] for the rest.
+pub async fn page(db: &impl ConnectionTrait, query: &UserQuery) -> Result<Vec<User>, DbError> {
+    let mut select = filtered(db.get_database_backend(), query);
     let order = if query.descending { Order::Desc } else { Order::Asc };
     let column = match query.sort {
         SortBy::Id => users::Column::Id,
@@ -99,29 +110,44 @@ pub async fn list(db: &impl ConnectionTrait, query: &UserQuery) -> Result<Page<U
         .order_by_asc(users::Column::Id)
         .offset(query.range.offset)
         .limit(query.range.limit)
+        .select_only()
+        .columns(COLUMNS)
         .into_tuple()
         .all(db)
         .await?;
-    Ok(Page { items: rows.into_iter().map(user).collect(), total })
+    Ok(rows.into_iter().map(user).collect())
 }
 
-/// The columns of a user in their order: looked up by name, each would take several times as long.
-type Columns = (
-    i32,
-    String,
-    Option<JsonDict>,
-    Option<bool>,
-    Option<Timestamp>,
-    Option<Timestamp>,
-    String,
-    Option<JsonDict>,
-    Option<Vec<u8>>,
-);
+/// One page of users and how many there are in all. Two queries.
+pub async fn list(db: &impl ConnectionTrait, query: &UserQuery) -> Result<Page<User>, DbError> {
+    Ok(Page { total: count(db, query).await?, items: page(db, query).await? })
+}
 
-fn user(columns: Columns) -> User {
-    let (id, name, user_info, admin, created, last_activity, cookie_id, state, encrypted_auth_state) =
-        columns;
-    User { id, name, user_info, admin, created, last_activity, cookie_id, state, encrypted_auth_state }
+const COLUMNS: [users::Column; 7] = [
+    users::Column::Id,
+    users::Column::Name,
+    users::Column::UserInfo,
+    users::Column::Admin,
+    users::Column::Created,
+    users::Column::LastActivity,
+    users::Column::CookieId,
+];
+
+/// The columns in their order: looked up by name, each would take several times as long.
+type Columns = (i32, String, Option<JsonDict>, Option<bool>, Option<Timestamp>, Option<Timestamp>, String);
+
+fn user((id, name, user_info, admin, created, last_activity, cookie_id): Columns) -> User {
+    User {
+        id,
+        name,
+        user_info,
+        admin,
+        created,
+        last_activity,
+        cookie_id,
+        state: None,
+        encrypted_auth_state: None,
+    }
 }
 
 fn active_servers() -> SelectStatement {

@@ -25,7 +25,7 @@ async fn a_new_sqlite_file_is_private_and_in_wal_mode() {
 }
 
 #[tokio::test]
-async fn an_existing_sqlite_file_keeps_its_journal_mode() {
+async fn an_existing_sqlite_file_has_a_write_ahead_log_only_while_it_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.sqlite").display().to_string();
     // As another program makes it.
@@ -34,13 +34,36 @@ async fn an_existing_sqlite_file_keeps_its_journal_mode() {
     connection.execute("CREATE TABLE anything (id INTEGER)").await.unwrap();
     connection.close().await.unwrap();
     let db = Db::connect(DbOptions::new(&path)).await.unwrap();
-    assert_eq!(texts(db.conn(), "PRAGMA journal_mode").await, ["delete"]);
+    assert_eq!(texts(db.conn(), "PRAGMA journal_mode").await, ["wal"]);
     assert_eq!(
         texts(db.conn(), "SELECT name FROM sqlite_master").await,
         ["anything"],
         "the probe left nothing"
     );
+    db.conn().execute_unprepared("INSERT INTO anything VALUES (7)").await.unwrap();
     db.close().await.unwrap();
+
+    let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+    let id: i64 = sqlx::query_scalar("SELECT id FROM anything").fetch_one(&mut connection).await.unwrap();
+    assert_eq!((mode.as_str(), id), ("delete", 7));
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sqlite_file_that_another_program_uses_is_opened_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.sqlite").display().to_string();
+    let made = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut other = made.connect().await.unwrap();
+    other.execute("CREATE TABLE anything (id INTEGER)").await.unwrap();
+    other.execute("BEGIN").await.unwrap();
+    let _: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM anything").fetch_one(&mut other).await.unwrap();
+    let options = DbOptions { write_timeout: Duration::from_millis(50), ..DbOptions::new(&path) };
+    let db = Db::connect(options).await.unwrap();
+    assert_eq!(texts(db.conn(), "PRAGMA journal_mode").await, ["delete"]);
+    db.close().await.unwrap();
+    other.close().await.unwrap();
 }
 
 #[tokio::test]

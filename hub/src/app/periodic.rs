@@ -59,6 +59,8 @@ pub(super) fn start(hub: &Arc<Hub>) {
     });
     let own = Arc::clone(hub);
     hub.tasks.spawn(async move { open_missing_routes(&own).await });
+    let own = Arc::clone(hub);
+    hub.tasks.spawn(async move { crate::notices::follow(&own).await });
     if hub.workspaces.is_some() {
         let own = Arc::clone(hub);
         hub.tasks.every(config.workspaces.check_interval.max(Duration::from_secs(1)), move || {

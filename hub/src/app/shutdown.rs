@@ -15,6 +15,9 @@ const SERVERS_DEADLINE: Duration = Duration::from_mins(1);
 /// How long background work may take to end.
 const TASKS_DEADLINE: Duration = Duration::from_secs(3);
 
+/// How long statements under way may take to end.
+const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
+
 /// Why the hub ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -100,4 +103,13 @@ pub(super) async fn stop(hub: &Hub, reason: Reason, web: ServerHandle, public: O
     }
     hub.servers.let_go().await;
     web.stop(true).await;
+}
+
+/// Closes the database after everything else. One that is away, or a file that is left as it is, harms nobody.
+pub(super) async fn close_database(hub: &Hub) {
+    match tokio::time::timeout(DATABASE_DEADLINE, hub.db.clone().close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "the database was not closed"),
+        Err(_) => warn!("the database was not closed in time"),
+    }
 }

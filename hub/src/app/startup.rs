@@ -168,7 +168,9 @@ impl Running {
             () = shutdown::stop(&self.hub, reason, self.handle, public) => {}
             () = shutdown::signalled() => return Err(impatient()),
         }
-        self.serving.await.context("the hub's web server was lost")?.map_err(Into::into)
+        self.serving.await.context("the hub's web server was lost")??;
+        shutdown::close_database(&self.hub).await;
+        Ok(())
     }
 }
 

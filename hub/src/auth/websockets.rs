@@ -1,5 +1,5 @@
-//! Websockets that were opened with what has just been revoked: the proxy is told to end exactly those. Stock leaves
-//! them open.
+//! Websockets that were opened with what has just been revoked: the proxies of all hubs on the database are told to end
+//! exactly those. Stock leaves them open.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,7 @@ use hub_proxy::{Cut, TokenHash};
 use tracing::warn;
 
 use crate::app::Hub;
+use crate::notices::{self, Notice};
 use crate::rbac::{ClientKind, HUB_CLIENT};
 use crate::routing::decoded;
 
@@ -70,6 +71,7 @@ impl Hub {
         if orders.is_empty() {
             return;
         }
+        notices::tell(&self.tasks, &self.db, &self.clock, Notice::of_cuts(&orders));
         let routing = Arc::clone(&self.routing);
         self.tasks.spawn(async move {
             for order in orders {

@@ -57,6 +57,7 @@ impl Servers {
             info!(user = %key.user, server = %key.server, "User {key} server took {:.3} seconds to stop", began.elapsed().as_secs_f64());
             let cause = order.exited.as_ref().map(|exit| exit.cause.unwrap_or("exited"));
             self.events.stopped(&key, cause);
+            self.store.tell_stopped(&self.tasks);
         }
         if stopped && !entry.is_start_queued() && (record.restart_until.is_some() || restart) {
             self.forget_restart(entry).await;
@@ -236,8 +237,10 @@ impl Servers {
         found: Started,
     ) {
         let key = &entry.live.key;
-        if let Err(error) =
-            self.store.save_started(entry.id, record.server_id, &found.address, &found.state).await
+        // After a restart of the hub nearly all are as they were: no write for each of them.
+        if !record.is_at(&found.address, &found.state)
+            && let Err(error) =
+                self.store.save_started(entry.id, record.server_id, &found.address, &found.state).await
         {
             error!(user = %key.user, server = %key.server, %error, "cannot write down where a server was found; keeping it");
         }

@@ -15,7 +15,9 @@ pub use self::begin::Prepared;
 pub use self::record::{Record, address};
 use super::SpawnerId;
 use super::notes::HubName;
+use crate::app::tasks::Tasks;
 use crate::auth::crypt::Crypt;
+use crate::notices::{self, Notice};
 use crate::rbac::Rbac;
 use crate::urls::Urls;
 
@@ -51,6 +53,11 @@ impl Store {
         grants: GrantSettings,
     ) -> Self {
         Self { db, rbac, crypt, urls, clock, grants, hub: HubName::fresh() }
+    }
+
+    /// Tells other hubs that a server was stopped, whose route they may have as well.
+    pub(super) fn tell_stopped(&self, tasks: &Tasks) {
+        notices::tell(tasks, &self.db, &self.clock, vec![Notice::Routes]);
     }
 
     /// One server.

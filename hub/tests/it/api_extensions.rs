@@ -252,6 +252,9 @@ async fn a_post_with_an_idempotency_key_happens_once() {
     // Others have keys of their own.
     let ada = test.user("ada").await.header("Idempotency-Key", "make-a-token");
     assert_ne!(ada.post("/users/ada/tokens", body.clone()).await.holds(201), first.json());
+    // So has every token of one person: answers may hold what it must not get.
+    let narrow = test.token("ada", &["read:users:name!user"]).await.header("Idempotency-Key", "make-a-token");
+    narrow.post("/users/ada/tokens", body.clone()).await.fails(422, used);
     // A key protects nothing that its caller may not do any more.
     test.anonymous()
         .header("Idempotency-Key", "make-a-token")

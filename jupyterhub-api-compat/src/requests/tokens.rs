@@ -7,7 +7,7 @@ use super::body;
 use super::python::repr;
 
 /// `POST /users/{user}/tokens`. The body may be missing. Unknown keys are ignored.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateToken {
     /// What it is for; none or never empty.
     pub note: Option<String>,
@@ -17,14 +17,21 @@ pub struct CreateToken {
     pub scopes: Option<Vec<String>>,
     /// What it may do, as roles.
     pub roles: Option<Vec<String>>,
-    /// Proof of identity for a caller without credentials, for the authenticator to judge.
-    pub auth: Option<Value>,
 }
 
+const NOT_A_DICT: &str = "Body must be a JSON dict or empty";
+
 impl CreateToken {
+    /// Proof of identity for a caller without credentials, for the authenticator to judge. Read before the rest: what is
+    /// wrong with that is told only to who may make tokens.
+    pub fn proof(bytes: &[u8]) -> Result<Option<Value>, RequestError> {
+        let mut map = body::read_object_or_empty(bytes, NOT_A_DICT)?;
+        Ok(map.remove("auth").filter(|auth| !auth.is_null()))
+    }
+
     /// Reads the body.
     pub fn read(bytes: &[u8]) -> Result<Self, RequestError> {
-        let mut map = body::read_object_or_empty(bytes, "Body must be a JSON dict or empty")?;
+        let mut map = body::read_object_or_empty(bytes, NOT_A_DICT)?;
         let note = body::take_string(&mut map, "note", "token note must be a string")?;
         let mut permissions = |key: &str| {
             let message =
@@ -56,7 +63,7 @@ impl CreateToken {
             ));
         }
         let note = note.filter(|note| !note.is_empty());
-        Ok(Self { note, expires_in, scopes, roles, auth: map.remove("auth").filter(|auth| !auth.is_null()) })
+        Ok(Self { note, expires_in, scopes, roles })
     }
 
     /// How long it lives, given the longest that is allowed: that where nothing is asked for, an error where more is.
@@ -67,17 +74,5 @@ impl CreateToken {
             }
             (wanted, most) => Ok(wanted.or(most)),
         }
-    }
-}
-
-impl std::fmt::Debug for CreateToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CreateToken")
-            .field("note", &self.note)
-            .field("expires_in", &self.expires_in)
-            .field("scopes", &self.scopes)
-            .field("roles", &self.roles)
-            .field("auth", &self.auth.as_ref().map(|_| "[hidden]"))
-            .finish()
     }
 }

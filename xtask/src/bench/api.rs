@@ -33,13 +33,17 @@ pub(crate) struct ApiArgs {
     servers: u32,
 }
 
-/// A kind of request: its name, method, path below `/hub/api`, and body.
+/// A kind of request: its name, method, path below `/hub/api`, and body, in which [`NUMBER`] stands for the number of the
+/// request: what is reported again and again is later each time.
 const KINDS: [(&str, &str, &str, &str); 4] = [
     ("GET /user", "GET", "/user", ""),
     ("GET /users?limit=200", "GET", "/users?limit=200", ""),
-    ("POST activity", "POST", "/users/u1/activity", r#"{"last_activity": "2026-01-01T00:00:00Z"}"#),
+    ("POST activity", "POST", "/users/u1/activity", r#"{"last_activity": "2026-02-01T00:00:00.NUMBERZ"}"#),
     ("POST tokens", "POST", "/users/u1/tokens", r#"{"note": "bench"}"#),
 ];
+
+/// See [`KINDS`]; six digits are put in its place.
+const NUMBER: &str = "NUMBER";
 
 /// Measures both hubs, one after the other, and prints the tables.
 pub(crate) fn bench(args: &ApiArgs) -> Result<()> {
@@ -101,14 +105,14 @@ fn requests(peer: &Peer, town: &Town, count: u32) -> Result<Vec<f64>> {
     let mut client = Client::connect(running.port, TOKEN)?;
     let mut found = Vec::new();
     for (name, method, path, body) in KINDS {
-        for _ in 0..WARM_UP {
-            let (status, _) = client.ask(method, path, body)?;
+        let mut ask = |number: u32| {
+            let (status, _) = client.ask(method, path, &body.replace(NUMBER, &format!("{number:06}")))?;
             ensure!((200..300).contains(&status), "{}: {name} answers {status}", peer.name());
-        }
+            Ok(())
+        };
+        (0..WARM_UP).try_for_each(&mut ask)?;
         let before = cpu(running.pid())?;
-        for _ in 0..count {
-            client.ask(method, path, body)?;
-        }
+        (WARM_UP..WARM_UP + count).try_for_each(&mut ask)?;
         found.push((cpu(running.pid())? - before) / 1e6 / f64::from(count));
     }
     Ok(found)

@@ -51,6 +51,13 @@ impl Record {
         self.state.as_object().is_some_and(|map| !map.is_empty())
     }
 
+    /// Whether the rows say exactly this, and nothing of a start or failure beside it.
+    pub fn is_at(&self, address: &Url, state: &Value) -> bool {
+        let noted = self.failure.is_some() || self.at_work.is_some() || self.restart_until.is_some();
+        let same = |known: &Url| known.origin() == address.origin();
+        !noted && self.address.as_ref().is_some_and(same) && self.state == *state
+    }
+
     /// For the spawner.
     pub fn server_ref(&self) -> ServerRef {
         ServerRef { key: self.key.clone(), state: self.state.clone(), address: self.address.clone() }

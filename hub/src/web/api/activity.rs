@@ -12,7 +12,7 @@ use crate::web::error::{ApiError, ApiResult};
 
 /// `POST /users/{user}/activity`: never backwards.
 pub(super) async fn post(call: Call) -> ApiResult<HttpResponse> {
-    let Some(user) = call.user().await? else {
+    let Some(user) = call.hub.known.user_id(&call.hub.db, call.user_name()).await? else {
         let text = format!("No such user: {}", quoted(call.user_name()));
         return Err(ApiError::new(StatusCode::NOT_FOUND, text));
     };
@@ -22,26 +22,25 @@ pub(super) async fn post(call: Call) -> ApiResult<HttpResponse> {
     let servers = if activity.servers.is_empty() {
         Vec::new()
     } else {
-        repo::spawners::of_user(call.db(), user.id).await?
+        repo::spawners::of_user(call.db(), user).await?
     };
     for (name, at) in &activity.servers {
         let server = servers.iter().find(|server| server.row.name == *name).ok_or_else(|| {
             let name: String = name.chars().take(255).collect();
-            ApiError::bad_request(format!("No such server '{name}' for user {}", user.name))
+            ApiError::bad_request(format!("No such server '{name}' for user {}", call.user_name()))
         })?;
         found.push((server.row.id, *at));
     }
     let any_change = TimeDelta::zero();
-    let of_user = activity.last_activity.filter(|at| user.last_activity.is_none_or(|last| last.utc() < *at));
-    match (of_user, found.is_empty()) {
+    match (activity.last_activity, found.is_empty()) {
         (None, true) => {}
         (Some(at), true) => {
-            repo::users::bump_activity(call.db(), user.id, at, any_change).await?;
+            repo::users::bump_activity(call.db(), user, at, any_change).await?;
         }
-        (_, false) => {
+        (of_user, false) => {
             let tx = call.hub.db.begin().await?;
             if let Some(at) = of_user {
-                repo::users::bump_activity(&tx, user.id, at, any_change).await?;
+                repo::users::bump_activity(&tx, user, at, any_change).await?;
             }
             for (server, at) in found {
                 repo::spawners::bump_activity(&tx, server, at, any_change).await?;

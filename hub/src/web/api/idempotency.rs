@@ -40,7 +40,8 @@ const LARGEST: usize = 64 * 1024;
 /// All kept answers together, in bytes.
 const LARGEST_OF_ALL: usize = 32 * 1024 * 1024;
 
-/// Digest of what was asked: path, query and body.
+/// Digest of what was asked, and by which token: path, query and body. An answer may hold a secret, which another token of
+/// the same person, that may do less, must not get.
 type Fingerprint = [u8; 32];
 
 /// An answer that can be given again.
@@ -228,6 +229,7 @@ fn fingerprint(call: &Call) -> Fingerprint {
     let mut digest = Sha256::new();
     digest.update(call.facts.uri());
     digest.update([0]);
+    digest.update(call.caller.token().map(|token| token.id).unwrap_or_default().to_le_bytes());
     digest.update(&call.body);
     digest.finalize().into()
 }

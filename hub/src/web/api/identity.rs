@@ -106,15 +106,15 @@ pub(super) async fn who_am_i(call: Call) -> ApiResult<HttpResponse> {
 /// `GET /authorizations/token/{secret}`: deprecated, the owner of a token.
 pub(super) async fn token_owner(call: Call) -> ApiResult<HttpResponse> {
     let now = call.hub.clock.now();
-    let token =
-        repo::tokens::find(call.db(), call.argument("secret"), now).await?.ok_or_else(ApiError::not_found)?;
+    let found = repo::tokens::find(call.db(), call.argument("secret"), now).await?;
+    let mut token = found.ok_or_else(ApiError::not_found)?;
     let who = match (token.user_id, token.service_id) {
         (Some(id), _) => repo::users::by_id(call.db(), id).await?.map(|user| Who::User(Box::new(user))),
         (None, Some(id)) => repo::services::by_id(call.db(), id).await?.map(|s| Who::Service(Box::new(s))),
         (None, None) => None,
     };
-    let who = who.ok_or_else(ApiError::not_found)?;
-    call.hub.activity.token(&call.hub, &token, &who, &call.facts.path).await?;
+    let mut who = who.ok_or_else(ApiError::not_found)?;
+    call.hub.activity.token(&call.hub, &mut token, &mut who, &call.facts.path).await?;
     answer::ok(&answer::or_empty(owner_model(&call, &who).await?))
 }
 

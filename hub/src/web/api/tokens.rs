@@ -155,8 +155,7 @@ async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
 
 /// `POST /users/{user}/tokens`. Whether the user exists shows only to those who may make tokens for them.
 pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
-    let wanted = CreateToken::read(&call.body)?;
-    let requester = requester(&call, wanted.auth.as_ref()).await?;
+    let requester = requester(&call, CreateToken::proof(&call.body)?.as_ref()).await?;
     let (kind, shown_kind) = match &requester.who {
         Who::User(_) => ("user", "User"),
         Who::Service(_) => ("service", "Service"),
@@ -171,6 +170,7 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     {
         return Err(refused());
     }
+    let wanted = CreateToken::read(&call.body)?;
     let own = matches!(&requester.who, Who::User(asking) if asking.id == user.id);
     let by = if own { String::new() } else { format!(" by {kind} {}", requester.who.name()) };
     let note = wanted.note.clone().unwrap_or_else(|| format!("Requested via api{by}"));

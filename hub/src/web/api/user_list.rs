@@ -55,15 +55,16 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
         descending: wanted.descending,
         range: range(&page),
     };
-    let found = repo::user_list::list(call.db(), &query).await?;
-    let details = repo::users::with_details(call.db(), found.items).await?;
+    let total = call.hub.known.user_count(&call.hub.db, &query).await?;
+    let users = repo::user_list::page(call.db(), &query).await?;
+    let details = repo::users::with_details(call.db(), users).await?;
     let stopped = call.include_stopped_servers();
     let shown: Vec<User> = details
         .iter()
         .filter(|user| wanted.state != Some(UserState::Ready) || models::has_ready_server(&call.hub, user))
         .filter_map(|user| models::user(&call.hub, user, stopped).restrict(&call.caller.scopes, &user.groups))
         .collect();
-    lists::page(&call, &page, shown, found.total)
+    lists::page(&call, &page, shown, total)
 }
 
 /// Names for a message; it tells how many more there are.

@@ -88,31 +88,32 @@ async fn by_token(
     text: &str,
 ) -> ApiResult<Option<Caller>> {
     let key = TokenKey::of(text);
-    let version = hub.db.version();
+    let version = hub.known.credentials.version(&hub.db);
     let known = version.and_then(|version| hub.known.credentials.find(version, &key));
     let known = known.filter(|known| !repo::tokens::has_ended(&known.token, hub.clock.now()));
-    let (token, who, scopes) = match known.map(Arc::unwrap_or_clone) {
+    let (mut token, who, scopes) = match known.map(Arc::unwrap_or_clone) {
         Some(Credential { token, who, scopes }) => (token, who, Some(scopes)),
         None => match read_token(hub, text).await? {
             Some((token, who)) => (token, who, None),
             None => return Ok(None),
         },
     };
-    let Some(who) = as_of_now(hub, rq, facts, who).await? else { return Ok(None) };
+    let Some(mut who) = as_of_now(hub, rq, facts, who).await? else { return Ok(None) };
     // Looking at a login may change what its user holds.
-    let unchanged = version.filter(|_| hub.db.version() == version);
-    let scopes = match scopes.filter(|_| unchanged.is_some()) {
+    let unchanged = version.filter(|_| hub.known.credentials.version(&hub.db) == version);
+    let scopes = scopes.filter(|_| unchanged.is_some());
+    let was_known = scopes.is_some();
+    let scopes = match scopes {
         Some(scopes) => scopes,
-        None => {
-            let scopes = hub.rbac.token_scopes(hub.db.conn(), &token, &who.holder()).await?;
-            if let Some(version) = unchanged {
-                let known = Credential { token: token.clone(), who: who.clone(), scopes: scopes.clone() };
-                hub.known.credentials.keep(version, key, Arc::new(known));
-            }
-            scopes
-        }
+        None => hub.rbac.token_scopes(hub.db.conn(), &token, &who.holder()).await?,
     };
-    hub.activity.token(hub, &token, &who, rq.uri().path()).await?;
+    let noted = hub.activity.token(hub, &mut token, &mut who, rq.uri().path()).await?;
+    if let Some(version) = unchanged
+        && (noted || !was_known)
+    {
+        let known = Credential { token: token.clone(), who: who.clone(), scopes: scopes.clone() };
+        hub.known.credentials.keep(version, key, Arc::new(known));
+    }
     let session_id = token.session_id.clone().or_else(|| Sessions::session_id(facts));
     let xsrf = hub.sessions.xsrf_id(facts, None, None, |_| None);
     Ok(Some(Caller {

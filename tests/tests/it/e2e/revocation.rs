@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
-use hub_tests::environment::Needed;
+use hub_tests::database;
+use hub_tests::environment::{Needed, database_server};
 use hub_tests::hub::{Hub, Kind};
 use hub_tests::kernel::Kernel;
 use hub_tests::settings::Settings;
@@ -85,4 +86,49 @@ async fn websockets_end_with_their_session_or_token() -> Result<()> {
 #[tokio::test]
 async fn websockets_end_with_their_session_or_token_in_a_proxy_of_its_own() -> Result<()> {
     websockets_end_with_what_opened_them(true).await
+}
+
+/// What one hub ends, ends in the proxies of all hubs on the database.
+async fn websockets_end_in_the_other_hub(variable: &str) -> Result<()> {
+    if !ready(&[Kind::Himalia], &[Needed::Venv61]) {
+        return Ok(());
+    }
+    let Some(server) = database_server(variable) else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let settings = Settings {
+        database: Some(database::create(&server).await?),
+        cookie_secret_file: Some(folder.path().join("cookie_secret")),
+        ..Settings::default()
+    };
+    let one = Hub::start(Kind::Himalia, settings.clone()).await?;
+    let other = Hub::start(Kind::Himalia, settings).await?;
+    let alice = one.logged_in("alice").await?;
+    one.administrator()?.start_server("alice", "").await?;
+    other.administrator()?.server_is_ready("alice", "").await?;
+    let at_other = alice.at(&other.url(""))?;
+    ensure!(at_other.follow("user/alice/lab").await?.status == 200);
+    let mut kernel = Kernel::start(&at_other, "user/alice/").await?;
+    kernel.execute("1").await?;
+    let ((first, revoked), (_, kept)) = (new_token(&one).await?, new_token(&one).await?);
+    let (by_revoked, mut by_kept) = (events(&other, &revoked).await?, events(&other, &kept).await?);
+
+    let path = format!("users/alice/tokens/{first}");
+    ensure!(one.administrator()?.send(Method::DELETE, &path, Value::Null).await?.0 == 204);
+    ends(by_revoked).await?;
+    ensure!(alice.follow("hub/logout").await?.status == 200);
+    let end = tokio::time::timeout(SOON, async { while kernel.execute("2").await.is_ok() {} });
+    end.await.context("the kernel's websocket goes on in the other hub after the logout")?;
+    let quiet = tokio::time::timeout(Duration::from_millis(1), by_kept.next()).await;
+    ensure!(!matches!(quiet, Ok(None | Some(Err(_)))), "the other token's websocket ended");
+    Ok(())
+}
+
+#[tokio::test]
+async fn websockets_end_in_the_other_hub_on_postgresql() -> Result<()> {
+    websockets_end_in_the_other_hub("HIMALIA_TEST_POSTGRES_URL").await
+}
+
+#[tokio::test]
+async fn websockets_end_in_the_other_hub_on_mariadb() -> Result<()> {
+    websockets_end_in_the_other_hub("HIMALIA_TEST_MARIADB_URL").await
 }

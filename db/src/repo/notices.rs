@@ -1,0 +1,68 @@
+//! What hubs on one database tell each other: short texts that every hub reads once.
+//!
+//! The schema is stock's and has no table for that. A notice is an authorization code of the hub's own OAuth client,
+//! which gets none otherwise: it belongs to nobody, nobody is told it, and it goes with the codes that have ended, in stock
+//! as well.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hub_core::secret::random_hex32;
+use sea_orm::ActiveValue::Set;
+use sea_orm::prelude::*;
+use sea_orm::{ConnectionTrait, QueryOrder as _};
+
+use super::oauth::{HUB_CLIENT, epoch};
+use crate::entities::oauth_codes;
+use crate::error::DbError;
+use crate::types::JsonList;
+
+/// Longest text, in bytes, that the column holds everywhere.
+pub const LONGEST: usize = 32_000;
+/// How long a notice stays to be read. The clocks of hubs may differ by a few seconds.
+const LIFE: TimeDelta = TimeDelta::minutes(2);
+/// Begins the code of every notice; codes that people get have other lengths and letters.
+const PREFIX: &str = "himalia:";
+
+/// One notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Different for each.
+    pub id: i32,
+    /// What is told.
+    pub text: String,
+}
+
+/// Leaves a notice.
+///
+/// # Errors
+/// [`DbError::Invalid`] beyond [`LONGEST`] bytes.
+pub async fn put(db: &impl ConnectionTrait, text: String, now: DateTime<Utc>) -> Result<(), DbError> {
+    if text.len() > LONGEST {
+        return Err(DbError::Invalid(format!("a notice has at most {LONGEST} bytes")));
+    }
+    let random = random_hex32();
+    let row = oauth_codes::ActiveModel {
+        client_id: Set(Some(HUB_CLIENT.to_owned())),
+        code: Set(Some(format!("{PREFIX}{}", random.get(..24).unwrap_or(&random)))),
+        expires_at: Set(Some(epoch(now + LIFE))),
+        scopes: Set(JsonList(vec![text])),
+        ..Default::default()
+    };
+    row.insert(db).await?;
+    Ok(())
+}
+
+/// All notices that are still to be read, oldest first, whoever left them. One query.
+pub async fn recent(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Vec<Notice>, DbError> {
+    let rows = oauth_codes::Entity::find()
+        .filter(oauth_codes::Column::ClientId.eq(HUB_CLIENT))
+        .filter(oauth_codes::Column::UserId.is_null())
+        .filter(oauth_codes::Column::ExpiresAt.gte(epoch(now)))
+        .order_by_asc(oauth_codes::Column::Id)
+        .all(db)
+        .await?;
+    let notices =
+        rows.into_iter().filter(|row| row.code.as_deref().is_some_and(|code| code.starts_with(PREFIX)));
+    Ok(notices
+        .filter_map(|row| Some(Notice { id: row.id, text: row.scopes.0.into_iter().next()? }))
+        .collect())
+}

@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use hub_db::DbError;
+use hub_db::repo::{notices, oauth, purge};
+
+use crate::harness::{Bed, Kind, noon, on_every_database};
+
+on_every_database!(a_notice_is_read_by_everybody_for_a_while, whoever_listens_is_woken);
+
+async fn a_notice_is_read_by_everybody_for_a_while(bed: Bed) {
+    let db = bed.db.conn();
+    oauth::ensure_hub_client(db).await.unwrap();
+    for text in ["one", "two"] {
+        notices::put(db, text.to_owned(), noon()).await.unwrap();
+    }
+    let texts = async |after: TimeDelta| {
+        let found = notices::recent(db, noon() + after).await.unwrap();
+        found.into_iter().map(|notice| notice.text).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(TimeDelta::seconds(30)).await, ["one", "two"]);
+    assert!(texts(TimeDelta::minutes(3)).await.is_empty());
+    assert_eq!(purge::expired(db, noon() + TimeDelta::minutes(3)).await.unwrap().codes, 2);
+    let too_long = notices::put(db, "x".repeat(notices::LONGEST + 1), noon()).await.unwrap_err();
+    assert!(matches!(too_long, DbError::Invalid(_)), "{too_long}");
+}
+
+async fn whoever_listens_is_woken(bed: Bed) {
+    let waker = bed.db.waker().await.unwrap();
+    bed.db.wake().await.unwrap();
+    assert_eq!(waker.is_some(), bed.kind == Kind::Postgres);
+    if let Some(mut waker) = waker {
+        tokio::time::timeout(Duration::from_secs(30), waker.woken()).await.unwrap().unwrap();
+    }
+}
