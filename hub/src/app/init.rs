@@ -97,11 +97,7 @@ impl Hub {
             None | Some("" | "0.0.0.0" | "::") => "127.0.0.1",
             Some(host) => host,
         };
-        let scheme = if self.config.proxy.ssl_cert.is_some() || self.config.proxy.acme.is_wanted() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.config.proxy.is_secure() { "https" } else { "http" };
         format!("{scheme}://{host}:{}{}", bind.port().unwrap_or(80), self.urls.base())
     }
 

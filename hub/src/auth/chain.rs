@@ -12,12 +12,13 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use hub_config::AuthenticatorSection;
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{
     Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, Identity, LoginForm, LoginMethod,
     LoginRequest, LoginStep, PluginError, Refresh, Revocation,
 };
 use minijinja::HtmlEscape;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::warn;
@@ -32,7 +33,7 @@ const KEY: &str = "authenticator";
 const CHOICE: &str = "with";
 
 /// The table `[authenticator.chain]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChainOptions {
     /// Kinds, in the order in which the login page shows them. Each has its own table `[authenticator.KIND]`.
@@ -58,6 +59,11 @@ struct Member {
 pub struct Chain {
     members: Vec<Member>,
     hub_path: String,
+}
+
+/// Describes the table to editors.
+pub fn describe() -> Value {
+    options_schema::<ChainOptions>()
 }
 
 impl Chain {

@@ -131,17 +131,20 @@ async fn hub(service: &str, database: &str) -> TestHub {
 async fn hub_with(service: &str, database: &str, audit: Option<PathBuf>) -> TestHub {
     let service = service.to_owned();
     let database = database.to_owned();
-    TestHub::with_authenticator(AuthenticatorPlugin { name: "scripted", build }, move |config| {
-        config.audit.file = audit;
-        config.db.url = database.as_str().into();
-        config.hub.crypt_keys = vec!["cd".repeat(32).into()];
-        config.authenticator.kind = String::from("scripted");
-        config.authenticator.enable_auth_state = true;
-        config.authenticator.manage_roles = true;
-        let mut table = Map::new();
-        table.insert("service".to_owned(), json!(service));
-        config.authenticator.plugins.insert("scripted", table);
-    })
+    TestHub::with_authenticator(
+        AuthenticatorPlugin { name: "scripted", build, describe: hub_core::plugin::options_schema::<()> },
+        move |config| {
+            config.audit.file = audit;
+            config.db.url = database.as_str().into();
+            config.hub.crypt_keys = vec!["cd".repeat(32).into()];
+            config.authenticator.kind = String::from("scripted");
+            config.authenticator.enable_auth_state = true;
+            config.authenticator.manage_roles = true;
+            let mut table = Map::new();
+            table.insert("service".to_owned(), json!(service));
+            config.authenticator.plugins.insert("scripted", table);
+        },
+    )
     .await
 }
 
