@@ -2,7 +2,6 @@
 import { restartServer } from "./api.ts";
 import { tellError } from "./dialogs.ts";
 import { findAll, hub, segment } from "./page.ts";
-import { t } from "./words.ts";
 
 /** Path, query and fragment of an address of this origin; nothing for any other. */
 export function sameOrigin(address: string): string | undefined {
