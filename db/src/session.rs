@@ -96,6 +96,13 @@ impl Conn {
         Self { pool, kept, writer, limits, statements: Arc::default(), changes }
     }
 
+    pub(crate) async fn log_ahead(&self) -> Result<(), DbError> {
+        match &self.kept {
+            Some(kept) => Ok(kept.log_ahead().await?),
+            None => Ok(()),
+        }
+    }
+
     /// The pool, if it is one of PostgreSQL.
     pub(crate) fn postgres(&self) -> Option<&sqlx::PgPool> {
         (self.pool.get_database_backend() == DbBackend::Postgres)

@@ -3,6 +3,7 @@
 //! A pool asks a connection whether it is alive before and after each use. Over a network that is wise; here it would
 //! cost more than the statements themselves, each of which is a word with the connection's own thread.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::sqlite;
+
 /// As many connections as may be used at once, each made when it is first needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept(Arc<Inner>);
@@ -22,22 +25,26 @@ struct Inner {
     options: SqliteConnectOptions,
     places: Semaphore,
     patience: Duration,
-    /// The journal mode that the file gets back in the end.
-    restore: Option<SqliteJournalMode>,
+    /// Whether the file gets its rollback journal back in the end.
+    restore: AtomicBool,
     /// The one that was used last comes first: it knows the statements.
     idle: Mutex<Vec<SqliteConnection>>,
 }
 
 impl Kept {
     /// At most `most` connections, which are waited for no longer than `patience`.
-    pub(super) fn new(
-        options: SqliteConnectOptions,
-        most: usize,
-        patience: Duration,
-        restore: Option<SqliteJournalMode>,
-    ) -> Self {
-        let places = Semaphore::new(most);
+    pub(super) fn new(options: SqliteConnectOptions, most: usize, patience: Duration) -> Self {
+        let (places, restore) = (Semaphore::new(most), AtomicBool::new(false));
         Self(Arc::new(Inner { options, places, patience, restore, idle: Mutex::default() }))
+    }
+
+    /// See [`crate::Db::log_ahead`].
+    pub(crate) async fn log_ahead(&self) -> Result<(), DbErr> {
+        let changed = sqlite::log_ahead(&self.0.options).await;
+        if changed.map_err(|error| DbErr::Conn(driver(error)))? {
+            self.0.restore.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     pub(crate) async fn execute(&self, statement: &Statement) -> Result<ExecResult, DbErr> {
@@ -79,10 +86,11 @@ impl Kept {
     /// Gives the file its journal mode back; to be called when everything else is closed. Another process that uses the
     /// file keeps it from happening, and then nothing is lost: whoever opens the file finds the log.
     pub(crate) async fn restore(&self) {
-        if let Some(mode) = self.0.restore
-            && let Ok(connection) = self.0.options.clone().journal_mode(mode).connect().await
-        {
-            let _ = connection.close().await;
+        if self.0.restore.load(Ordering::Relaxed) {
+            let options = self.0.options.clone().journal_mode(SqliteJournalMode::Delete);
+            if let Ok(connection) = options.connect().await {
+                let _ = connection.close().await;
+            }
         }
     }
 

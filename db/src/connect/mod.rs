@@ -73,8 +73,8 @@ pub struct Db {
 
 impl Db {
     /// Opens the pool and proves that the database answers; a SQLite file is created (mode 0600, journal in WAL mode)
-    /// when it is missing. An existing one must be writable; on a local file system it has a write-ahead log while it is
-    /// open. Tables are another step: [`crate::schema::create`].
+    /// when it is missing, and an existing one keeps its journal mode and must be writable. Tables are another step:
+    /// [`crate::schema::create`].
     ///
     /// # Errors
     /// [`DbError::Url`], [`DbError::SqliteFile`], or [`DbError::Unavailable`] when a server does not answer.
@@ -92,6 +92,12 @@ impl Db {
         let limits = Limits { statement: statement_limit(&options), write_lock: options.write_timeout };
         tracing::debug!(url = %shown, "database opened");
         Ok(Self { conn: Conn::new(pool, kept, limits), file, shown })
+    }
+
+    /// Has a SQLite file on a local file system use a write-ahead log until [`Db::close`], where it has a rollback journal
+    /// and nobody else uses it at this moment. For who goes on to write a lot.
+    pub async fn log_ahead(&self) -> Result<(), DbError> {
+        self.conn.log_ahead().await
     }
 
     /// The pool, for single statements.

@@ -1,8 +1,8 @@
 //! Opening a SQLite file, or memory.
 //!
-//! A file of another program is read and written with a write-ahead log while it is open, which costs a third of the
-//! time that stock's rollback journal takes, and gets its own journal mode back when it is closed. Not on network
-//! volumes: processes on several machines cannot share the log's index.
+//! A file that stock has made can have a write-ahead log while it is open, which costs a third of the time that its
+//! rollback journal takes, and then gets its own journal mode back when it is closed. Not on network volumes: processes
+//! on several machines cannot share the log's index.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -16,7 +16,7 @@ use nix::sys::statfs::{
 };
 use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Executor as _};
 
 use super::DbOptions;
 use super::kept::Kept;
@@ -66,9 +66,9 @@ pub(super) async fn open(
     let (pool, kept) = match file {
         None => (pool.connect_with(sqlite).await?, None),
         Some(path) => {
-            let restore = prepare(&sqlite, path).await.map_err(|error| unusable(path, &error))?;
+            prove_writable(&sqlite).await.map_err(|error| unusable(path, &error))?;
             let most = options.max_connections.clamp(1, MOST_CONNECTIONS) as usize;
-            let kept = Kept::new(sqlite.clone(), most, options.acquire_timeout, restore);
+            let kept = Kept::new(sqlite.clone(), most, options.acquire_timeout);
             (pool.connect_lazy_with(sqlite), Some(kept))
         }
     };
@@ -102,35 +102,34 @@ fn create(path: &Path) -> Result<bool, DbError> {
     }
 }
 
-/// Proves that the file can be written, and has it use a write-ahead log where that works. The journal mode that it is to
-/// get back, if it had another one.
-async fn prepare(
-    sqlite: &SqliteConnectOptions,
-    path: &Path,
-) -> Result<Option<SqliteJournalMode>, sqlx::Error> {
+/// Has a file use a write-ahead log where that works. Whether the file is to get `DELETE` back, which every program begins
+/// with: whoever has chosen another mode is left with it, and so is a file that another process uses at this moment.
+pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<bool, sqlx::Error> {
+    if !statfs(sqlite.get_filename()).is_ok_and(|on| LOCAL.contains(&on.filesystem_type())) {
+        return Ok(false);
+    }
     let mut connection = sqlite.connect().await?;
-    prove_writable(&mut connection).await?;
     let had: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
-    // `DELETE` is what every program begins with. Whoever has chosen another mode is to be left with it.
-    let change = had == "delete" && statfs(path).is_ok_and(|on| LOCAL.contains(&on.filesystem_type()));
-    let changed = change && log_ahead(&mut connection).await;
+    let mut changed = false;
+    if had == "delete" {
+        let now = sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL").fetch_one(&mut connection);
+        changed = now.await.is_ok_and(|mode| mode == "wal");
+    }
     sqlx::Connection::close(connection).await?;
-    Ok(changed.then_some(SqliteJournalMode::Delete))
-}
-
-/// Changes to a write-ahead log. `false` where another process uses the file at this moment: then it stays as it is.
-async fn log_ahead(connection: &mut SqliteConnection) -> bool {
-    let mode = sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL").fetch_one(connection).await;
-    mode.is_ok_and(|mode| mode == "wal")
+    Ok(changed)
 }
 
 /// Makes a change and undoes it. Only that finds all of: a read-only file, a folder in which no journal can be made,
 /// a read-only file system, a file that is no database.
-async fn prove_writable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn prove_writable(sqlite: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    let mut connection = sqlite.connect().await?;
     connection.execute("BEGIN IMMEDIATE").await?;
-    connection.execute("CREATE TABLE himalia_write_probe (id INTEGER)").await?;
-    connection.execute("ROLLBACK").await?;
-    Ok(())
+    let proof = async {
+        connection.execute("CREATE TABLE himalia_write_probe (id INTEGER)").await?;
+        connection.execute("ROLLBACK").await
+    };
+    proof.await?;
+    sqlx::Connection::close(connection).await
 }
 
 fn unusable(path: &Path, error: &sqlx::Error) -> DbError {

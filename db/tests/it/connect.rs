@@ -25,7 +25,7 @@ async fn a_new_sqlite_file_is_private_and_in_wal_mode() {
 }
 
 #[tokio::test]
-async fn an_existing_sqlite_file_has_a_write_ahead_log_only_while_it_is_open() {
+async fn an_existing_sqlite_file_keeps_its_journal_mode_but_for_a_log_while_it_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.sqlite").display().to_string();
     // As another program makes it.
@@ -34,6 +34,8 @@ async fn an_existing_sqlite_file_has_a_write_ahead_log_only_while_it_is_open() {
     connection.execute("CREATE TABLE anything (id INTEGER)").await.unwrap();
     connection.close().await.unwrap();
     let db = Db::connect(DbOptions::new(&path)).await.unwrap();
+    assert_eq!(texts(db.conn(), "PRAGMA journal_mode").await, ["delete"]);
+    db.log_ahead().await.unwrap();
     assert_eq!(texts(db.conn(), "PRAGMA journal_mode").await, ["wal"]);
     assert_eq!(
         texts(db.conn(), "SELECT name FROM sqlite_master").await,
@@ -61,6 +63,7 @@ async fn a_sqlite_file_that_another_program_uses_is_opened_as_it_is() {
     let _: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM anything").fetch_one(&mut other).await.unwrap();
     let options = DbOptions { write_timeout: Duration::from_millis(50), ..DbOptions::new(&path) };
     let db = Db::connect(options).await.unwrap();
+    db.log_ahead().await.unwrap();
     assert_eq!(texts(db.conn(), "PRAGMA journal_mode").await, ["delete"]);
     db.close().await.unwrap();
     other.close().await.unwrap();

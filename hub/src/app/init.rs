@@ -22,6 +22,7 @@ impl Hub {
     pub(super) async fn init(&self) -> anyhow::Result<()> {
         let config = &self.config;
         let table = self.rbac.table();
+        self.db.log_ahead().await?;
         let tx = self.db.begin().await?;
         roles::load(&tx, config, table).await?;
         // In stock's order, which the ids of the users and with them the lists of the API show.
