@@ -7,14 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hub_core::spawner::{Exit, WatchHealth};
 use hub_core::{
-    Adoption, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent, ServerRef, SpawnError,
-    Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
+    Adoption, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef,
+    SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
 };
 use serde_json::{Map, Value};
 
 use crate::blueprint::{Blueprint, NAME};
 use crate::cluster::{Cluster, in_cluster, own_namespace};
-use crate::life::{Locks, Suspects};
+use crate::life::{Again, Locks, Suspects};
+use crate::registry::Registries;
 use crate::state;
 use crate::view::View;
 
@@ -27,7 +28,9 @@ pub struct KubeSpawner {
     pub(crate) blueprint: Blueprint,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) view: View,
+    pub(crate) registries: Registries,
     pub(crate) locks: Locks,
+    pub(crate) again: Again,
     pub(crate) suspects: tokio::sync::Mutex<Suspects>,
     /// The name by which this hub knows its own pods; none when it has none.
     pub(crate) hub: Option<String>,
@@ -46,30 +49,32 @@ impl KubeSpawner {
         PluginError::check(misplaced.collect())?;
         let blueprint = Blueprint::new(options, cx, own_namespace())?;
         let cluster = Cluster::new(blueprint.traits());
-        Ok(Self::of(blueprint, cluster))
+        Self::of(blueprint, cluster, cx)
     }
 
     /// The same over a cluster that is given.
     #[cfg(test)]
     pub(crate) fn over(options: Value, cx: &SpawnerContext, cluster: Cluster) -> Result<Self, PluginError> {
-        Ok(Self::of(Blueprint::new(options, cx, own_namespace())?, cluster))
+        Self::of(Blueprint::new(options, cx, own_namespace())?, cluster, cx)
     }
 
-    fn of(blueprint: Blueprint, cluster: Cluster) -> Self {
+    fn of(blueprint: Blueprint, cluster: Cluster, cx: &SpawnerContext) -> Result<Self, PluginError> {
         let traits = blueprint.traits();
         let cluster = Arc::new(cluster);
         let hub = match traits.hub_id.as_str() {
             "" => in_cluster().then(own_namespace),
             id => Some(id.to_owned()),
         };
-        Self {
+        Ok(Self {
             view: View::new(Arc::clone(&cluster), &traits.component_label, traits.events_enabled),
             cluster,
             locks: Locks::default(),
+            again: Again::default(),
             suspects: tokio::sync::Mutex::default(),
+            registries: Registries::new(&format!("{}.{NAME}", cx.section))?,
             hub,
             blueprint,
-        }
+        })
     }
 }
 
@@ -115,6 +120,10 @@ impl Spawner for Shared {
         let key = self.0.view.next_news().await;
         // The hub looks at the server itself; one that is being started or stopped it leaves alone.
         ServerEvent { key, status: PollStatus::Exited(Exit::default()) }
+    }
+
+    fn starts_again(&self, server: &ServerKey, exit: &Exit) -> bool {
+        self.0.again.is_due(server, exit, self.0.blueprint.traits().start_elsewhere)
     }
 
     fn has_options_form(&self) -> bool {

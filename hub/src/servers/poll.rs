@@ -117,12 +117,14 @@ impl Servers {
         }
         let server = record.server_ref();
         let began = Instant::now();
-        let status = self.spawners.of_state(&server.state).poll(&server).await;
-        match status {
+        let spawner = self.spawners.of_state(&server.state);
+        match spawner.poll(&server).await {
             Ok(PollStatus::Running) => self.metrics.poll(true, began.elapsed()),
             Ok(PollStatus::Exited(exit)) => {
                 self.metrics.poll(false, began.elapsed());
-                let order = StopOrder { exited: Some(exit), mode: StopMode::Now, ..StopOrder::graceful() };
+                let then = spawner.starts_again(&record.key, &exit).then(Box::default);
+                let order =
+                    StopOrder { exited: Some(exit), mode: StopMode::Now, then, ..StopOrder::graceful() };
                 self.ask(record.id, &record.key, Intent::Stop(order));
             }
             Err(failure) => {

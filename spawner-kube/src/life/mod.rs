@@ -1,6 +1,7 @@
 //! The life of one server as a pod: start, readiness, stop, and finding it again.
 
 mod adopt;
+mod again;
 mod ending;
 mod locks;
 mod objects;
@@ -10,6 +11,7 @@ mod start;
 mod steps;
 mod token;
 
+pub(crate) use again::Again;
 pub(crate) use locks::Locks;
 pub(crate) use orphans::Suspects;
 
