@@ -108,12 +108,13 @@ async fn make(namespace: &Namespace, pattern: &str, number: usize) -> Result<()>
     namespace.cluster.create(&namespace.path("pods", ""), &pod).await?;
     let now = "2026-01-01T00:00:00Z";
     let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": now });
+    let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
     let status = json!({ "status": {
         "phase": "Running",
         "podIP": "127.0.0.1",
         "podIPs": [{ "ip": "127.0.0.1" }],
         "startTime": now,
-        "conditions": ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition),
+        "conditions": conditions,
         "containerStatuses": [{
             "name": "notebook", "ready": true, "started": true, "restartCount": 0,
             "image": "registry.test/pause:1", "imageID": "registry.test/pause@sha256:0",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use hub_tests::hub::{Hub, Kind};
 use hub_tests::kube::{Account, Bed, Namespace};
 use hub_tests::settings::Settings;
@@ -65,9 +65,9 @@ async fn rush(kind: Kind, count: usize) -> Result<()> {
         let told: Vec<Option<f64>> =
             told.buffer_unordered(count).map(Result::ok).map(Option::flatten).collect().await;
         servers_run(&hub, count - refused, RUN_WITHIN).await?;
-        over.store(true, Ordering::Relaxed);
         anyhow::Ok((asked_within, refused, told))
     };
+    let work = work.inspect(|_| over.store(true, Ordering::Relaxed));
     let (done, home) = tokio::join!(work, visits(&hub, &over));
     let ((asked_within, refused, told), home) = (done?, home?);
     let took = began.elapsed();
