@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hub_core::plugin::read_options;
+use hub_core::plugin::{SecretText, read_options};
 use hub_core::{
     AuthError, Authenticator, AuthenticatorContext, Identity, LoginForm, LoginMethod, LoginRequest,
     LoginStep, PluginError,
 };
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,10 +21,11 @@ use crate::{credentials, table};
 pub(crate) const NAME: &str = "dummy";
 
 /// The table `[authenticator.dummy]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DummyOptions {
     /// The password of everybody; without one, everybody gets in under any name.
+    #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use hub_core::plugin::{DurationText, NameNormaliser, read_options};
+use hub_core::plugin::{DurationText, NameNormaliser, SecretText, read_options};
 use hub_core::{
     AuthError, Authenticator, AuthenticatorContext, Clock, Identity, LoginForm, LoginMethod, LoginRequest,
     LoginStep, PluginError, Problem, UserName,
 };
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,17 +33,19 @@ const PASSWORD_LENGTH: usize = 12;
 const LONGEST_LIFE: Duration = Duration::from_hours(7 * 24);
 
 /// The table `[authenticator.first-admin]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FirstAdminOptions {
     /// Name of the administrator.
     pub name: String,
     /// Token of the link, 32 characters or more; without it there is no link.
+    #[schemars(with = "Option<SecretText>")]
     pub token: Option<SecretString>,
     /// How long the link works if nobody uses it, counted from the start of the hub; a week at most.
     #[serde(with = "DurationText")]
     pub link_lifetime: Duration,
     /// Password of the administrator, 12 characters or more; without it the form lets nobody in.
+    #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
 }
 

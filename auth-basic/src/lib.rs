@@ -13,22 +13,43 @@ mod shared_password;
 #[cfg(test)]
 mod testing;
 
+use hub_core::plugin::options_schema;
 use hub_core::{AuthError, AuthenticatorPlugin, LoginRequest};
 
 pub use dummy::{DummyAuthenticator, DummyOptions};
 pub use first_admin::{FirstAdminAuthenticator, FirstAdminOptions};
-pub use null::NullAuthenticator;
+pub use null::{NullAuthenticator, NullOptions};
 pub use remote_user::{RemoteUserAuthenticator, RemoteUserOptions};
 pub use shared_password::{PasswordGroups, SharedPasswordAuthenticator, SharedPasswordOptions};
 
 /// All authenticators of this crate.
 pub fn plugins() -> Vec<AuthenticatorPlugin> {
     vec![
-        AuthenticatorPlugin { name: dummy::NAME, build: dummy::build },
-        AuthenticatorPlugin { name: first_admin::NAME, build: first_admin::build },
-        AuthenticatorPlugin { name: null::NAME, build: null::build },
-        AuthenticatorPlugin { name: remote_user::NAME, build: remote_user::build },
-        AuthenticatorPlugin { name: shared_password::NAME, build: shared_password::build },
+        AuthenticatorPlugin {
+            name: dummy::NAME,
+            build: dummy::build,
+            describe: options_schema::<dummy::DummyOptions>,
+        },
+        AuthenticatorPlugin {
+            name: first_admin::NAME,
+            build: first_admin::build,
+            describe: options_schema::<first_admin::FirstAdminOptions>,
+        },
+        AuthenticatorPlugin {
+            name: null::NAME,
+            build: null::build,
+            describe: options_schema::<null::NullOptions>,
+        },
+        AuthenticatorPlugin {
+            name: remote_user::NAME,
+            build: remote_user::build,
+            describe: options_schema::<remote_user::RemoteUserOptions>,
+        },
+        AuthenticatorPlugin {
+            name: shared_password::NAME,
+            build: shared_password::build,
+            describe: options_schema::<shared_password::SharedPasswordOptions>,
+        },
     ]
 }
 

@@ -7,6 +7,7 @@ use hub_core::plugin::read_options;
 use hub_core::{
     AuthError, Authenticator, AuthenticatorContext, LoginMethod, LoginRequest, LoginStep, PluginError,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,9 +17,9 @@ use crate::table;
 pub(crate) const NAME: &str = "null";
 
 /// The table `[authenticator.null]`, which has no keys.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct NullOptions {}
+pub struct NullOptions {}
 
 /// Lets nobody in.
 #[derive(Debug, Clone, Copy, Default)]

@@ -13,6 +13,7 @@ use hub_core::{
     AuthError, Authenticator, AuthenticatorContext, Identity, LoginMethod, LoginRequest, LoginStep,
     PluginError, Problem,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use tracing::warn;
@@ -25,7 +26,7 @@ pub(crate) const NAME: &str = "remote-user";
 const MOST_GROUPS: usize = 1_000;
 
 /// The table `[authenticator.remote-user]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RemoteUserOptions {
     /// Header with the name. The proxy must set it on every request, replacing what the browser sent.

@@ -9,11 +9,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hub_core::plugin::{NameNormaliser, read_options};
+use hub_core::plugin::{NameNormaliser, SecretText, read_options};
 use hub_core::{
     AuthError, Authenticator, AuthenticatorContext, Identity, LoginForm, LoginMethod, LoginRequest,
     LoginStep, PluginError, Problem,
 };
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,24 +33,27 @@ const ADMIN_LENGTH: usize = 32;
 const MOST_GROUP_PASSWORDS: usize = 100;
 
 /// The table `[authenticator.shared-password]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SharedPasswordOptions {
     /// Password of everybody but administrators, 8 characters or more. Without it, only administrators and those
     /// with a password of `password_groups` log in.
+    #[schemars(with = "Option<SecretText>")]
     pub user_password: Option<SecretString>,
     /// Password of the names in `authenticator.admin_users`, 32 characters or more. Without it, no administrator
     /// logs in.
+    #[schemars(with = "Option<SecretText>")]
     pub admin_password: Option<SecretString>,
     /// Further passwords, each of which puts people into groups. Needs `authenticator.manage_groups`.
     pub password_groups: Vec<PasswordGroups>,
 }
 
 /// A password, and the groups of those who use it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordGroups {
     /// The password, 8 characters or more.
+    #[schemars(with = "SecretText")]
     pub password: SecretString,
     /// Names of groups.
     pub groups: Vec<String>,

@@ -11,7 +11,7 @@ mod pattern;
 use std::sync::Arc;
 
 use hub_auth_oidc::{OidcAuthenticator, OidcOptions};
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{Authenticator, AuthenticatorContext, AuthenticatorPlugin, PluginError, Problem};
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,18 @@ pub const NAME: &str = "keycloak";
 
 /// The plugin.
 pub fn plugin() -> AuthenticatorPlugin {
-    AuthenticatorPlugin { name: NAME, build }
+    AuthenticatorPlugin { name: NAME, build, describe }
+}
+
+/// What is Keycloak's own, and all options of OpenID Connect.
+fn describe() -> Value {
+    let mut schema = options_schema::<KeycloakOptions>();
+    let mut oidc = options_schema::<OidcOptions>();
+    let shared = oidc.get_mut("properties").and_then(Value::as_object_mut).map(std::mem::take);
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.extend(shared.into_iter().flatten());
+    }
+    schema
 }
 
 /// One table holds what is Keycloak's own and all options of OpenID Connect.

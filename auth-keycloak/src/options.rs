@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hub_core::plugin::DurationText;
 use hub_core::{AuthenticatorContext, PluginError, Problem};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::pattern::Pattern;
@@ -12,7 +13,7 @@ use crate::pattern::Pattern;
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
 /// How groups of Keycloak, which are paths, are named here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupNames {
     /// As Keycloak writes them: `/workspaces/alpha`.
@@ -28,7 +29,7 @@ pub enum GroupNames {
 ///
 /// In patterns `*` stands for part of one name and `**` for anything; what they stand for is `{1}`, `{2}`, … in
 /// `groups` and `roles`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
     /// Pattern for a group, a path: `/workspaces/*`.
@@ -48,7 +49,7 @@ pub struct Rule {
 }
 
 /// The options.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeycloakOptions {
     /// Address of Keycloak, with `/auth` where it is an old one; together with `realm` instead of `issuer`.

@@ -27,7 +27,7 @@ mod validate;
 
 use std::sync::Arc;
 
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{Authenticator, AuthenticatorContext, AuthenticatorPlugin, PluginError};
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ pub const NAME: &str = "oidc";
 
 /// The plugin.
 pub fn plugin() -> AuthenticatorPlugin {
-    AuthenticatorPlugin { name: NAME, build }
+    AuthenticatorPlugin { name: NAME, build, describe: options_schema::<OidcOptions> }
 }
 
 fn build(options: Value, cx: &AuthenticatorContext) -> Result<Arc<dyn Authenticator>, PluginError> {

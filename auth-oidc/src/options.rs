@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hub_core::plugin::DurationText;
+use hub_core::plugin::{DurationText, SecretText};
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 /// How the hub proves to the provider that it is the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
     /// Secret in an `Authorization: Basic` header.
@@ -23,7 +24,7 @@ pub enum ClientAuth {
 }
 
 /// Where the access token goes when user data are asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenPlace {
     /// `Authorization: Bearer`.
@@ -34,7 +35,7 @@ pub enum TokenPlace {
 }
 
 /// A claim, and the values of which it must have one.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRule {
     /// Path of the claim, see [`crate::claims`].
@@ -45,7 +46,7 @@ pub struct ClaimRule {
 
 /// Settings of a login by OpenID Connect, or by OAuth 2 where `authorize_url`, `token_url` and `userdata_url` stand
 /// in place of `issuer`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OidcOptions {
     /// The provider; its `/.well-known/openid-configuration` tells all addresses.
@@ -53,6 +54,7 @@ pub struct OidcOptions {
     /// Name of this hub at the provider.
     pub client_id: String,
     /// Secret for `client_secret_basic` and `client_secret_post`.
+    #[schemars(with = "Option<SecretText>")]
     pub client_secret: Option<SecretString>,
     /// How the hub proves itself. When left out: `private_key_jwt` with a private key, else what the provider
     /// prefers among the two ways to send a secret, else `none`.

@@ -17,7 +17,7 @@ mod session;
 
 use std::sync::Arc;
 
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{Authenticator, AuthenticatorContext, AuthenticatorPlugin, PluginError};
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub const NAME: &str = "openhexa";
 
 /// The plugin.
 pub fn plugin() -> AuthenticatorPlugin {
-    AuthenticatorPlugin { name: NAME, build }
+    AuthenticatorPlugin { name: NAME, build, describe: options_schema::<OpenHexaOptions> }
 }
 
 fn build(options: Value, cx: &AuthenticatorContext) -> Result<Arc<dyn Authenticator>, PluginError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hub_core::plugin::DurationText;
 use hub_core::spawner::Bind;
 use hub_core::{PluginError, Problem};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
@@ -13,7 +14,7 @@ use url::Url;
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The options.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenHexaOptions {
     /// Where the application tells whose a session is (`AUTHENTICATION_URL`): `https://APP/notebooks/authenticate/`.

@@ -14,7 +14,7 @@ mod sessions;
 
 use std::sync::Arc;
 
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{Authenticator, AuthenticatorContext, AuthenticatorPlugin, PluginError};
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ const TABLE: &str = "authenticator.pam";
 
 /// The plugin.
 pub fn plugin() -> AuthenticatorPlugin {
-    AuthenticatorPlugin { name: NAME, build }
+    AuthenticatorPlugin { name: NAME, build, describe: options_schema::<PamOptions> }
 }
 
 fn build(options: Value, _cx: &AuthenticatorContext) -> Result<Arc<dyn Authenticator>, PluginError> {

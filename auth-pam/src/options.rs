@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hub_core::plugin::DurationText;
 use hub_core::{PluginError, Problem};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::TABLE;
@@ -15,7 +16,7 @@ const HELPER: &str = "himalia-pam";
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The options. Their names are those of stock's traits where there is one.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PamOptions {
     /// Name of the file in `/etc/pam.d` that says how.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hub_core::plugin::DurationText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::durations::DurationText;
 use crate::secrets::PluginTables;
 
 /// Who gets in, and as what.

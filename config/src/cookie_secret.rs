@@ -45,7 +45,10 @@ pub enum SecretError {
         mode: u32,
     },
     /// The file cannot be read or made.
-    #[error("{path}: {error}")]
+    #[error(
+        "{path}: {error}; let the hub write in that folder, or set hub.cookie_secret_file to a file in another one, \
+             where secrets that are made are kept as well"
+    )]
     Io {
         /// The file.
         path: PathBuf,

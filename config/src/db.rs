@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use hub_core::plugin::{DurationText, SecretText};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-
-use crate::durations::DurationText;
-use crate::secrets::SecretText;
 
 /// The database.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

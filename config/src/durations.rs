@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use hub_core::plugin::{self, DurationError};
+use hub_core::plugin::{self, DurationError, DurationText};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserializer, Serializer};
@@ -114,36 +114,6 @@ const DURATION: Reader<Duration> = Reader {
     from_number: from_seconds,
     from_text: duration_of,
 };
-
-/// Notation of a [`Duration`] field: that of plugins, with its entry in the JSON Schema.
-#[derive(Debug)]
-pub enum DurationText {}
-
-impl DurationText {
-    /// As text.
-    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        plugin::DurationText::serialize(duration, serializer)
-    }
-
-    /// From text or a number of seconds.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        plugin::DurationText::deserialize(deserializer)
-    }
-}
-
-impl JsonSchema for DurationText {
-    fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number"], "x-kind": "duration"})
-    }
-}
 
 /// Notation of an `Option<Duration>` field; left out means none.
 #[derive(Debug)]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hub_core::plugin::{DurationText, SecretText};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::addresses::{BaseUrlText, BindUrl};
-use crate::durations::{DurationText, OptionalDurationText, WaitText};
-use crate::secrets::SecretText;
+use crate::durations::{OptionalDurationText, WaitText};
 
 /// The hub itself: addresses, sessions, limits, API.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

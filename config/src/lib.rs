@@ -52,7 +52,7 @@ pub use problem::{ConfigErrors, Origin, Problem};
 pub use proxy::{AccessLogFormat, AcmeChallenge, AcmeSection, ProxySection};
 pub use records::{AuditSection, EventsSection};
 pub use roles::{CustomScopeSection, GroupSection, GroupTable, RoleSection};
-pub use schema::json_schema;
+pub use schema::{PluginTable, json_schema};
 pub use secrets::PluginTables;
 pub use services::ServiceSection;
 pub use show::show;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use hub_core::plugin::DurationText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::durations::DurationText;
 
 /// What `/hub/metrics` tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hub_core::plugin::{DurationText, SecretText};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::BindUrl;
-use crate::durations::DurationText;
-use crate::secrets::SecretText;
 
 /// How finished requests are logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -155,6 +154,13 @@ pub struct ProxySection {
     /// How often an external proxy is asked whether it still runs.
     #[serde(with = "DurationText")]
     pub check_interval: Duration,
+}
+
+impl ProxySection {
+    /// Whether browsers speak HTTPS to the proxy: there is a certificate, or one is to be ordered.
+    pub fn is_secure(&self) -> bool {
+        self.ssl_cert.is_some() || self.acme.is_wanted()
+    }
 }
 
 impl Default for ProxySection {

@@ -41,9 +41,33 @@ pub(crate) struct Synonym {
 /// Schema with our own marks (`x-kind`) in it, without references.
 pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(build);
 
-/// The JSON Schema (draft 7) for editors, for example with taplo: `#:schema ./himalia.schema.json`.
-pub fn json_schema() -> Value {
+/// What a plugin says about its table: `[authenticator.NAME]` or `[spawner.NAME]`.
+#[derive(Debug)]
+pub struct PluginTable {
+    /// `authenticator` or `spawner`.
+    pub section: &'static str,
+    /// The `kind`.
+    pub name: &'static str,
+    /// Its schema, with marks.
+    pub schema: Value,
+}
+
+/// The JSON Schema (draft 7) for editors, for example with taplo: `#:schema ./himalia.schema.json`. `plugins` are those
+/// that the program holds; the tables of spawners stand in each profile too.
+pub fn json_schema(plugins: Vec<PluginTable>) -> Value {
     let mut schema = SCHEMA.clone();
+    for PluginTable { section, name, schema: mut table } in plugins {
+        add_secret_files(&mut table);
+        for at in [
+            format!("/properties/{section}"),
+            format!("/properties/{section}/properties/profiles/additionalProperties"),
+        ] {
+            let properties = schema.pointer_mut(&format!("{at}/properties")).and_then(Value::as_object_mut);
+            if let Some(properties) = properties {
+                properties.insert(name.to_owned(), table.clone());
+            }
+        }
+    }
     publish(&mut schema);
     schema
 }
@@ -239,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_published_schema_has_no_marks_and_no_null() {
-        let text = json_schema().to_string();
+        let text = json_schema(Vec::new()).to_string();
         assert!(!text.contains("x-kind"), "{text}");
         assert!(!text.contains("null\""), "{text}");
     }

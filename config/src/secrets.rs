@@ -1,31 +1,10 @@
-//! Fields that hold secrets, and the raw tables that plugins read.
+//! The raw tables that plugins read, and which of their keys are secrets.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-/// Marks a secret in the JSON Schema (`#[schemars(with = "SecretText")]`). The marked key gets a sibling
-/// `KEY_file` that names a file with the value.
-#[derive(Debug)]
-pub enum SecretText {}
-
-impl JsonSchema for SecretText {
-    fn schema_name() -> Cow<'static, str> {
-        "Secret".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "x-kind": "secret"})
-    }
-}
 
 /// Whether a key of a plugin's table holds a secret, by its name: the plugins' own structs are not known here.
 pub(crate) fn is_secret_name(key: &str) -> bool {

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hub_core::plugin::{DurationText, SecretText};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-use crate::durations::DurationText;
-use crate::secrets::SecretText;
 
 /// One service: managed by the hub when it has a `command`, external otherwise.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hub_core::plugin::DurationText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::durations::{DurationText, OptionalSizeText};
+use crate::durations::OptionalSizeText;
 use crate::secrets::PluginTables;
 
 /// The variables that a local process takes over from the hub's own environment: those that find programs,

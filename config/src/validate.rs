@@ -200,15 +200,16 @@ fn is_network(text: &str) -> bool {
 }
 
 fn proxy(config: &Config, rules: &mut Rules) {
-    let ProxySection { bind_url, ssl_key, ssl_cert, acme, .. } = &config.proxy;
+    let ProxySection { bind_url, ssl_key, ssl_cert, .. } = &config.proxy;
     match (ssl_key, ssl_cert) {
         (Some(_), None) => rules.wrong("proxy.ssl_cert", "is missing although proxy.ssl_key is set"),
         (None, Some(_)) => rules.wrong("proxy.ssl_key", "is missing although proxy.ssl_cert is set"),
-        (None, None) if bind_url.tls && config.proxy.should_start && !acme.is_wanted() => rules.wrong_but(
-            "proxy.bind_url",
-            "says https, but there is no certificate",
-            "set proxy.ssl_key and proxy.ssl_cert, or proxy.acme.domains",
-        ),
+        (None, None) if bind_url.tls && config.proxy.should_start && !config.proxy.is_secure() => rules
+            .wrong_but(
+                "proxy.bind_url",
+                "says https, but there is no certificate",
+                "set proxy.ssl_key and proxy.ssl_cert, or proxy.acme.domains",
+            ),
         _ => {}
     }
     acme::check(&config.proxy, rules);

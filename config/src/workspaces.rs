@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hub_core::plugin::{DurationText, SecretText};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-
-use crate::durations::DurationText;
-use crate::secrets::SecretText;
 
 /// Where workspaces come from, and what their servers get. In templates `{workspace}` is the name of the workspace and
 /// `{username}` that of the person; other braces are literal.

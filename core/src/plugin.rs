@@ -5,6 +5,7 @@
 
 mod duration;
 mod options;
+mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub use duration::{DurationError, DurationText, format_duration, from_seconds, parse_duration};
 pub use options::read_options;
+pub use schema::{DescribeOptions, SecretText, options_schema};
 
 use crate::authenticator::Authenticator;
 use crate::clock::Clock;
@@ -29,6 +31,8 @@ pub struct SpawnerPlugin {
     pub name: &'static str,
     /// Builds the one object that serves the process, from the raw value of its sub-tree (`null` when absent).
     pub build: BuildSpawner,
+    /// Describes the sub-tree to editors.
+    pub describe: DescribeOptions,
 }
 
 /// One kind of authenticator, chosen by `authenticator.kind`.
@@ -38,6 +42,8 @@ pub struct AuthenticatorPlugin {
     pub name: &'static str,
     /// Builds the one object that serves the process, from the raw value of its sub-tree (`null` when absent).
     pub build: BuildAuthenticator,
+    /// Describes the sub-tree to editors.
+    pub describe: DescribeOptions,
 }
 
 /// Reads options and makes a spawner of them.

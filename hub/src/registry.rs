@@ -1,6 +1,10 @@
 //! The plugins that this binary holds: one explicit list, nothing registers itself.
 
+use hub_config::PluginTable;
+use hub_core::plugin::DescribeOptions;
 use hub_core::{AuthenticatorPlugin, PluginError, SpawnerPlugin};
+
+use crate::auth::chain;
 
 /// The plugins that a hub can choose from.
 #[derive(Debug, Clone)]
@@ -29,6 +33,16 @@ impl Registry {
         let names: Vec<_> = self.authenticators.iter().map(|plugin| plugin.name).collect();
         let found = self.authenticators.iter().find(|plugin| plugin.name == kind).copied();
         found.ok_or_else(|| PluginError::one("authenticator.kind", unknown(kind, &names)))
+    }
+
+    /// What all of them, and the chain of authenticators, say about their tables.
+    pub fn tables(&self) -> Vec<PluginTable> {
+        let authenticators = self.authenticators.iter().map(|plugin| (plugin.name, plugin.describe));
+        let authenticators = authenticators.chain([(chain::KIND, chain::describe as DescribeOptions)]);
+        let authenticators = authenticators.map(|(name, describe)| ("authenticator", name, describe));
+        let spawners = self.spawners.iter().map(|plugin| ("spawner", plugin.name, plugin.describe));
+        let all = authenticators.chain(spawners);
+        all.map(|(section, name, describe)| PluginTable { section, name, schema: describe() }).collect()
     }
 }
 
@@ -64,6 +78,26 @@ fn unknown(kind: &str, names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn editors_know_every_table_down_to_secrets_and_times() {
+        let schema = hub_config::json_schema(Registry::built_in().tables());
+        for pointer in [
+            "/properties/authenticator/properties/chain/properties/members",
+            "/properties/authenticator/properties/shared-password/properties/admin_password_file",
+            "/properties/authenticator/properties/keycloak/properties/client_secret_file",
+            "/properties/authenticator/properties/keycloak/properties/rules/items/properties/admin",
+            "/properties/spawner/properties/local/properties/term_timeout",
+            "/properties/spawner/properties/profiles/additionalProperties/properties/kube/properties/storage_class",
+        ] {
+            assert!(schema.pointer(pointer).is_some_and(|key| key.get("type").is_some()), "{pointer}");
+        }
+        let text = schema.to_string();
+        assert!(
+            !text.contains("x-kind") && !text.contains("$ref"),
+            "marks and references are not for editors"
+        );
+    }
 
     #[test]
     fn an_unknown_kind_is_answered_with_those_there_are() {

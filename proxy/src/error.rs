@@ -12,12 +12,12 @@ pub enum ProxyError {
         address: String,
     },
     /// The address cannot be bound for another reason (permission, no such interface, bad path).
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {problem}{}", remedy(problem))]
     Listen {
         /// The address or socket path as configured.
         address: String,
         /// The operating system's answer.
-        source: io::Error,
+        problem: io::Error,
     },
     /// No address was given to listen on.
     #[error("the proxy has nothing to listen on: give at least one address or socket path")]
@@ -62,8 +62,18 @@ impl ProxyError {
         if source.kind() == io::ErrorKind::AddrInUse {
             Self::AddressInUse { address }
         } else {
-            Self::Listen { address, source }
+            Self::Listen { address, problem: source }
         }
+    }
+}
+
+fn remedy(problem: &io::Error) -> &'static str {
+    match problem.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it, or choose a higher port"
+        }
+        io::ErrorKind::AddrNotAvailable => "; choose an address of this machine",
+        _ => "",
     }
 }
 

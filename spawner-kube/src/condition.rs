@@ -1,5 +1,6 @@
 //! For whom something holds: conditions of profiles, options, choices and patches.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who asks, for which server.
@@ -18,7 +19,7 @@ pub struct Asker {
 }
 
 /// A condition: everything that is given must hold, and of each list one entry is enough.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Condition {
     /// Names of users.

@@ -50,7 +50,7 @@ pub const VERSIONS: manifest::Versions = manifest::Versions { kubespawner: "7.1.
 
 /// The spawner of kind `kube`.
 pub fn plugin() -> SpawnerPlugin {
-    SpawnerPlugin { name: NAME, build }
+    SpawnerPlugin { name: NAME, build, describe: options::describe }
 }
 
 fn build(options: Value, cx: &SpawnerContext) -> Result<Arc<dyn Spawner>, PluginError> {

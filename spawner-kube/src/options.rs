@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{PluginError, Problem};
 use serde_json::{Map, Value, json};
 
@@ -49,6 +49,18 @@ pub fn read(value: Value, path: &str) -> Result<Traits, PluginError> {
     check.all(&traits, path);
     PluginError::check(check.problems)?;
     Ok(traits)
+}
+
+/// The table for editors. What may be `None` may be the text that stands for it.
+pub(crate) fn describe() -> Value {
+    let mut schema = options_schema::<Traits>();
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten();
+    for types in properties.filter_map(|(_, option)| option.get_mut("type")?.as_array_mut()) {
+        if types.contains(&json!("null")) && !types.contains(&json!("string")) {
+            types.push(json!("string"));
+        }
+    }
+    schema
 }
 
 /// Puts `null` where the text `!none` stands.

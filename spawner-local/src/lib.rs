@@ -31,7 +31,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{PluginError, Spawner, SpawnerContext, SpawnerPlugin};
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ const NAME: &str = "local";
 
 /// The spawner of kind `local`.
 pub fn plugin() -> SpawnerPlugin {
-    SpawnerPlugin { name: NAME, build }
+    SpawnerPlugin { name: NAME, build, describe: options_schema::<LocalOptions> }
 }
 
 fn build(options: Value, cx: &SpawnerContext) -> Result<Arc<dyn Spawner>, PluginError> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hub_core::plugin::DurationText;
 use hub_core::{PluginError, Problem};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest time that one step of a stop may take: an hour.
@@ -12,7 +13,7 @@ const LONGEST_STEP: Duration = Duration::from_hours(1);
 const LOG_SIZES: std::ops::RangeInclusive<u64> = 16 * 1024..=1 << 30;
 
 /// Options of the local spawner; names and defaults are those of stock's traits where stock has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalOptions {
     /// A shell and its arguments that run the command, for example `["bash", "-l", "-c"]`; the command is appended
@@ -42,7 +43,7 @@ pub struct LocalOptions {
 }
 
 /// When a server runs under the person's system account.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SwitchUser {
     /// When the hub runs as root and no `home_dir_template` is set, as stock's two spawners do.

@@ -37,6 +37,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Adds what a release build for tests and benchmarks builds. It is one set for all of them: the features of
+/// dependencies follow from it, and another set compiles them once more.
+pub(crate) fn release_build(cargo: &mut Command) -> &mut Command {
+    cargo.args(["build", "--release", "--package", "himalia", "--package", "himalia-pam"]);
+    cargo.args(["--package", "light-singleuser"])
+}
+
 /// The command as a person would type it.
 pub(crate) fn shown(command: &Command) -> String {
     std::iter::once(command.get_program())

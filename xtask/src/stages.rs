@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::command::{self, cargo, in_ci, run, shown, workspace};
+use crate::command::{self, cargo, in_ci, release_build, run, shown, workspace};
 use crate::counts::{self, Counts};
 use crate::databases::Databases;
 use crate::environments::{self, Environments};
@@ -229,13 +229,20 @@ impl TestBed {
             bail!("the environments could not be made, see above");
         }
         match stage {
-            Stage::Format => run(self.cargo("fmt").args(["--all", "--check"]))?,
+            Stage::Format => run(self.cargo().args(["fmt", "--all", "--check"]))?,
             Stage::Clippy => {
-                run(self.cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+                run(self.cargo().args([
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "--deny",
+                    "warnings",
+                ]))?;
             }
             Stage::Doc => run(self
-                .cargo("doc")
-                .args(["--workspace", "--no-deps"])
+                .cargo()
+                .args(["doc", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings"))?,
             Stage::Unit => return self.unit(),
             Stage::Examples => return examples::check(&self.target.join("release/himalia")),
@@ -284,8 +291,13 @@ impl TestBed {
     fn tests(&mut self, binaries: &[&str], filter: &[&str]) -> Result<Counts> {
         let databases = Databases::start()?;
         let command = |filter: &[&str]| {
-            let mut command = self.cargo("test");
-            command.arg("--workspace").args(binaries).arg("--").args(filter).envs(databases.variables());
+            let mut command = self.cargo();
+            command
+                .args(["test", "--workspace"])
+                .args(binaries)
+                .arg("--")
+                .args(filter)
+                .envs(databases.variables());
             command
         };
         let mut failed = Vec::new();
@@ -358,14 +370,12 @@ impl TestBed {
     }
 
     fn release(&self) -> Result<()> {
-        let packages = ["himalia", "himalia-pam", "light-singleuser"];
-        run(self.cargo("build").arg("--release").args(packages.iter().flat_map(|name| ["--package", name])))
+        run(release_build(&mut self.cargo()))
     }
 
-    fn cargo(&self, task: &str) -> Command {
+    fn cargo(&self) -> Command {
         let mut command = cargo();
         command
-            .arg(task)
             .env("CARGO_TARGET_DIR", &self.target)
             // An error of a test says what happened; the way through the runtime's frames says nothing more.
             .env("RUST_LIB_BACKTRACE", "0")

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Once};
-use std::time::Duration;
 
-use hub_core::spawner::{Overrides, Owner, Resources};
 use hub_core::{
     Authenticator, AuthenticatorContext, HookContext, HookError, LoginRequest, ServerKey, ServerName,
     StartJob, SystemClock, UserName,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::app::App;
 
@@ -78,20 +76,6 @@ pub(crate) fn known() -> LoginRequest {
 }
 
 fn job(server: &str) -> StartJob {
-    StartJob {
-        key: ServerKey::new(UserName::stored("ada@example.org"), ServerName::stored(server)),
-        launch: "launch".to_owned(),
-        owner: Owner { id: 1, admin: false, groups: Vec::new(), auth_state: None },
-        display_name: None,
-        options: Map::new(),
-        state: Value::Null,
-        env: BTreeMap::from([("JUPYTERHUB_API_TOKEN".to_owned(), "own".to_owned())]),
-        api_token: "own".to_owned().into(),
-        prefix: "/user/x/".to_owned(),
-        command: Vec::new(),
-        resources: Resources::default(),
-        labels: BTreeMap::new(),
-        overrides: Overrides::default(),
-        timeout: Duration::from_mins(1),
-    }
+    let key = ServerKey::new(UserName::stored("ada@example.org"), ServerName::stored(server));
+    StartJob::new(key, "own".to_owned().into())
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::Overrides;
 use crate::names::ServerKey;
+use crate::secret::random_hex32;
 
 /// The person for whom a server is started.
 #[derive(Clone)]
@@ -104,6 +105,28 @@ impl fmt::Debug for StartJob {
 }
 
 impl StartJob {
+    /// A start out of nothing but a name and a token, from which embedders and tests of plugins go on: an owner with
+    /// no rights, a fresh id, no choices, limits or state, an environment with no more than the token, one minute.
+    pub fn new(key: ServerKey, api_token: SecretString) -> Self {
+        let token = ("JUPYTERHUB_API_TOKEN".to_owned(), api_token.expose_secret().to_owned());
+        Self {
+            launch: random_hex32(),
+            owner: Owner { id: 1, admin: false, groups: Vec::new(), auth_state: None },
+            display_name: None,
+            options: Map::new(),
+            state: Value::Null,
+            env: BTreeMap::from([token]),
+            api_token,
+            prefix: format!("/{}", key.path()),
+            command: Vec::new(),
+            resources: Resources::default(),
+            labels: BTreeMap::new(),
+            overrides: Overrides::default(),
+            timeout: Duration::from_mins(1),
+            key,
+        }
+    }
+
     /// The value of `JUPYTERHUB_SERVICE_URL` for a server that binds `host` and `port`.
     pub fn service_url(&self, host: &str, port: u16) -> String {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };

@@ -105,7 +105,8 @@ export async function deleteServer(user: string, server: string): Promise<void> 
 
 /** Stops and starts again with the same options: an addition of this hub to the API. */
 export async function restartServer(user: string, server: string): Promise<void> {
-  await call("POST", `${serverPath(user, server)}/restart`);
+  // The page that follows shows how far it is: there is nothing to wait for here.
+  await call("POST", `${serverPath(user, server)}/restart?wait=ready&timeout=0`);
 }
 
 export interface TokenRequest {

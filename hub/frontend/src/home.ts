@@ -80,10 +80,9 @@ abstract class Card {
     const user = hub.user;
     if (user === undefined) return;
     const before = this.#state;
-    this.part(".stop-server")?.setAttribute("disabled", "");
+    this.update("stopping");
     try {
       await stopServer(serverPath(user, this.name));
-      this.update("stopping");
       follow();
     } catch (error) {
       this.update(before);

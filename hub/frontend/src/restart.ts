@@ -1,8 +1,7 @@
 /** One click: stop, start again with the same options, come back to where one was. */
 import { restartServer } from "./api.ts";
-import { confirmAction, tellError } from "./dialogs.ts";
+import { tellError } from "./dialogs.ts";
 import { findAll, hub, segment } from "./page.ts";
-import { t } from "./words.ts";
 
 /** Path, query and fragment of an address of this origin; nothing for any other. */
 export function sameOrigin(address: string): string | undefined {
@@ -23,13 +22,6 @@ function cameFrom(serverUrl: string): string | undefined {
 }
 
 export async function restart(user: string, server: string, serverUrl: string): Promise<void> {
-  const question = server === "" ? t("Restart your server?") : t("Restart the server “{name}”?", { name: server });
-  const agreed = await confirmAction(
-    question,
-    t("Running kernels and terminals end. Saved files stay as they are."),
-    t("Restart"),
-  );
-  if (!agreed) return;
   await restartServer(user, server);
   const path = server === "" ? segment(user) : `${segment(user)}/${segment(server)}`;
   const next = cameFrom(serverUrl);

@@ -94,14 +94,12 @@ impl Hub {
         }
         let bind = &self.config.proxy.bind_url;
         let host = match bind.host() {
-            None | Some("" | "0.0.0.0" | "::") => "127.0.0.1",
-            Some(host) => host,
+            None | Some("" | "0.0.0.0") => "127.0.0.1".to_owned(),
+            Some("::") => "[::1]".to_owned(),
+            Some(host) if host.contains(':') => format!("[{host}]"),
+            Some(host) => host.to_owned(),
         };
-        let scheme = if self.config.proxy.ssl_cert.is_some() || self.config.proxy.acme.is_wanted() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.config.proxy.is_secure() { "https" } else { "http" };
         format!("{scheme}://{host}:{}{}", bind.port().unwrap_or(80), self.urls.base())
     }
 

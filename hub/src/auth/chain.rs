@@ -12,15 +12,16 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use hub_config::AuthenticatorSection;
-use hub_core::plugin::read_options;
+use hub_core::plugin::{options_schema, read_options};
 use hub_core::{
     Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, Identity, LoginForm, LoginMethod,
     LoginRequest, LoginStep, PluginError, Refresh, Revocation,
 };
 use minijinja::HtmlEscape;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::registry::Registry;
 
@@ -32,7 +33,7 @@ const KEY: &str = "authenticator";
 const CHOICE: &str = "with";
 
 /// The table `[authenticator.chain]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChainOptions {
     /// Kinds, in the order in which the login page shows them. Each has its own table `[authenticator.KIND]`.
@@ -58,6 +59,11 @@ struct Member {
 pub struct Chain {
     members: Vec<Member>,
     hub_path: String,
+}
+
+/// Describes the table to editors.
+pub fn describe() -> Value {
+    options_schema::<ChainOptions>()
 }
 
 impl Chain {
@@ -211,14 +217,19 @@ impl Member {
         }
         identity.auth_state = Some(state);
         identity.name = format!("{}{}", self.prefix, identity.name);
-        let lower = identity.name.to_lowercase();
-        if self.foreign.iter().any(|other| lower.starts_with(other.as_str())) {
+        if !self.may_own(&identity.name) {
             warn!(name = %identity.name, by = %self.kind, "the name has the prefix of another member; nobody is let in");
             return Err(AuthError::Denied(
                 "Names that begin so are kept for people who log in another way.".to_owned(),
             ));
         }
         Ok(identity)
+    }
+
+    /// Whether a name, as the hub knows it, can be that of one of this member's people.
+    fn may_own(&self, name: &str) -> bool {
+        let lower = name.to_lowercase();
+        lower.starts_with(&self.prefix) && !self.foreign.iter().any(|other| lower.starts_with(other.as_str()))
     }
 
     /// Somebody as the member itself knows them.
@@ -295,7 +306,15 @@ impl Authenticator for Chain {
         rq: Option<&LoginRequest>,
         alone: bool,
     ) -> Result<Refresh, AuthError> {
-        let Some(member) = self.member_of(who) else { return Ok(Refresh::Valid) };
+        let came_by = who.auth_state.as_ref().and_then(|state| state.get(KEY));
+        let Some(member) = self.member_of(who) else {
+            // Nothing is known where no auth_state is kept; who came by a member that is gone comes anew.
+            return Ok(if came_by.is_some() { Refresh::Stale } else { Refresh::Valid });
+        };
+        if !member.may_own(&who.name) {
+            info!(name = %who.name, by = %member.kind, "the name belongs to another member now");
+            return Ok(Refresh::Stale);
+        }
         Ok(match member.authenticator.refresh(&member.bare(who), rq, alone).await? {
             Refresh::Updated(newer) => Refresh::Updated(Box::new(member.own(*newer)?)),
             other => other,

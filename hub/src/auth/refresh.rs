@@ -104,6 +104,10 @@ async fn settle(
             return reload(hub, user.id).await.map(Some);
         }
         Ok(Refresh::Stale) => None,
+        Err(AuthError::Denied(_)) => {
+            info!(user = %user.name, "the authenticator does not let the user in any more");
+            None
+        }
         Ok(Refresh::Alone) | Err(_) => {
             let error = answer.err().map(|error| error.to_string()).unwrap_or_default();
             warn!(user = %user.name, error, "cannot ask whether the login still holds; it does for now");

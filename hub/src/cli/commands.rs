@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use himalia::app;
+use himalia::registry::Registry;
 use hub_config::{KnownPlugins, Loaded};
 
 use super::failure::{self, Failure};
@@ -67,8 +68,8 @@ pub(super) fn show(settings: &Settings) -> Result<(), Failure> {
 
 /// `config schema`.
 pub(super) fn schema() -> Result<(), Failure> {
-    let text =
-        serde_json::to_string_pretty(&hub_config::json_schema()).context("the schema cannot be printed")?;
+    let schema = hub_config::json_schema(Registry::built_in().tables());
+    let text = serde_json::to_string_pretty(&schema).context("the schema cannot be printed")?;
     print(&(text + "\n"))
 }
 

@@ -155,6 +155,8 @@ page!(SpawnPendingPage, "spawn_pending.html");
 pub struct StopPendingPage {
     /// The server.
     pub spawner: SpawnerView,
+    /// Whether it starts again when it has stopped.
+    pub restarting: bool,
     /// See [`HomePage::auth_state`].
     pub auth_state: Option<serde_json::Value>,
 }

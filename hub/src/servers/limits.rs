@@ -37,8 +37,13 @@ impl Servers {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The right to start one more server, unless as many as `limit` run, are to start or have been given that right.
-    async fn admit(self: &Arc<Self>, limit: usize) -> Result<Option<Admission>, DbError> {
+    /// The right to start one more server, unless as many others as `limit` run, are to start or have been given that
+    /// right. `own` is the server itself, which may be stopping or starting already.
+    async fn admit(
+        self: &Arc<Self>,
+        limit: usize,
+        own: Option<SpawnerId>,
+    ) -> Result<Option<Admission>, DbError> {
         let starting = || self.entries.starting().into_iter().map(|entry| entry.id);
         // Before and after: one may become active and settle while the database is asked.
         let mut servers: BTreeSet<SpawnerId> = starting().collect();
@@ -46,6 +51,9 @@ impl Servers {
         // A right is given back after the start was asked for: under the lock every server counts at least once.
         let mut admitted = self.admitted();
         servers.extend(starting());
+        if let Some(own) = own {
+            servers.remove(&own);
+        }
         if servers.len() + *admitted >= limit {
             return Ok(None);
         }
@@ -125,7 +133,8 @@ impl Hub {
 
     /// Whether one more server may run now. Starts at once are no matter of this: they wait in line. What is returned is
     /// kept until the start has been asked for, so that of many requests at once no more get in than may.
-    pub async fn check_may_start(&self) -> ApiResult<Option<Admission>> {
+    /// `own` is the server to start, where it has a record.
+    pub async fn check_may_start(&self, own: Option<SpawnerId>) -> ApiResult<Option<Admission>> {
         if self.servers.is_closing() {
             return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The hub is about to end.")
                 .with_header(RETRY_AFTER, CLOSING_SECONDS));
@@ -134,7 +143,7 @@ impl Hub {
         if limit == 0 {
             return Ok(None);
         }
-        let admission = self.servers.admit(limit).await?;
+        let admission = self.servers.admit(limit, own).await?;
         if admission.is_none() {
             self.metrics.spawn(crate::metrics::Outcome::Failure, "too-many-users", std::time::Duration::ZERO);
             return Err(ApiError::new(

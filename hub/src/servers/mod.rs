@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use tracing::error;
 
 use self::env::EnvSettings;
-use self::live::Snapshot;
+use self::live::{Pending, Snapshot};
 use self::queue::StartQueue;
 use self::spawners::Spawners;
 use self::store::Store;
@@ -214,9 +214,16 @@ impl Servers {
         self.closing.load(Ordering::SeqCst)
     }
 
-    /// Tells the next hub that this one goes on with no start that is under way.
+    /// Tells the next hub that this one goes on with no start or stop that is under way.
     pub async fn let_go(&self) {
-        for entry in self.entries.starting() {
+        let is_stopping = |entry: &Arc<Entry>| entry.live.snapshot().pending == Some(Pending::Stop);
+        for entry in self.entries.all().iter().filter(|entry| is_stopping(entry)) {
+            if let Err(error) = self.store.let_go_stop(entry.id).await {
+                let key = &entry.live.key;
+                error!(user = %key.user, server = %key.server, %error, "cannot leave a stop to the next hub");
+            }
+        }
+        for entry in self.entries.starting().into_iter().filter(|entry| !is_stopping(entry)) {
             let (Some(run), Some(state)) = (entry.run(), entry.remembered()) else { continue };
             if let Err(error) = self.store.let_go(entry.id, run, state).await {
                 let key = &entry.live.key;

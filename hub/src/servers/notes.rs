@@ -2,8 +2,8 @@
 //!
 //! Several hubs may share a database. The one that starts a server writes its name beside the server's state, with a
 //! time until which it is to be believed, and goes on writing it until the server answers. A hub that has died writes
-//! no more; then another one looks what became of the start. A stop that is to be followed by a start leaves a note,
-//! too. Stock ignores the keys, and its next start writes its own state over them.
+//! no more; then another one looks what became of the start. A stop is noted in the same way before it begins, with the
+//! start that is to follow it, and the start that is owed after it stays noted until it is begun. Stock ignores the keys, and its next start writes its own state over them.
 //!
 //! The clocks of hubs on one database may differ by a few seconds, not more.
 
@@ -13,9 +13,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::random_hex32;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use super::supervisor::{StartOrder, StopOrder};
 
 const START_KEY: &str = "himalia_start";
+const STOP_KEY: &str = "himalia_stop";
 pub(super) const RESTART_KEY: &str = "himalia_restart";
 /// How long a note is believed after it was written last.
 const LIFE: TimeDelta = TimeDelta::seconds(20);
@@ -83,6 +86,63 @@ impl AtWork {
     pub fn is_another(&self, own: &HubName, now: DateTime<Utc>) -> bool {
         self.hub != *own && now < self.until && self.until <= now + LIFE * 2 && !self.hub.has_ended(own)
     }
+}
+
+/// What a hub has noted about a stop that it carries out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stopping {
+    at_work: AtWork,
+    /// Whether the server's record is to be deleted afterwards.
+    pub remove: bool,
+    /// The start that is to follow.
+    then: Option<Owed>,
+}
+
+/// A start that follows a stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Owed {
+    until: DateTime<Utc>,
+    options: Option<Map<String, Value>>,
+}
+
+impl Stopping {
+    /// A stop that `hub` carries out at this moment; `then` is the start to follow.
+    pub(super) fn by(hub: &HubName, now: DateTime<Utc>, remove: bool, then: Option<&StartOrder>) -> Self {
+        let owed = |order: &StartOrder| Owed { until: now + OWED, options: order.options.clone() };
+        Self { at_work: AtWork { hub: hub.clone(), until: now + LIFE }, remove, then: then.map(owed) }
+    }
+
+    /// The same, which `hub` has left to the next one.
+    pub(super) fn left_by(mut self, hub: &HubName, now: DateTime<Utc>) -> Option<Self> {
+        let own = self.at_work.hub == *hub;
+        self.at_work.until = now;
+        own.then_some(self)
+    }
+
+    /// Whether another hub than `own` is at it at this moment.
+    pub(super) fn is_another(&self, own: &HubName, now: DateTime<Utc>) -> bool {
+        self.at_work.is_another(own, now)
+    }
+
+    /// What is left to do, for the hub that goes on with it.
+    pub(super) fn order(self, now: DateTime<Utc>) -> StopOrder {
+        let owed = self.then.filter(|owed| now < owed.until);
+        let then = owed.map(|owed| Box::new(StartOrder { options: owed.options, ..StartOrder::default() }));
+        StopOrder { remove: self.remove, then, ..StopOrder::graceful() }
+    }
+}
+
+/// A state with the note of a stop.
+pub(super) fn note_stop(mut state: Value, stopping: &Stopping) -> Value {
+    if let Some(map) = state.as_object_mut() {
+        map.insert(STOP_KEY.to_owned(), json!(stopping));
+    }
+    state
+}
+
+/// Takes the note of a stop out of a state; what is unreadable is none.
+pub(super) fn take_stop(state: &mut Value) -> Option<Stopping> {
+    serde_json::from_value(state.as_object_mut()?.remove(STOP_KEY)?).ok()
 }
 
 /// A state with the note that this hub works on the start.
@@ -156,6 +216,25 @@ mod tests {
         let note = take_start(&mut state).unwrap();
         assert!(!note.is_another(&other, now));
         assert_eq!(state, json!({"pid": 7}));
+    }
+
+    #[test]
+    fn a_stop_is_gone_on_with_and_the_start_behind_it_for_as_long_as_somebody_waits() {
+        let (one, other) = (HubName::fresh(), HubName::fresh());
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let options = json!({"size": "big"}).as_object().cloned();
+        let start = StartOrder { options: options.clone(), ..StartOrder::default() };
+        let mut state = note_stop(json!({"pid": 7}), &Stopping::by(&one, now, true, Some(&start)));
+        let note = take_stop(&mut state).unwrap();
+        assert_eq!(state, json!({"pid": 7}));
+        assert!(note.is_another(&other, now));
+        assert!(!note.is_another(&other, now + LIFE), "nobody renewed it");
+        assert_eq!(note.clone().left_by(&other, now), None, "it is not its own");
+        assert!(!note.clone().left_by(&one, now).unwrap().is_another(&other, now));
+        let order = note.clone().order(now + LIFE);
+        assert!(order.remove && order.exited.is_none());
+        assert_eq!(order.then.unwrap().options, options);
+        assert!(note.order(now + OWED).then.is_none());
     }
 
     #[test]

@@ -107,6 +107,12 @@ impl Servers {
         if self.store.is_elsewhere(&record) {
             return;
         }
+        if let Some(stopping) = &record.stopping {
+            if !self.store.is_stopped_elsewhere(stopping) {
+                self.ask(record.id, &record.key, Intent::Check);
+            }
+            return;
+        }
         if record.address.is_none() {
             // A hub that noted that it works on the start, and does so no more, has died over it.
             if record.at_work.is_some() || self.is_overdue(&record) {

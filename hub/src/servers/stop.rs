@@ -1,7 +1,8 @@
 //! One stop, and the clean-up after a server that ended by itself. Answers to `User.stop`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hub_core::{Adoption, PollStatus, ServerRef, SpawnError, Spawner, Started, StopMode};
 use tokio_util::sync::CancellationToken;
@@ -9,11 +10,15 @@ use tracing::{error, info, warn};
 
 use super::Servers;
 use super::live::Failure;
+use super::notes::BEAT;
 use super::spawners::{mark, profile_of};
 use super::store::Record;
 use super::supervisor::{Entries, Entry, StopOrder};
 use crate::metrics::Outcome;
 use crate::routing;
+
+/// How soon a start that is asked for during a stop is noted.
+const STOP_LOOK: Duration = Duration::from_millis(500);
 
 impl Servers {
     /// Carries out a stop.
@@ -42,7 +47,15 @@ impl Servers {
         let was_active = record.is_active();
         let restart = entry.is_start_queued();
         let stopped = if was_active || record.has_state() {
-            self.take_down(entry, &record, order.mode).await
+            let taken = self.take_down(entry, &record, order.mode);
+            if was_active && order.exited.is_none() {
+                tokio::select! {
+                    taken = async { self.note_stop(entry, &record).await; taken.await } => taken,
+                    never = self.keep_noting_stop(entry, &record) => match never {},
+                }
+            } else {
+                taken.await
+            }
         } else {
             true
         };
@@ -63,6 +76,28 @@ impl Servers {
         }
         if stopped && entry.is_to_be_removed() && !key.server.is_default() {
             self.delete(entry, &record).await;
+        }
+    }
+
+    /// Writes down what is being done before anything happens to the server, for the hub that comes after this one.
+    async fn note_stop(&self, entry: &Arc<Entry>, record: &Record) {
+        let (remove, then) = (entry.is_to_be_removed(), entry.queued_start());
+        if let Err(error) = self.store.note_stop(record, remove, then.as_ref()).await {
+            let key = &entry.live.key;
+            warn!(user = %key.user, server = %key.server, %error, "cannot note that the server is being stopped");
+        }
+    }
+
+    /// Notes it again and again while the stop lasts, and at once when something else is to follow it.
+    async fn keep_noting_stop(&self, entry: &Arc<Entry>, record: &Record) -> Infallible {
+        let wanted = || (entry.is_to_be_removed(), entry.is_start_queued());
+        let (mut noted, mut at) = (wanted(), Instant::now());
+        loop {
+            tokio::time::sleep(STOP_LOOK).await;
+            if wanted() != noted || at.elapsed() >= BEAT {
+                (noted, at) = (wanted(), Instant::now());
+                self.note_stop(entry, record).await;
+            }
         }
     }
 
@@ -111,6 +146,9 @@ impl Servers {
             error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator, "server did not stop");
             if !matches!(spawner.poll(&server).await, Ok(PollStatus::Exited(_))) {
                 self.reopen_route(record, &routespec).await;
+                if let Err(error) = self.store.forget_stop(record).await {
+                    warn!(user = %key.user, server = %key.server, %error, "cannot note that the server is kept");
+                }
                 return false;
             }
         }
@@ -123,7 +161,7 @@ impl Servers {
         if kept.as_object().is_some_and(|map| !map.is_empty()) {
             kept = mark(kept, profile_of(&record.state));
         }
-        match self.store.finish_stop(entry.id, record, kept, entry.is_start_queued()).await {
+        match self.store.finish_stop(entry.id, record, kept, entry.queued_start().as_ref()).await {
             Ok(()) => true,
             Err(error) => {
                 error!(user = %key.user, server = %key.server, %error, "the server is gone but its rows are not; the next poll will clean up");
@@ -181,6 +219,13 @@ impl Servers {
         let key = &entry.live.key;
         let mut turn = self.checks.acquire().await;
         let Some(mut record) = self.active_record(entry).await else { return };
+        if let Some(stopping) = record.stopping.take() {
+            if !self.store.is_stopped_elsewhere(&stopping) {
+                info!(user = %key.user, server = %key.server, "going on with a stop");
+                Entries::resume_stop(entry, stopping.order(self.clock.now()));
+            }
+            return;
+        }
         if self.is_started_elsewhere(&record) {
             // That may take as long as a start: others get on meanwhile.
             drop(turn);

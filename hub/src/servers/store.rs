@@ -14,7 +14,7 @@ use hub_db::{Db, DbError, Tx};
 pub use self::begin::Prepared;
 pub use self::record::{Record, address};
 use super::SpawnerId;
-use super::notes::HubName;
+use super::notes::{HubName, Stopping};
 use crate::auth::crypt::Crypt;
 use crate::rbac::Rbac;
 use crate::urls::Urls;
@@ -127,6 +127,11 @@ impl Store {
     /// Whether another hub works on the server at this moment.
     pub fn is_elsewhere(&self, record: &Record) -> bool {
         record.at_work.as_ref().is_some_and(|at_work| at_work.is_another(&self.hub, self.clock.now()))
+    }
+
+    /// Whether another hub stops the server at this moment.
+    pub fn is_stopped_elsewhere(&self, stopping: &Stopping) -> bool {
+        stopping.is_another(&self.hub, self.clock.now())
     }
 
     /// Deletes a named server's row for ever.

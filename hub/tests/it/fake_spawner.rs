@@ -24,7 +24,7 @@ pub(crate) const NAME: &str = "fake";
 
 /// For `spawner.kind = "fake"`.
 pub(crate) fn plugin() -> SpawnerPlugin {
-    SpawnerPlugin { name: NAME, build }
+    SpawnerPlugin { name: NAME, build, describe: hub_core::plugin::options_schema::<()> }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of plugins")]

@@ -17,6 +17,7 @@ async fn hub(file: &std::path::Path) -> TestHub {
     TestHub::with(|config| {
         config.db.url = url.into();
         config.hub.slow_spawn_timeout = Duration::ZERO;
+        config.hub.slow_stop_timeout = Duration::ZERO;
         config.hub.concurrent_spawn_limit = 1;
         config.hub.init_spawners_timeout = Some(Duration::ZERO);
     })
@@ -111,6 +112,81 @@ async fn of_many_who_start_at_once_no_more_get_in_than_may() {
     codes.sort_unstable();
     assert_eq!(codes, [202, 202, 429, 429, 429, 429, 429, 429]);
     gate("all-at-once").cancel();
+}
+
+/// A hub that ends while ada's server, which stops when the gate opens, is asked to stop.
+async fn ends_during_a_stop(file: &std::path::Path, gate: &str, ask: impl AsyncFnOnce(&TestHub)) {
+    let one = hub(file).await;
+    one.user("ada").await;
+    let options = json!({"user_options": {"hold_stop": gate}});
+    one.root().post("/users/ada/server", options).await;
+    until("ada's server is ready", async || {
+        one.root().get("/users/ada/server").await.json()["ready"] == true
+    })
+    .await;
+    ask(&one).await;
+    until("the stop is noted", async || state_of(&one, "ada").await.get("himalia_stop").is_some()).await;
+    assert!(one.hub.tasks.stop(Duration::from_secs(20)).await);
+    one.hub.servers.let_go().await;
+}
+
+#[actix_web::test]
+async fn a_restart_under_way_is_gone_on_with_by_the_next_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    ends_during_a_stop(&file, "restart-left", async |one| {
+        let options = json!({"user_options": {"kept": 2}});
+        one.root().post("/users/ada/server/restart", options).await.is_empty(202, "text/plain");
+    })
+    .await;
+    let next = hub(&file).await;
+    until("ada's server is there again", async || {
+        let server = next.root().get("/users/ada/server").await.json();
+        server["ready"] == true && server["user_options"] == json!({"kept": 2})
+    })
+    .await;
+    let state = state_of(&next, "ada").await;
+    assert!(state.get("himalia_stop").is_none() && state.get("himalia_restart").is_none(), "{state}");
+    gate("restart-left").cancel();
+}
+
+#[actix_web::test]
+async fn a_stop_under_way_is_gone_on_with_by_the_next_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    ends_during_a_stop(&file, "stop-left", async |one| {
+        one.root().delete("/users/ada/server", None).await.is_empty(202, "text/plain");
+    })
+    .await;
+    let next = hub(&file).await;
+    until("ada's server is stopped", async || {
+        repo::spawners::active(next.hub.db.conn()).await.unwrap().is_empty()
+    })
+    .await;
+    assert!(state_of(&next, "ada").await.get("himalia_restart").is_none());
+    gate("stop-left").cancel();
+}
+
+#[actix_web::test]
+async fn at_the_limit_a_server_that_is_stopping_may_be_started_again() {
+    let test = TestHub::with(|config| {
+        config.hub.active_server_limit = 1;
+        config.hub.slow_stop_timeout = Duration::ZERO;
+    })
+    .await;
+    test.user("ada").await;
+    test.user("bob").await;
+    let options = json!({"user_options": {"hold_stop": "stops-at-the-limit"}});
+    test.root().post("/users/ada/server", options).await.is_empty(201, "text/plain");
+    test.root().delete("/users/ada/server", None).await.is_empty(202, "text/plain");
+    test.root().post("/users/ada/server", None).await.is_empty(202, "text/plain");
+    assert_eq!(test.root().post("/users/bob/server", None).await.code(), 429);
+    gate("stops-at-the-limit").cancel();
+    until("ada's server is there again", async || {
+        let server = test.root().get("/users/ada/server").await.json();
+        server["ready"] == true && server["pending"].is_null()
+    })
+    .await;
 }
 
 #[actix_web::test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use async_trait::async_trait;
@@ -131,17 +131,20 @@ async fn hub(service: &str, database: &str) -> TestHub {
 async fn hub_with(service: &str, database: &str, audit: Option<PathBuf>) -> TestHub {
     let service = service.to_owned();
     let database = database.to_owned();
-    TestHub::with_authenticator(AuthenticatorPlugin { name: "scripted", build }, move |config| {
-        config.audit.file = audit;
-        config.db.url = database.as_str().into();
-        config.hub.crypt_keys = vec!["cd".repeat(32).into()];
-        config.authenticator.kind = String::from("scripted");
-        config.authenticator.enable_auth_state = true;
-        config.authenticator.manage_roles = true;
-        let mut table = Map::new();
-        table.insert("service".to_owned(), json!(service));
-        config.authenticator.plugins.insert("scripted", table);
-    })
+    TestHub::with_authenticator(
+        AuthenticatorPlugin { name: "scripted", build, describe: hub_core::plugin::options_schema::<()> },
+        move |config| {
+            config.audit.file = audit;
+            config.db.url = database.as_str().into();
+            config.hub.crypt_keys = vec!["cd".repeat(32).into()];
+            config.authenticator.kind = String::from("scripted");
+            config.authenticator.enable_auth_state = true;
+            config.authenticator.manage_roles = true;
+            let mut table = Map::new();
+            table.insert("service".to_owned(), json!(service));
+            config.authenticator.plugins.insert("scripted", table);
+        },
+    )
     .await
 }
 
@@ -192,9 +195,14 @@ async fn of_many_requests_to_two_hubs_one_refreshes_a_login() {
         while SystemClock.now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let before = service.refreshes.load(Ordering::SeqCst);
+        let began = Instant::now();
         let asked = (0..100).map(|n| is_in(&clients[n % 2]));
         assert!(join_all(asked).await.into_iter().all(|known| known), "round {round}");
-        assert_eq!(service.refreshes.load(Ordering::SeqCst), round);
+        // What a refresh brought holds for a second, so that a slow machine needs another one for each.
+        let most = 1 + began.elapsed().as_secs();
+        let refreshes = (service.refreshes.load(Ordering::SeqCst) - before) as u64;
+        assert!((1..=most).contains(&refreshes), "round {round}: {refreshes} refreshes, {most} at most");
     }
     assert_eq!(service.misused.load(Ordering::SeqCst), 0);
 }

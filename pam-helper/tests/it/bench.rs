@@ -1,14 +1,11 @@
 //! A folder that the helper sees in place of `/etc/pam.d`.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use hub_core::spawner::{Overrides, Owner, Resources};
 use hub_core::{
     AuthError, Authenticator, AuthenticatorContext, HookContext, Identity, LoginRequest, LoginStep,
     ServerKey, ServerName, SpawnHook, StartJob, SystemClock, UserName,
@@ -103,22 +100,7 @@ impl Bench {
 
     pub(crate) async fn starts_and_stops(&self, hook: &dyn SpawnHook, user: &str) {
         let key = ServerKey::new(UserName::stored(user), ServerName::stored(""));
-        let mut job = StartJob {
-            key: key.clone(),
-            launch: "launch".to_owned(),
-            owner: Owner { id: 1, admin: false, groups: Vec::new(), auth_state: None },
-            display_name: None,
-            options: serde_json::Map::new(),
-            state: serde_json::Value::Null,
-            env: BTreeMap::new(),
-            api_token: "own".to_owned().into(),
-            prefix: "/user/x/".to_owned(),
-            command: Vec::new(),
-            resources: Resources::default(),
-            labels: BTreeMap::new(),
-            overrides: Overrides::default(),
-            timeout: Duration::from_mins(1),
-        };
+        let mut job = StartJob::new(key.clone(), "own".to_owned().into());
         hook.before_start(&HookContext::default(), &mut job).await.unwrap();
         hook.after_stop(&key).await.unwrap();
     }

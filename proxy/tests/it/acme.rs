@@ -128,6 +128,17 @@ fn secure(public: SocketAddr, acme: AcmeOptions, target: SocketAddr) -> TestProx
     TestProxy::with(ProxyOptions { listen: vec![Listen::Tcp(public)], acme: Some(acme), ..options() }, target)
 }
 
+/// The same, where plain HTTP has an address of its own.
+fn redirecting(public: SocketAddr, redirect: SocketAddr, acme: AcmeOptions, target: SocketAddr) -> TestProxy {
+    let options = ProxyOptions {
+        listen: vec![Listen::Tcp(public)],
+        redirect: Some((Listen::Tcp(redirect), public.port())),
+        acme: Some(acme),
+        ..options()
+    };
+    TestProxy::with(options, target)
+}
+
 /// Tries until the proxy shows a certificate that the client believes.
 async fn trusted(client: &TlsClient, public: SocketAddr) -> TlsStream<TcpStream> {
     patiently(async {
@@ -195,13 +206,8 @@ async fn a_certificate_is_ordered_by_http_where_plain_http_is_redirected() {
     let Some(pebble) = Pebble::start(|at| at.http_port = redirect.port()).await else { return };
     let folder = tempfile::tempdir().unwrap();
     let target = Target::echo("one").await;
-    let proxy = ProxyOptions {
-        listen: vec![Listen::Tcp(public)],
-        redirect: Some((Listen::Tcp(redirect), public.port())),
-        acme: Some(pebble.order(folder.path(), AcmeChallenge::Http)),
-        ..options()
-    };
-    let _proxy = TestProxy::with(proxy, target.address);
+    let _proxy =
+        redirecting(public, redirect, pebble.order(folder.path(), AcmeChallenge::Http), target.address);
     let client = TlsClient::believing(&pebble.root().await);
     let mut stream = trusted(&client, public).await;
     assert_eq!(ask(&mut stream).await, "HTTP/1.1 200 OK");
@@ -237,13 +243,8 @@ async fn an_authority_that_cannot_see_us_is_asked_again() {
     let Some(pebble) = Pebble::start(|at| at.http_port = elsewhere.port()).await else { return };
     let folder = tempfile::tempdir().unwrap();
     let target = Target::echo("one").await;
-    let proxy = ProxyOptions {
-        listen: vec![Listen::Tcp(public)],
-        redirect: Some((Listen::Tcp(redirect), public.port())),
-        acme: Some(pebble.order(folder.path(), AcmeChallenge::Http)),
-        ..options()
-    };
-    let proxy = TestProxy::with(proxy, target.address);
+    let proxy =
+        redirecting(public, redirect, pebble.order(folder.path(), AcmeChallenge::Http), target.address);
     until(|| failures(&proxy) > 1).await;
     let client = TlsClient::believing(&pebble.root().await);
     assert!(client.connect(public).await.is_err());

@@ -1,11 +1,14 @@
 //! Types of options that accept more than one shape.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 /// How names become names of objects.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SlugScheme {
     /// Short and safe, with a hash where needed; KubeSpawner 7.
@@ -17,7 +20,7 @@ pub enum SlugScheme {
 
 /// A list, or a table whose values are taken in the order of its keys, so that groups and profiles can change
 /// single items.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a list or a table")]
 pub enum Items {
     /// In this order.
@@ -47,7 +50,7 @@ impl Items {
 }
 
 /// The profiles: a list of tables, or a table of tables taken in the order of its keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a list of tables, or a table")]
 pub enum ProfileList {
     /// In this order.
@@ -81,9 +84,18 @@ impl ProfileList {
 }
 
 /// A command; a text is a command of one word.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Command(pub Option<Vec<String>>);
+pub struct Command(#[schemars(with = "Option<WordOrList<String>>")] pub Option<Vec<String>>);
+
+/// One alone, or a list: how editors are told of it.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum WordOrList<T> {
+    Word(String),
+    List(Vec<T>),
+}
 
 impl<'de> Deserialize<'de> for Command {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -106,6 +118,20 @@ impl<'de> Deserialize<'de> for Command {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ByteCount(pub Option<i64>);
+
+impl JsonSchema for ByteCount {
+    fn schema_name() -> Cow<'static, str> {
+        "ByteCount".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "number", "null"]})
+    }
+}
 
 impl<'de> Deserialize<'de> for ByteCount {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -165,9 +191,9 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 /// Secrets for the registry: names, or tables with a `name`. A text alone is one name.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct PullSecrets(pub Vec<Value>);
+pub struct PullSecrets(#[schemars(with = "WordOrList<Value>")] pub Vec<Value>);
 
 impl<'de> Deserialize<'de> for PullSecrets {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -1,5 +1,6 @@
 //! The table of all options.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -7,7 +8,7 @@ use super::kinds::{ByteCount, Command, Items, ProfileList, PullSecrets, SlugSche
 use crate::condition::Condition;
 
 /// How a free text must fit the `validation_regex` of an option.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnlistedMatch {
     /// The whole text must fit.
@@ -18,7 +19,7 @@ pub enum UnlistedMatch {
 }
 
 /// Which containers must be ready before a server counts as started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadyWhen {
     /// The one that the server runs in.
@@ -29,7 +30,7 @@ pub enum ReadyWhen {
 }
 
 /// One change of the finished pod; stands in for stock's `modify_pod_hook`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PatchRule {
     /// For which servers it holds; all when left out.
@@ -43,7 +44,7 @@ pub struct PatchRule {
 macro_rules! traits {
     ($($(#[doc = $doc:literal])+ $name:ident: $kind:ty = $default:expr;)+) => {
         /// The options of a server, each with KubeSpawner's default.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
         pub struct Traits {
             $($(#[doc = $doc])+ pub $name: $kind,)+

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hub_core::spawner::{Overrides, Owner, Resources};
+
 use hub_core::{
     Progress, ServerKey, ServerName, ServerRef, SpawnError, SpawnerContext, StartJob, StartSink, Started,
     UserName,
@@ -17,7 +17,7 @@ use hub_core::{
 use hub_spawner_local::{LocalOptions, LocalSpawner};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -147,26 +147,12 @@ impl Drop for Bench {
 pub(crate) fn job(user: &str, command: &[&str]) -> StartJob {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let launch = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    StartJob {
-        key: key(user),
-        launch,
-        owner: Owner { id: 1, admin: false, groups: Vec::new(), auth_state: None },
-        display_name: None,
-        options: Map::new(),
-        state: Value::Null,
-        env: BTreeMap::from([
-            ("JUPYTERHUB_USER".to_owned(), user.to_owned()),
-            ("JUPYTERHUB_SERVER_NAME".to_owned(), String::new()),
-            ("JUPYTERHUB_API_TOKEN".to_owned(), "a-token".to_owned()),
-        ]),
-        api_token: "a-token".to_owned().into(),
-        prefix: format!("/user/{user}/"),
-        command: command.iter().map(|word| (*word).to_owned()).collect(),
-        resources: Resources::default(),
-        labels: BTreeMap::new(),
-        overrides: Overrides::default(),
-        timeout: Duration::from_mins(1),
-    }
+    let mut job = StartJob::new(key(user), "a-token".to_owned().into());
+    job.launch = launch;
+    job.env.insert("JUPYTERHUB_USER".to_owned(), user.to_owned());
+    job.env.insert("JUPYTERHUB_SERVER_NAME".to_owned(), String::new());
+    job.command = command.iter().map(|word| (*word).to_owned()).collect();
+    job
 }
 
 pub(crate) fn key(user: &str) -> ServerKey {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::cache::Cache;
-use crate::command::{cargo, free_port, run, target, wait_for};
+use crate::command::{cargo, free_port, release_build, run, target, wait_for};
 use crate::environments;
 
 /// Longest wait for a hub: the stock one needs half a minute for ten thousand users on a busy machine.
@@ -44,7 +44,7 @@ impl Peer {
         let cache = Cache::open()?;
         let venv = environments::jupyterhub(&cache)?;
         let chp = environments::configurable_http_proxy(&cache)?;
-        run(cargo().args(["build", "--release", "--package", "himalia"]))?;
+        run(release_build(&mut cargo()))?;
         let binary = target().join("release/himalia");
         Ok([
             Self { start: Start::Himalia(binary), venv: venv.clone() },

@@ -7,21 +7,51 @@ use serde_json::{Map, Value, json};
 use tracing::info;
 
 use super::{Record, Store, note_activity, token_note};
-use crate::servers::notes;
+use crate::servers::notes::{self, Stopping};
+use crate::servers::supervisor::StartOrder;
 use crate::servers::{SpawnerId, failures};
 
 impl Store {
+    /// Notes that this hub stops a server, and what is to follow: until the next note the stop is its own, afterwards
+    /// another hub goes on with it.
+    pub(in crate::servers) async fn note_stop(
+        &self,
+        record: &Record,
+        remove: bool,
+        then: Option<&StartOrder>,
+    ) -> Result<(), DbError> {
+        let Some(run) = record.server_id else { return Ok(()) };
+        let stopping = Stopping::by(&self.hub, self.clock.now(), remove, then);
+        let state = notes::note_stop(record.state.clone(), &stopping);
+        repo::spawners::set_state_of_run(self.db.conn(), record.id, run, state).await.map(drop)
+    }
+
+    /// This hub carries a stop no further: the next one need not wait before it goes on.
+    pub(in crate::servers) async fn let_go_stop(&self, id: SpawnerId) -> Result<(), DbError> {
+        let Some(record) = self.load(id).await? else { return Ok(()) };
+        let (Some(run), Some(stopping)) = (record.server_id, record.stopping) else { return Ok(()) };
+        let Some(left) = stopping.left_by(&self.hub, self.clock.now()) else { return Ok(()) };
+        let state = notes::note_stop(record.state, &left);
+        repo::spawners::set_state_of_run(self.db.conn(), id, run, state).await.map(drop)
+    }
+
+    /// The server did not stop and is kept.
+    pub(in crate::servers) async fn forget_stop(&self, record: &Record) -> Result<(), DbError> {
+        let Some(run) = record.server_id else { return Ok(()) };
+        repo::spawners::set_state_of_run(self.db.conn(), record.id, run, record.state.clone()).await.map(drop)
+    }
+
     /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what the
-    /// spawner keeps for the next start. With `restart` it is noted that a start is to follow. Where another hub has begun
-    /// a new run meanwhile, that stays as it is.
+    /// spawner keeps for the next start. Of the start that is to follow, `then`, it is noted that it is owed. Where another
+    /// hub has begun a new run meanwhile, that stays as it is.
     pub async fn finish_stop(
         &self,
         id: SpawnerId,
         record: &Record,
         mut kept: Value,
-        restart: bool,
+        then: Option<&StartOrder>,
     ) -> Result<(), DbError> {
-        if restart {
+        if then.is_some() {
             notes::owe_restart(&mut kept, self.clock.now());
         }
         let prefix = self.urls.server(&record.key);
@@ -34,6 +64,9 @@ impl Store {
         note_activity(&tx, id, record.user_id, self.clock.now()).await?;
         repo::spawners::clear_server(&tx, id).await?;
         repo::spawners::set_state(&tx, id, Some(kept)).await?;
+        if let Some(options) = then.and_then(|order| order.options.clone()) {
+            repo::spawners::set_user_options(&tx, id, Some(Value::Object(options))).await?;
+        }
         repo::spawners::set_started(&tx, id, None).await?;
         repo::tokens::delete_of_server(&tx, record.user_id, &token_note(&prefix)).await?;
         repo::spawners::set_oauth_client(&tx, id, None).await?;

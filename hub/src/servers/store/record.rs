@@ -8,7 +8,7 @@ use hub_db::repo::spawners::Spawner as Row;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::servers::notes::{self, AtWork};
+use crate::servers::notes::{self, AtWork, Stopping};
 use crate::servers::{SpawnerId, failures};
 
 /// What the database tells of one server.
@@ -26,6 +26,8 @@ pub struct Record {
     pub failure: Option<Arc<SpawnError>>,
     /// Which hub works on the start.
     pub at_work: Option<AtWork>,
+    /// The stop that a hub carries out, or has left.
+    pub stopping: Option<Stopping>,
     /// Until when a start is owed, where the server was stopped to be started again.
     pub restart_until: Option<DateTime<Utc>>,
     /// Row in `servers`.
@@ -62,6 +64,7 @@ impl Record {
         let mut state = row.row.state.clone().map_or_else(|| json!({}), |state| state.0);
         let failure = failures::take(&mut state).map(Arc::new);
         let at_work = notes::take_start(&mut state);
+        let stopping = notes::take_stop(&mut state);
         let restart_until = notes::take_restart(&mut state);
         Self {
             id: row.row.id,
@@ -70,6 +73,7 @@ impl Record {
             state,
             failure,
             at_work,
+            stopping,
             restart_until,
             server_id: row.server.as_ref().map(|server| server.id),
             address: row.server.as_ref().and_then(address),

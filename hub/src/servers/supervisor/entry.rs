@@ -6,7 +6,7 @@ use hub_core::{ServerKey, SpawnError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::intent::{Intent, StartOrder};
+use super::intent::{Intent, StartOrder, StopOrder};
 use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Live, Pending};
 
@@ -96,6 +96,15 @@ impl Entry {
         }
     }
 
+    /// The start that is to follow what is under way.
+    pub(in crate::servers) fn queued_start(&self) -> Option<StartOrder> {
+        match &self.control().next {
+            Some(Intent::Start(order)) => Some((**order).clone()),
+            Some(Intent::Stop(order)) => order.then.as_deref().cloned(),
+            Some(Intent::Check) | None => None,
+        }
+    }
+
     /// Writes the intent down. Returns whether a driver must be started for it.
     pub(super) fn ask(&self, intent: Intent) -> bool {
         let mut control = self.control();
@@ -151,6 +160,21 @@ impl Entry {
     pub(super) fn resume(&self) {
         let order = StartOrder { resumed: true, ..StartOrder::default() };
         self.control().next.get_or_insert_with(|| Intent::Start(Box::new(order)));
+    }
+
+    /// Goes on, after the check that is under way, with a stop that another hub has left. A start that was asked for here
+    /// takes the place of the one that was to follow.
+    pub(super) fn resume_stop(&self, mut order: StopOrder) {
+        let mut control = self.control();
+        match control.next.take() {
+            Some(Intent::Start(start)) => order.then = Some(start),
+            Some(stop @ Intent::Stop(_)) => {
+                control.next = Some(stop);
+                return;
+            }
+            Some(Intent::Check) | None => {}
+        }
+        control.next = Some(Intent::Stop(order));
     }
 
     /// Whether nothing is being done and nothing asked for.
@@ -212,7 +236,6 @@ mod tests {
     use hub_core::{ServerName, UserName};
 
     use super::*;
-    use crate::servers::supervisor::StopOrder;
 
     fn entry() -> Entry {
         Entry::new(1, ServerKey::new(UserName::stored("ada"), ServerName::default()))
@@ -283,6 +306,27 @@ mod tests {
         assert!(cancel.is_cancelled());
         assert!(matches!(entry.take(false), Some((Intent::Stop(_), _))));
         assert!(entry.take(false).is_none(), "the stop came after the start");
+    }
+
+    #[test]
+    fn a_stop_that_another_hub_has_left_comes_before_a_start_asked_for_since() {
+        let left = || StopOrder { then: Some(Box::default()), ..StopOrder::graceful() };
+        let entry = entry();
+        entry.ask(Intent::Check);
+        entry.take(true).unwrap();
+        entry.resume_stop(left());
+        assert!(matches!(entry.take(false), Some((Intent::Stop(_), _))));
+        assert!(matches!(entry.take(false), Some((Intent::Start(_), _))));
+        assert!(entry.take(false).is_none());
+        entry.ask(Intent::Check);
+        entry.take(true).unwrap();
+        let options = serde_json::json!({"size": "big"}).as_object().cloned();
+        entry.ask(Intent::Start(Box::new(StartOrder { options: options.clone(), ..StartOrder::default() })));
+        entry.resume_stop(left());
+        assert_eq!(entry.queued_start().unwrap().options, options);
+        entry.ask(stop());
+        entry.resume_stop(left());
+        assert!(entry.queued_start().is_none(), "the last click was a stop");
     }
 
     #[test]

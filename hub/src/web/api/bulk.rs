@@ -74,7 +74,7 @@ async fn start_one(call: &Call, wanted: &BulkServer) -> ApiResult<StatusCode> {
     if found.as_ref().is_some_and(ServerState::is_ready) {
         return Err(ApiError::bad_request(format!("{}/{} is already running", user.name, wanted.server)));
     }
-    let _admission = call.hub.check_may_start().await?;
+    let _admission = call.hub.check_may_start(found.as_ref().map(|state| state.record.id)).await?;
     let state = match found {
         Some(state) => state,
         None if name.is_default() => servers::make(call, &user, "", None).await?,

@@ -76,7 +76,7 @@ pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
             return under_way(&call, &entry).await;
         }
         Some(Pending::Stop | Pending::Check) => {
-            let admission = call.hub.check_may_start().await?;
+            let admission = call.hub.check_may_start(Some(state.record.id)).await?;
             let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
             drop(admission);
             return under_way(&call, &entry).await;
@@ -86,7 +86,7 @@ pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     if state.is_ready() && is_alive(&call, &user, &state).await? {
         return Err(ApiError::bad_request(format!("{} is already running", state.key())));
     }
-    let admission = call.hub.check_may_start().await?;
+    let admission = call.hub.check_may_start(Some(state.record.id)).await?;
     update_display_name(&call, &state, &options).await?;
     info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, "server asked for");
     let entry = call.hub.servers.start(state.record.id, state.key(), order(&call, options));
@@ -135,7 +135,8 @@ pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
     if !state.key().server.is_default() && !call.hub.check_workspace(&user, &state.key().server).await? {
         call.hub.check_old_name(&state.key().server)?;
     }
-    let admission = if state.is_active() { None } else { call.hub.check_may_start().await? };
+    let admission =
+        if state.is_active() { None } else { call.hub.check_may_start(Some(state.record.id)).await? };
     update_display_name(&call, &state, &options).await?;
     info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, "restart asked for");
     let entry = call.hub.servers.restart(state.record.id, state.key(), order(&call, options));

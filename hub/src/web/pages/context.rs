@@ -61,6 +61,11 @@ impl ServerState {
         self.live.pending.or(on_its_way.then_some(Pending::Spawn))
     }
 
+    /// Whether a start follows the stop that is under way.
+    pub fn is_to_start_again(&self, hub: &Hub) -> bool {
+        hub.servers.entries.get(self.record.id).is_some_and(|entry| entry.is_start_queued())
+    }
+
     /// Whether it can be used.
     pub fn is_ready(&self) -> bool {
         self.pending().is_none() && self.record.address.is_some()

@@ -176,7 +176,7 @@ async fn start(
     options: Option<Map<String, Value>>,
 ) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
-    let admission = hub.check_may_start().await?;
+    let admission = hub.check_may_start(subject.state.as_ref().map(|state| state.record.id)).await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
         None => make(page, &subject).await?,
@@ -234,7 +234,11 @@ pub async fn pending(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
     let spawn_url = spawn_url(&page, &subject.key);
     match (state.pending(), &state.live.failure) {
         (Some(Pending::Stop), _) => {
-            let content = StopPendingPage { spawner: state.view(hub), auth_state };
+            let content = StopPendingPage {
+                spawner: state.view(hub),
+                restarting: state.is_to_start_again(hub),
+                auth_state,
+            };
             html(&page, StatusCode::OK, &content).await
         }
         (Some(Pending::Spawn | Pending::Check), _) => {

@@ -134,10 +134,7 @@ impl Day<'_> {
         self.pictures("3-home-running").await?;
         let before = self.servers();
         match self.hub.kind {
-            Kind::Himalia => {
-                browser.clicks("#restart").await?;
-                browser.clicks("dialog.question .btn-danger").await?;
-            }
+            Kind::Himalia => browser.clicks("#restart").await?,
             Kind::Stock | Kind::Stock5 => {
                 browser.clicks("#stop").await?;
                 browser.reads("#start", "Start").await?;
