@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::cache::Cache;
-use crate::command::{find_program, output, pause, run, workspace};
+use crate::command::{find_program, output, run, workspace};
 use crate::environments;
 
 /// The Kubernetes whose packages `go.mod` names. Without this stamp the API server calls itself `v0.0.0-master`, and
@@ -27,64 +26,6 @@ pub(crate) fn prepare(cache: &Cache) -> Result<[(&'static str, String); 2]> {
         ("HIMALIA_TEST_KUBEBED", kubebed.display().to_string()),
         ("HIMALIA_TEST_VENV_KUBESPAWNER", kubespawner.display().to_string()),
     ])
-}
-
-/// The name of the hidden task that does nothing but [`prepare`].
-pub(crate) const TASK: &str = "kubebed";
-
-/// [`prepare`] in a process of its own, behind all other work. Dropping it ends the process; what was compiled until then
-/// need not be compiled again.
-#[derive(Debug)]
-pub(crate) struct Building {
-    process: Child,
-    log: PathBuf,
-}
-
-impl Building {
-    pub(crate) fn begin(cache: &Cache) -> Result<Self> {
-        use std::os::unix::process::CommandExt as _;
-        let log = cache.folder("log")?.join("kubebed.log");
-        let file = fs::File::create(&log)?;
-        let process = Command::new("nice")
-            .args(["-n", "19"])
-            .arg(std::env::current_exe()?)
-            .arg(TASK)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            // Compilers that it has started end with it.
-            .process_group(0)
-            .spawn()
-            .context("cannot start the build of the cluster")?;
-        Ok(Self { process, log })
-    }
-
-    /// Waits until it is done; false when that takes longer than `limit`.
-    pub(crate) fn done_within(mut self, limit: Option<Duration>) -> Result<bool> {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.process.try_wait()? {
-                if !status.success() {
-                    let said = fs::read_to_string(&self.log).unwrap_or_default();
-                    bail!("the cluster of the tests cannot be built, {status}:\n{said}");
-                }
-                return Ok(true);
-            }
-            if limit.is_some_and(|limit| began.elapsed() >= limit) {
-                return Ok(false);
-            }
-            pause(Duration::from_millis(100));
-        }
-    }
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        if matches!(self.process.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").args(["--", &format!("-{}", self.process.id())]).status();
-            let _ = self.process.wait();
-        }
-    }
 }
 
 /// The program, built if the sources have changed. The first build compiles some 2,500 packages; the later ones, whose

@@ -51,9 +51,6 @@ enum Task {
         #[arg(long)]
         kubernetes: bool,
     },
-    /// Build the Kubernetes cluster of the tests; started by the tests themselves
-    #[command(hide = true, name = kubebed::TASK)]
-    Kubebed,
     /// Remove the cache folder
     CleanCache,
 }
@@ -62,8 +59,6 @@ enum Task {
 enum BenchPart {
     /// The REST API and the start of the hub with many users, beside the stock hub
     Api(bench::ApiArgs),
-    /// Many pods and many starts on the Kubernetes cluster of the tests, KubeSpawner beside
-    Kube(bench::KubeArgs),
     /// The proxy beside configurable-http-proxy, nginx and HAProxy
     Proxy(bench_proxy::ProxyArgs),
     /// Much traffic over dying targets, the proxy and configurable-http-proxy one after the other
@@ -79,7 +74,6 @@ fn main() -> Result<ExitCode> {
         Task::Test(args) => return stages::test(&args),
         Task::Bench { part: None, args } => bench::bench(&args)?,
         Task::Bench { part: Some(BenchPart::Api(args)), .. } => bench::bench_api(&args)?,
-        Task::Bench { part: Some(BenchPart::Kube(args)), .. } => bench::bench_kube(&args)?,
         Task::Bench { part: Some(BenchPart::Proxy(args)), .. } => bench_proxy::bench(&args)?,
         Task::Bench { part: Some(BenchPart::Soak(args)), .. } => bench_proxy::soak(&args)?,
         Task::Bench { part: Some(BenchPart::Upstream(args)), .. } => bench_proxy::serve(&args)?,
@@ -93,9 +87,6 @@ fn main() -> Result<ExitCode> {
             for (name, value) in variables {
                 println!("export {name}='{value}'");
             }
-        }
-        Task::Kubebed => {
-            kubebed::prepare(&cache::Cache::open()?)?;
         }
         Task::CleanCache => cache::Cache::open()?.remove()?,
     }

@@ -14,24 +14,9 @@ use crate::counts::{self, Counts};
 use crate::databases::Databases;
 use crate::environments::{self, Environments};
 use crate::{examples, kubebed};
-use kubebed::Building;
 
 /// The folder of the program that runs JupyterHub's own tests, if it is not `../shared/conformance`.
 const RUNNER: &str = "HIMALIA_CONFORMANCE_RUNNER";
-
-/// In continuous integration, a cluster that is not built by then is left for the next run, which finds most of it done:
-/// compiling Kubernetes on a machine that has nothing cached takes longer than the limits of some runners leave.
-const CLUSTER_BUILT_WITHIN: Duration = Duration::from_mins(65);
-
-/// The tests of servers as pods that tell most in a short time.
-const CORE: [&str; 6] = [
-    "kubernetes::life::himalia",
-    "kubernetes::outage",
-    "kubernetes::profiles",
-    "kubernetes::takeover::himalia",
-    "kubernetes::takeover::stock",
-    "kubernetes::trouble::a_server_whose_pod_ends",
-];
 
 /// More failed tests than these are no accident of a busy machine.
 const AT_MOST_AGAIN: usize = 3;
@@ -66,12 +51,10 @@ enum Stage {
     KubernetesLong,
     /// JupyterHub's own tests against the release binary
     Conformance,
-    /// The part of `kubernetes` that tells most, on a cluster that is built beside the other stages
-    KubernetesCore,
 }
 
 impl Stage {
-    const DEFAULT: [Self; 9] = [
+    const DEFAULT: [Self; 8] = [
         Self::Format,
         Self::Clippy,
         Self::Doc,
@@ -80,7 +63,6 @@ impl Stage {
         Self::E2e,
         Self::Differential,
         Self::Conformance,
-        Self::KubernetesCore,
     ];
 
     fn name(self) -> &'static str {
@@ -96,7 +78,6 @@ impl Stage {
             Self::Kubernetes => "kubernetes",
             Self::KubernetesLong => "kubernetes-long",
             Self::Conformance => "conformance",
-            Self::KubernetesCore => "kubernetes-core",
         }
     }
 
@@ -113,7 +94,6 @@ impl Stage {
                 | Self::Kubernetes
                 | Self::KubernetesLong
                 | Self::Conformance
-                | Self::KubernetesCore
         )
     }
 }
@@ -137,16 +117,11 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let cache = Cache::open()?;
     // In continuous integration two clones share one target folder, and with it the binaries under test.
     let _target = if in_ci() { Some(cache.lock("target")?) } else { None };
-    // The other stages leave the processors idle now and then.
-    let building =
-        if stages.contains(&Stage::KubernetesCore) { Some(Building::begin(&cache)?) } else { None };
     let mut bed = TestBed {
         target: target(&cache)?,
         variables: Vec::new(),
         environments: None,
         remarks: Vec::new(),
-        began: Instant::now(),
-        building,
         cache,
     };
     let mut rows = Vec::new();
@@ -210,9 +185,6 @@ struct TestBed {
     environments: Option<Environments>,
     /// Lines for the end of the run, beside the counts.
     remarks: Vec<String>,
-    began: Instant,
-    /// The cluster that is built beside the other stages.
-    building: Option<Building>,
     cache: Cache,
 }
 
@@ -251,12 +223,9 @@ impl TestBed {
             Stage::Reference => {
                 return self.end_to_end(&["::reference", "--skip", "kubernetes::"], "reference");
             }
-            Stage::Kubernetes => {
-                return self.kubernetes(&["kubernetes::", "--skip", "kubernetes::long::"]);
-            }
+            Stage::Kubernetes => return self.kubernetes(&["kubernetes::", "--skip", "kubernetes::long::"]),
             Stage::KubernetesLong => return self.kubernetes(&["kubernetes::long::"]),
             Stage::Conformance => return self.conformance(),
-            Stage::KubernetesCore => return self.kubernetes_core(),
         }
         Ok(Counts::default())
     }
@@ -319,20 +288,6 @@ impl TestBed {
     fn kubernetes(&mut self, which: &[&str]) -> Result<Counts> {
         self.variables.extend(kubebed::prepare(&self.cache)?);
         self.tests(&["--test", "end_to_end"], &[which, &["--test-threads", "2"]].concat())
-    }
-
-    fn kubernetes_core(&mut self) -> Result<Counts> {
-        let limit = in_ci().then(|| CLUSTER_BUILT_WITHIN.saturating_sub(self.began.elapsed()));
-        if let Some(building) = self.building.take()
-            && !building.done_within(limit)?
-        {
-            let remark =
-                "kubernetes-core: skipped, its cluster is not built yet; the next run goes on with that";
-            println!("{remark}");
-            self.remarks.push(remark.to_owned());
-            return Ok(Counts::default());
-        }
-        self.kubernetes(&CORE)
     }
 
     /// JupyterHub's own tests. The program that runs them is no part of the project: where it is missing, the stage

@@ -49,14 +49,6 @@ impl Bed {
     /// # Errors
     /// When it does not become ready; with what it said.
     pub fn start() -> Result<Self> {
-        Self::start_with(&[])
-    }
-
-    /// The same with further arguments of its program.
-    ///
-    /// # Errors
-    /// When it does not become ready; with what it said.
-    pub fn start_with(arguments: &[&str]) -> Result<Self> {
         // Beds that run side by side have address ranges of their own.
         static NUMBER: AtomicU8 = AtomicU8::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) % 8;
@@ -72,7 +64,6 @@ impl Bed {
             .args(["--service-cidr", &format!("127.{}.0.0/16", 96 + range)])
             .arg("--path")
             .arg(path)
-            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,9 +1,4 @@
-"""Rows for benchmarks, for users u0, u1 and so on:
-
-    fill.py DATABASE users COUNT
-    fill.py DATABASE servers COUNT PORT PID START_TIME    their servers are processes
-    fill.py DATABASE pods COUNT PORT NAMESPACE            their servers are pods
-"""
+"""Rows for the benchmark: `fill.py DATABASE users COUNT`, `fill.py DATABASE servers COUNT PORT PID START_TIME`."""
 
 import json
 import sqlite3
@@ -27,25 +22,7 @@ def users(db, count):
 
 
 def servers(db, count, port, pid, start_time):
-    state = {"pid": int(pid), "start_time": int(start_time)}
-    running(db, count, port, lambda name: state)
-
-
-def pods(db, count, port, namespace):
-    def state(name):
-        pod = f"jupyter-{name}"
-        return {
-            "kubespawner_version": "7.1.0",
-            "pod_name": pod,
-            "namespace": namespace,
-            "dns_name": f"{pod}.{namespace}.svc.cluster.local",
-            "pvc_name": f"claim-{name}",
-        }
-
-    running(db, count, port, state)
-
-
-def running(db, count, port, state):
+    state = json.dumps({"pid": int(pid), "start_time": int(start_time)})
     for number in range(count):
         (user,) = db.execute("SELECT id FROM users WHERE name = ?", (f"u{number}",)).fetchone()
         prefix, client = f"/user/u{number}/", f"jupyterhub-user-u{number}"
@@ -61,10 +38,10 @@ def running(db, count, port, state):
         db.execute(
             "INSERT INTO spawners (user_id, server_id, state, name, started, last_activity, user_options,"
             " oauth_client_id) VALUES (?, ?, ?, '', ?, ?, '{}', ?)",
-            (user, server, json.dumps(state(f"u{number}")), NOW, NOW, client),
+            (user, server, state, NOW, NOW, client),
         )
 
 
-what = {"users": users, "servers": servers, "pods": pods}[sys.argv[2]]
+what = {"users": users, "servers": servers}[sys.argv[2]]
 with sqlite3.connect(sys.argv[1]) as database:
     what(database, int(sys.argv[3]), *sys.argv[4:])

@@ -7,7 +7,6 @@ mod api;
 mod client;
 mod hubs;
 mod large;
-mod pods;
 
 use std::fs;
 use std::time::Duration;
@@ -18,7 +17,6 @@ use serde_json::{Value, json};
 
 pub(crate) use self::api::{ApiArgs, bench as bench_api};
 use self::hubs::{Peer, Settings};
-pub(crate) use self::pods::{KubeArgs, bench as bench_kube};
 use crate::command::{pause, target};
 
 #[derive(Debug, Args)]

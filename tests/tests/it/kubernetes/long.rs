@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Result;
 use hub_tests::kube::Condition;
 
-use super::namespaces::one_of_them_loses_its_rights;
 use super::outage::outage;
 
 #[tokio::test]
@@ -21,9 +20,4 @@ async fn a_silence_of_a_minute_is_survived() -> Result<()> {
 #[tokio::test]
 async fn an_outage_of_three_minutes_is_survived() -> Result<()> {
     outage(Duration::from_mins(3), Condition::Refused).await
-}
-
-#[tokio::test]
-async fn one_of_two_hundred_namespaces_loses_its_rights_without_touching_the_others() -> Result<()> {
-    one_of_them_loses_its_rights(200).await
 }

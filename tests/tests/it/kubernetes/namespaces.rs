@@ -25,7 +25,7 @@ async fn a_namespace_that_loses_its_rights_does_not_touch_the_others() -> Result
 }
 
 /// A server in each of so many namespaces, in one of which the hub may do nothing any more and a pod goes.
-pub(super) async fn one_of_them_loses_its_rights(namespaces: usize) -> Result<()> {
+async fn one_of_them_loses_its_rights(namespaces: usize) -> Result<()> {
     if !crate::e2e::ready(&[Kind::Himalia], &NEEDS) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! What goes wrong with pods, and what people are told of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hub_tests::events::Listener;
@@ -47,96 +47,12 @@ async fn a_server_whose_pod_ends_is_noticed_at_once_and_its_end_is_explained() -
         site.namespace.pod_is_gone(&pod).await?;
         administrator.start_server(user, "").await.context("the next start")?;
     }
-    // What clears a machine asks for each pod to be evicted.
-    let pod = site.namespace.path("pods", "jupyter-nora");
-    let eviction = json!({
-        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "jupyter-nora" },
-    });
-    site.namespace.cluster.create(&format!("{pod}/eviction"), &eviction).await?;
-    let end = events.next("nora", "stop", NOTICED_WITHIN).await?;
-    ensure!(end.get("cause") == Some(&json!("node-drained")), "{end}");
-    administrator.server_is_gone("nora", "").await?;
-
     let pod = "jupyter-evan";
     site.namespace.cluster.delete(&site.namespace.path("pods", pod), 0).await?;
     let end = events.next("evan", "stop", NOTICED_WITHIN).await?;
     ensure!(end.get("cause") == Some(&json!("deleted")), "{end}");
     administrator.server_is_gone("evan", "").await?;
     administrator.start_server("evan", "").await.context("the next start")?;
-    site.kept_to_the_charts_role()
-}
-
-#[tokio::test]
-async fn a_server_that_the_cluster_has_ended_is_started_again_but_not_for_ever() -> Result<()> {
-    let Some(site) = himalia(json!({ "start_elsewhere": 1 })).await? else { return Ok(()) };
-    let administrator = site.hub.administrator()?;
-    let mut events = Listener::new(&administrator).await?;
-    administrator.add_user("evan").await?;
-    administrator.start_server("evan", "").await?;
-    let pod = "jupyter-evan";
-    let first = site.namespace.find("pods", pod).await?.context("no pod")?;
-    site.namespace.fault(pod, "evict-after", "0s").await?;
-    let end = events.next("evan", "stop", NOTICED_WITHIN).await?;
-    ensure!(end.get("cause") == Some(&json!("evicted")), "{end}");
-    events.next("evan", "start", NOTICED_WITHIN).await?;
-    administrator.server_is_ready("evan", "").await?;
-    let second = site.namespace.find("pods", pod).await?.context("no pod")?;
-    ensure!(first.pointer("/metadata/uid") != second.pointer("/metadata/uid"), "the same pod: {second}");
-    site.namespace.fault(pod, "evict-after", "0s").await?;
-    events.next("evan", "stop", NOTICED_WITHIN).await?;
-    administrator.server_is_gone("evan", "").await?;
-    site.is_at_rest().await?;
-    ensure!(site.namespace.all("pods").await?.is_empty());
-    site.kept_to_the_charts_role()
-}
-
-/// Starts that cannot succeed end soon, each with its cause, and leave nothing.
-#[tokio::test]
-async fn a_start_that_cannot_succeed_is_given_up_with_its_cause_and_leaves_nothing() -> Result<()> {
-    let cases = json!([
-        { "slug": "image-missing", "kubespawner_override": { "extra_annotations": { "kubebed/pull": "backoff" } } },
-        { "slug": "unschedulable", "kubespawner_override": {
-            "node_selector": { "pool": "none-has-it" }, "mem_guarantee": "999T", "start_timeout": 12,
-        } },
-        { "slug": "webhook", "kubespawner_override": { "extra_annotations": { "kubebed/deny": "no pods on Fridays" } } },
-        { "slug": "config-missing", "kubespawner_override": { "environment": { "PASSWORD": {
-            "valueFrom": { "secretKeyRef": { "name": "none", "key": "password" } },
-        } } } },
-        { "slug": "exited", "kubespawner_override": { "cmd": ["false"] } },
-        { "slug": "volume-missing", "kubespawner_override": {
-            "volumes": [{ "name": "home", "secret": { "secretName": "none" } }], "start_timeout": 12,
-        } },
-    ]);
-    let named = cases.as_array().context("a list")?.iter().cloned().map(|mut profile| {
-        profile["display_name"] = profile["slug"].clone();
-        profile
-    });
-    let mut profiles = vec![json!({ "slug": "plain", "display_name": "plain", "default": true })];
-    profiles.extend(named);
-    let Some(site) = himalia(json!({ "profile_list": profiles })).await? else { return Ok(()) };
-    let administrator = site.hub.administrator()?;
-    let mut events = Listener::new(&administrator).await?;
-    for profile in &profiles[1..] {
-        let cause = profile.get("slug").and_then(Value::as_str).context("a slug")?;
-        let user = format!("user-{cause}");
-        administrator.add_user(&user).await?;
-        let began = Instant::now();
-        let path = format!("users/{user}/server");
-        // The answer is the failure itself when that is quick, else that the start goes on.
-        administrator.send(Method::POST, &path, json!({ "profile": cause })).await?;
-        let failure = events.next(&user, "failure", GIVEN_UP_WITHIN).await?;
-        let told = failure.get("cause").and_then(Value::as_str).unwrap_or_default();
-        // A node may have begun to wait before its next try when the hub looks.
-        ensure!(told == cause || (cause == "exited" && told == "crash-loop"), "{cause}: {failure}");
-        println!("{cause} after {:?}: {}", began.elapsed(), failure["message"]);
-        administrator.server_is_gone(&user, "").await?;
-        site.namespace.pod_is_gone(&format!("jupyter-{user}")).await?;
-    }
-    // The same person can start something else.
-    let choice = json!({ "profile": "plain" });
-    let (status, answer) = administrator.send(Method::POST, "users/user-webhook/server", choice).await?;
-    ensure!(status == 201 || status == 202, "{status}: {answer}");
-    administrator.server_is_ready("user-webhook", "").await?;
     site.kept_to_the_charts_role()
 }
 
@@ -166,24 +82,6 @@ async fn a_full_quota_is_told_with_its_figures_and_passes_when_there_is_room_aga
     administrator.server_is_gone("second", "").await?;
     administrator.stop_server("first", "").await?;
     administrator.start_server("second", "").await.context("there is room again")?;
-    site.kept_to_the_charts_role()
-}
-
-#[tokio::test]
-async fn crashes_are_counted_and_end_a_server_at_the_limit() -> Result<()> {
-    let Some(site) = himalia(json!({ "crash_limit": 2 })).await? else { return Ok(()) };
-    let administrator = site.hub.administrator()?;
-    let mut events = Listener::new(&administrator).await?;
-    for (user, fault, cause) in [("cora", "crash-after", "crash-loop"), ("olga", "oom-after", "oom-killed")] {
-        administrator.add_user(user).await?;
-        administrator.start_server(user, "").await?;
-        let pod = format!("jupyter-{user}");
-        site.namespace.fault(&pod, fault, "0s").await?;
-        let end = events.next(user, "stop", NOTICED_WITHIN).await.with_context(|| cause.to_owned())?;
-        ensure!(end.get("cause") == Some(&json!(cause)), "{end}");
-        administrator.server_is_gone(user, "").await?;
-        site.namespace.pod_is_gone(&pod).await?;
-    }
     site.kept_to_the_charts_role()
 }
 
