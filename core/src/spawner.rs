@@ -55,11 +55,6 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
         std::future::pending().await
     }
 
-    /// Whether a server that ended in this way is to be started again without anybody asking. Asked once for each end.
-    fn starts_again(&self, _server: &ServerKey, _exit: &Exit) -> bool {
-        false
-    }
-
     /// Whether [`Spawner::options_form`] may have something to show.
     fn has_options_form(&self) -> bool {
         false

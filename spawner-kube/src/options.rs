@@ -131,9 +131,6 @@ impl Checker {
         if !(0..=1000).contains(&traits.crash_limit) {
             self.wrong(format!("{path}.crash_limit"), "must be between 0 and 1000");
         }
-        if !(0..=1000).contains(&traits.start_elsewhere) {
-            self.wrong(format!("{path}.start_elsewhere"), "must be between 0 and 1000");
-        }
         for (name, least, most) in [
             ("memory", traits.mem_guarantee.0.map(precise), traits.mem_limit.0.map(precise)),
             ("cores", traits.cpu_guarantee, traits.cpu_limit),

@@ -7,14 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hub_core::spawner::{Exit, WatchHealth};
 use hub_core::{
-    Adoption, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef,
-    SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
+    Adoption, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent, ServerRef, SpawnError,
+    Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
 };
 use serde_json::{Map, Value};
 
 use crate::blueprint::{Blueprint, NAME};
 use crate::cluster::{Cluster, in_cluster, own_namespace};
-use crate::life::{Again, Locks, Suspects};
+use crate::life::{Locks, Suspects};
 use crate::registry::Registries;
 use crate::state;
 use crate::view::View;
@@ -30,7 +30,6 @@ pub struct KubeSpawner {
     pub(crate) view: View,
     pub(crate) registries: Registries,
     pub(crate) locks: Locks,
-    pub(crate) again: Again,
     pub(crate) suspects: tokio::sync::Mutex<Suspects>,
     /// The name by which this hub knows its own pods; none when it has none.
     pub(crate) hub: Option<String>,
@@ -49,32 +48,31 @@ impl KubeSpawner {
         PluginError::check(misplaced.collect())?;
         let blueprint = Blueprint::new(options, cx, own_namespace())?;
         let cluster = Cluster::new(blueprint.traits());
-        Self::of(blueprint, cluster, cx)
+        Ok(Self::of(blueprint, cluster))
     }
 
     /// The same over a cluster that is given.
     #[cfg(test)]
     pub(crate) fn over(options: Value, cx: &SpawnerContext, cluster: Cluster) -> Result<Self, PluginError> {
-        Self::of(Blueprint::new(options, cx, own_namespace())?, cluster, cx)
+        Ok(Self::of(Blueprint::new(options, cx, own_namespace())?, cluster))
     }
 
-    fn of(blueprint: Blueprint, cluster: Cluster, cx: &SpawnerContext) -> Result<Self, PluginError> {
+    fn of(blueprint: Blueprint, cluster: Cluster) -> Self {
         let traits = blueprint.traits();
         let cluster = Arc::new(cluster);
         let hub = match traits.hub_id.as_str() {
             "" => in_cluster().then(own_namespace),
             id => Some(id.to_owned()),
         };
-        Ok(Self {
+        Self {
             view: View::new(Arc::clone(&cluster), &traits.component_label, traits.events_enabled),
             cluster,
+            registries: Registries::default(),
             locks: Locks::default(),
-            again: Again::default(),
             suspects: tokio::sync::Mutex::default(),
-            registries: Registries::new(&format!("{}.{NAME}", cx.section))?,
             hub,
             blueprint,
-        })
+        }
     }
 }
 
@@ -120,10 +118,6 @@ impl Spawner for Shared {
         let key = self.0.view.next_news().await;
         // The hub looks at the server itself; one that is being started or stopped it leaves alone.
         ServerEvent { key, status: PollStatus::Exited(Exit::default()) }
-    }
-
-    fn starts_again(&self, server: &ServerKey, exit: &Exit) -> bool {
-        self.0.again.is_due(server, exit, self.0.blueprint.traits().start_elsewhere)
     }
 
     fn has_options_form(&self) -> bool {

@@ -123,14 +123,12 @@ impl Servers {
         }
         let server = record.server_ref();
         let began = Instant::now();
-        let spawner = self.spawners.of_state(&server.state);
-        match spawner.poll(&server).await {
+        let status = self.spawners.of_state(&server.state).poll(&server).await;
+        match status {
             Ok(PollStatus::Running) => self.metrics.poll(true, began.elapsed()),
             Ok(PollStatus::Exited(exit)) => {
                 self.metrics.poll(false, began.elapsed());
-                let then = spawner.starts_again(&record.key, &exit).then(Box::default);
-                let order =
-                    StopOrder { exited: Some(exit), mode: StopMode::Now, then, ..StopOrder::graceful() };
+                let order = StopOrder { exited: Some(exit), mode: StopMode::Now, ..StopOrder::graceful() };
                 self.ask(record.id, &record.key, Intent::Stop(order));
             }
             Err(failure) => {

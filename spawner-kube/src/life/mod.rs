@@ -1,7 +1,6 @@
 //! The life of one server as a pod: start, readiness, stop, and finding it again.
 
 mod adopt;
-mod again;
 mod ending;
 mod locks;
 mod objects;
@@ -11,7 +10,6 @@ mod start;
 mod steps;
 mod token;
 
-pub(crate) use again::Again;
 pub(crate) use locks::Locks;
 pub(crate) use orphans::Suspects;
 

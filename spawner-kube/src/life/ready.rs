@@ -201,7 +201,7 @@ mod tests {
         let exit = exit_of(&evicted, &traits).unwrap();
         assert_eq!((exit.code, exit.cause), (Some(1), Some("evicted")));
         assert_eq!(exit_without(None).cause, Some("deleted"));
-        let drained = json!({"status": {"phase": "Running", "conditions": [
+        let drained = json!({"status": {"phase": "Running", "containerStatuses": [], "conditions": [
             {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}});
         assert_eq!(exit_without(Some(&drained)).cause, Some("node-drained"));
         assert_eq!(exit_of(&drained, &traits), None, "it runs until it is gone");

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use hub_core::PluginError;
 use hub_outbound::{Answer, Lost, Outbound, Reach};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::causes::{Passing, Trouble};
 use crate::cluster::Cluster;
@@ -51,21 +51,14 @@ type Question = (String, String, Vec<String>);
 type Held = Arc<tokio::sync::Mutex<Option<(Instant, Verdict)>>>;
 
 /// Registries, and what they have said lately.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Registries {
-    outbound: Outbound,
+    /// Made when it is first needed: most hubs never ask.
+    outbound: OnceCell<Outbound>,
     answers: Mutex<HashMap<Question, Held>>,
 }
 
 impl Registries {
-    /// Asks nobody yet. `table` is the section of the options, for messages.
-    ///
-    /// # Errors
-    /// When no HTTPS client can be made.
-    pub(crate) fn new(table: &str) -> Result<Self, PluginError> {
-        Ok(Self { outbound: Outbound::new(Reach::new(PATIENCE, None), table)?, answers: Mutex::default() })
-    }
-
     /// The trouble that a pod would come into with the image of its server; none also when that cannot be known.
     pub(crate) async fn trouble(
         &self,
@@ -89,8 +82,7 @@ impl Registries {
             Some((when, verdict)) if when.elapsed() < holds(verdict) => verdict,
             _ => {
                 let login = login::find(cluster, namespace, &secrets, &reference).await;
-                let asked = self.ask(&reference, login.as_ref()).await;
-                let verdict = match asked {
+                let verdict = match self.ask(&reference, login.as_ref()).await {
                     Ok(Verdict::Denied) if login.is_none() => Verdict::Unknown,
                     Ok(verdict) => verdict,
                     Err(lost) => {
@@ -120,10 +112,18 @@ impl Registries {
     }
 
     async fn ask(&self, reference: &Reference, login: Option<&Login>) -> Result<Verdict, Lost> {
+        let make = || async { Outbound::new(Reach::new(PATIENCE, None), "check_images") };
+        let outbound = match self.outbound.get_or_try_init(make).await {
+            Ok(outbound) => outbound,
+            Err(error) => {
+                warn!(%error, "registries cannot be asked for images");
+                return Ok(Verdict::Unknown);
+            }
+        };
         let Reference { repository, version, .. } = reference;
         let url = format!("{}/v2/{repository}/manifests/{version}", reference.base());
-        let head = || self.outbound.request(Method::HEAD, &url).header("accept", MANIFESTS);
-        let first = self.outbound.send(head()).await?;
+        let head = || outbound.request(Method::HEAD, &url).header("accept", MANIFESTS);
+        let first = outbound.send(head()).await?;
         if first.status() != StatusCode::UNAUTHORIZED {
             return Ok(verdict(&first));
         }
@@ -133,39 +133,39 @@ impl Registries {
                 None => return Ok(Verdict::Denied),
             },
             Some(challenge @ Challenge::Bearer { .. }) => {
-                match self.token(&challenge, reference, login).await? {
+                match token(outbound, &challenge, reference, login).await? {
                     Ok(token) => head().bearer_auth(token),
                     Err(verdict) => return Ok(verdict),
                 }
             }
             None => return Ok(Verdict::Unknown),
         };
-        Ok(verdict(&self.outbound.send(again).await?))
+        Ok(verdict(&outbound.send(again).await?))
     }
+}
 
-    /// The token for reading one image.
-    async fn token(
-        &self,
-        challenge: &Challenge,
-        reference: &Reference,
-        login: Option<&Login>,
-    ) -> Result<Result<String, Verdict>, Lost> {
-        let Some(url) = challenge.token_url(&reference.repository, reference.is_local()) else {
-            return Ok(Err(Verdict::Unknown));
-        };
-        let mut request = self.outbound.request(Method::GET, url.as_str());
-        if let Some(login) = login {
-            request = request.basic_auth(&login.user, Some(login.password()));
-        }
-        let answer = self.outbound.send(request).await?;
-        if !answer.status().is_success() {
-            let denied = verdict(&answer) == Verdict::Denied;
-            return Ok(Err(if denied { Verdict::Denied } else { Verdict::Unknown }));
-        }
-        let body: Value = serde_json::from_slice(&answer.body().await?).unwrap_or_default();
-        let token = ["token", "access_token"].iter().find_map(|name| body.get(name)?.as_str());
-        Ok(token.map(str::to_owned).ok_or(Verdict::Unknown))
+/// The token for reading one image.
+async fn token(
+    outbound: &Outbound,
+    challenge: &Challenge,
+    reference: &Reference,
+    login: Option<&Login>,
+) -> Result<Result<String, Verdict>, Lost> {
+    let Some(url) = challenge.token_url(&reference.repository, reference.is_local()) else {
+        return Ok(Err(Verdict::Unknown));
+    };
+    let mut request = outbound.request(Method::GET, url.as_str());
+    if let Some(login) = login {
+        request = request.basic_auth(&login.user, Some(login.password()));
     }
+    let answer = outbound.send(request).await?;
+    if !answer.status().is_success() {
+        let denied = verdict(&answer) == Verdict::Denied;
+        return Ok(Err(if denied { Verdict::Denied } else { Verdict::Unknown }));
+    }
+    let body: Value = serde_json::from_slice(&answer.body().await?).unwrap_or_default();
+    let token = ["token", "access_token"].iter().find_map(|name| body.get(name)?.as_str());
+    Ok(token.map(str::to_owned).ok_or(Verdict::Unknown))
 }
 
 fn holds(verdict: Verdict) -> Duration {

@@ -103,7 +103,7 @@ async fn cause(
 #[tokio::test]
 async fn only_a_clear_no_of_the_registry_is_a_trouble() {
     let registry = Registry::start().await;
-    let (registries, cluster) = (Registries::new("spawner.kube").unwrap(), cluster(registry.port));
+    let (registries, cluster) = (Registries::default(), cluster(registry.port));
     let image = |path: &str| registry.image(path);
     for (image, secret, expected) in [
         (image("open/lab:1"), None, None),
@@ -123,7 +123,7 @@ async fn only_a_clear_no_of_the_registry_is_a_trouble() {
 #[tokio::test]
 async fn many_servers_ask_once() {
     let registry = Registry::start().await;
-    let (registries, cluster) = (Registries::new("spawner.kube").unwrap(), cluster(registry.port));
+    let (registries, cluster) = (Registries::default(), cluster(registry.port));
     let image = registry.image("open/lab:1");
     let all = join_all((0..50).map(|_| cause(&registries, &cluster, &image, None))).await;
     assert!(all.iter().all(Option::is_none));
@@ -133,7 +133,7 @@ async fn many_servers_ask_once() {
 #[tokio::test]
 async fn an_image_that_is_never_fetched_is_not_asked_for() {
     let registry = Registry::start().await;
-    let (registries, cluster) = (Registries::new("spawner.kube").unwrap(), cluster(registry.port));
+    let (registries, cluster) = (Registries::default(), cluster(registry.port));
     let manifest = json!({ "spec": { "containers": [{
         "name": "notebook", "image": registry.image("open/none:1"), "imagePullPolicy": "Never",
     }] } });

@@ -350,9 +350,6 @@ traits! {
     give_up_after: i64 = 5;
     /// After so many restarts of its container in a row a server that crashes again and again counts as ended; 0 never.
     crash_limit: i64 = 5;
-    /// So many times an hour a server is started again, without anybody asking, that the cluster has ended: evicted,
-    /// preempted, or on a node that was cleared, shut down or lost; 0 never.
-    start_elsewhere: i64 = 0;
     /// Seconds that a pod may take to go beyond its time to end, before it is deleted by force; 0 never.
     force_delete_after: i64 = 30;
     /// Give a server its API token by a secret, so that whoever may read pods does not read tokens.
