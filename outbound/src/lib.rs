@@ -117,6 +117,11 @@ impl Answer {
         self.status().is_server_error() || self.status() == StatusCode::TOO_MANY_REQUESTS
     }
 
+    /// A header of the answer; none also when it is no text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
     /// Media type without parameters, in lower case; empty when none is told.
     pub fn kind(&self) -> String {
         let kind = self.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());

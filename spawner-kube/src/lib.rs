@@ -21,6 +21,7 @@ mod patch;
 mod pause;
 pub mod profiles;
 pub mod python;
+mod registry;
 mod schema;
 mod server;
 pub mod slug;

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::blueprint::{Blueprint, NAME};
 use crate::cluster::{Cluster, in_cluster, own_namespace};
 use crate::life::{Locks, Suspects};
+use crate::registry::Registries;
 use crate::state;
 use crate::view::View;
 
@@ -27,6 +28,7 @@ pub struct KubeSpawner {
     pub(crate) blueprint: Blueprint,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) view: View,
+    pub(crate) registries: Registries,
     pub(crate) locks: Locks,
     pub(crate) suspects: tokio::sync::Mutex<Suspects>,
     /// The name by which this hub knows its own pods; none when it has none.
@@ -65,6 +67,7 @@ impl KubeSpawner {
         Self {
             view: View::new(Arc::clone(&cluster), &traits.component_label, traits.events_enabled),
             cluster,
+            registries: Registries::default(),
             locks: Locks::default(),
             suspects: tokio::sync::Mutex::default(),
             hub,

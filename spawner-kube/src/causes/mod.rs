@@ -6,7 +6,7 @@
 //! | placing | `unschedulable`, `node-full` |
 //! | volumes | `volume-multi-attach`, `volume-missing`, `volume-attach` |
 //! | container | `config-missing`, `container-error`, `crash-loop`, `oom-killed`, `exited` |
-//! | node | `deleted`, `evicted`, `preempted`, `node-shutdown`, `node-lost`, `deadline`, `disk-full`, `network-setup` |
+//! | node | `deleted`, `evicted`, `preempted`, `node-shutdown`, `node-drained`, `node-lost`, `deadline`, `disk-full`, `network-setup` |
 //! | API | `quota`, `forbidden`, `webhook`, `webhook-unavailable`, `pod-security`, `invalid-object`, `namespace-missing`, `conflict`, `cluster-unavailable` |
 
 mod api;
@@ -15,7 +15,7 @@ mod pod;
 use hub_core::SpawnError;
 
 pub use api::{of_answer, of_silence};
-pub use pod::{of_pod, resources_short};
+pub use pod::{ended_by_cluster, of_pod, resources_short};
 
 const ASK: &str = "Please tell the administrator of this hub.";
 

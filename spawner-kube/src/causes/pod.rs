@@ -6,12 +6,21 @@ use super::{Passing, Trouble};
 
 /// The trouble that a pod is in, the most telling one. `events` are those of this pod, in order of time.
 pub fn of_pod<'e>(pod: &Value, events: impl IntoIterator<Item = &'e Value>) -> Option<Trouble> {
-    let warnings: Vec<&Value> =
-        events.into_iter().filter(|event| text(event, "/type") == "Warning").collect();
-    ended_by_node(pod)
+    let events: Vec<&Value> = events.into_iter().collect();
+    let warnings: Vec<&Value> = events.iter().copied().filter(|event| is_warning(event)).collect();
+    ended_by_cluster(pod)
         .or_else(|| containers(pod, &warnings))
-        .or_else(|| warnings.iter().rev().find_map(|event| by_event(event)))
+        .or_else(|| by_events(pod, &events))
         .or_else(|| unschedulable(pod))
+}
+
+/// Why the cluster has ended a pod, or is about to: nothing that the server itself did.
+pub fn ended_by_cluster(pod: &Value) -> Option<Trouble> {
+    ended_by_node(pod).or_else(|| disrupted(pod))
+}
+
+fn is_warning(event: &Value) -> bool {
+    text(event, "/type") == "Warning"
 }
 
 fn text<'v>(value: &'v Value, path: &str) -> &'v str {
@@ -46,6 +55,28 @@ fn ended_by_node(pod: &Value) -> Option<Trouble> {
         _ => return None,
     };
     let operator = format!("the pod ended with {reason}: {message}");
+    Some(Trouble::new(cause, Passing::StartAgain, &format!("{user} You can start it again."), operator))
+}
+
+/// A pod that is deleted by the cluster and not by a person says so in a condition.
+fn disrupted(pod: &Value) -> Option<Trouble> {
+    let conditions = pod.pointer("/status/conditions")?.as_array()?;
+    let target =
+        conditions.iter().find(|c| text(c, "/type") == "DisruptionTarget" && text(c, "/status") == "True")?;
+    let (reason, message) = (text(target, "/reason"), text(target, "/message"));
+    let (cause, user) = match reason {
+        "PreemptionByScheduler" => {
+            ("preempted", "Your server had to make room for something more important.")
+        }
+        "EvictionByEvictionAPI" => {
+            ("node-drained", "The machine that your server ran on is being cleared, for maintenance say.")
+        }
+        "DeletionByTaintManager" | "DeletionByPodGC" => {
+            ("node-lost", "The machine that your server ran on cannot be used any more.")
+        }
+        _ => return None,
+    };
+    let operator = format!("the cluster ends the pod, {reason}: {message}");
     Some(Trouble::new(cause, Passing::StartAgain, &format!("{user} You can start it again."), operator))
 }
 
@@ -167,6 +198,34 @@ fn killed(status: &Value, name: &str) -> Option<Trouble> {
         }
         _ => None,
     }
+}
+
+/// The trouble that the last warnings tell, unless something was told later that shows it to be over.
+fn by_events(pod: &Value, events: &[&Value]) -> Option<Trouble> {
+    let has_node = !text(pod, "/spec/nodeName").is_empty();
+    let mut attached = Vec::new();
+    for event in events.iter().rev() {
+        let (reason, message) = (text(event, "/reason"), text(event, "/message"));
+        match reason {
+            "FailedScheduling" if has_node => {}
+            "FailedAttachVolume" if volume(message).is_some_and(|name| attached.contains(&name)) => {}
+            "SuccessfulAttachVolume" => attached.extend(volume(message)),
+            // Images come after volumes and the network.
+            "Pulling" | "Pulled" | "Created" | "Started" => return None,
+            _ if is_warning(event) => {
+                if let Some(trouble) = by_event(event) {
+                    return Some(trouble);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The volume that an event is about: `... for volume "pvc-1" ...`.
+fn volume(message: &str) -> Option<&str> {
+    message.split_once("volume \"")?.1.split('"').next()
 }
 
 fn by_event(event: &Value) -> Option<Trouble> {
@@ -345,6 +404,56 @@ mod tests {
         assert_eq!(of_pod(&pod, &events[..1]).unwrap().cause, "volume-missing");
         let normal = json!({"type": "Normal", "reason": "FailedMount", "message": ""});
         assert_eq!(of_pod(&pod, [&normal]), None);
+    }
+
+    #[rstest]
+    #[case("FailedMount", "secret \"x\" not found", "Pulling", "", "volume-missing")]
+    #[case("FailedCreatePodSandBox", "no address", "Created", "", "network-setup")]
+    #[case(
+        "FailedAttachVolume",
+        "Multi-Attach error for volume \"pvc-1\" Volume is used",
+        "SuccessfulAttachVolume",
+        "AttachVolume.Attach succeeded for volume \"pvc-1\"",
+        "volume-multi-attach"
+    )]
+    fn a_trouble_is_over_when_the_pod_has_gone_on(
+        #[case] reason: &str,
+        #[case] message: &str,
+        #[case] later: &str,
+        #[case] later_message: &str,
+        #[case] cause: &str,
+    ) {
+        let pod = json!({"status": {"phase": "Pending"}});
+        let trouble = json!({"type": "Warning", "reason": reason, "message": message});
+        let over = json!({"type": "Normal", "reason": later, "message": later_message});
+        assert_eq!(of_pod(&pod, [&trouble]).unwrap().cause, cause);
+        assert_eq!(of_pod(&pod, [&trouble, &over]), None);
+        assert_eq!(of_pod(&pod, [&over, &trouble]).unwrap().cause, cause);
+    }
+
+    #[test]
+    fn a_pod_that_has_a_node_is_not_short_of_one() {
+        let event = json!({"type": "Warning", "reason": "FailedScheduling",
+            "message": "0/1 nodes are available: 1 Insufficient cpu."});
+        assert_eq!(
+            of_pod(&json!({"status": {"phase": "Pending"}}), [&event]).unwrap().cause,
+            "unschedulable"
+        );
+        let placed = json!({"spec": {"nodeName": "n"}, "status": {"phase": "Pending"}});
+        assert_eq!(of_pod(&placed, [&event]), None);
+    }
+
+    #[rstest]
+    #[case("PreemptionByScheduler", "preempted")]
+    #[case("EvictionByEvictionAPI", "node-drained")]
+    #[case("DeletionByTaintManager", "node-lost")]
+    fn a_pod_that_the_cluster_deletes_says_why(#[case] reason: &str, #[case] cause: &str) {
+        let pod = |status: &str| {
+            json!({"metadata": {"deletionTimestamp": "now"}, "status": {"phase": "Running", "conditions": [
+                {"type": "DisruptionTarget", "status": status, "reason": reason, "message": "m"}]}})
+        };
+        assert_eq!(of_pod(&pod("True"), []).unwrap().cause, cause);
+        assert_eq!(of_pod(&pod("False"), []), None);
     }
 
     #[test]

@@ -54,9 +54,14 @@ impl ApiError {
         }
     }
 
-    /// Whether the object, or the place in the history, that was asked for is there no more.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.status() == Some(410)
+    /// Whether the place in the history that was asked for is not there: any more, or not yet, as when the cluster's own
+    /// database was put back to an earlier time.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        match self {
+            Self::Answer { status: 410, .. } => true,
+            Self::Answer { message, .. } => message.contains("Too large resource version"),
+            Self::Unreachable(_) | Self::NoCluster(_) => false,
+        }
     }
 
     /// What it means for a server. `object` is what was asked for, for example `pod jupyter-alice`.
@@ -85,7 +90,9 @@ mod tests {
         assert!(answer(503, "<html>").may_pass());
         assert!(answer(500, "etcd leader changed").may_pass());
         assert!(!answer(500, r#"{"message":"failed calling webhook \"w\": refused"}"#).may_pass());
-        assert!(answer(410, "").is_gone());
+        assert!(answer(410, "").is_forgotten());
+        let ahead = answer(504, r#"{"message":"Timeout: Too large resource version: 90, current: 7"}"#);
+        assert!(ahead.is_forgotten() && !answer(504, "").is_forgotten());
     }
 
     #[test]

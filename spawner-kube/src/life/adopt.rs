@@ -7,8 +7,8 @@ use hub_core::{Adoption, PollStatus, ServerRef, SpawnError, Started};
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::ending::{failed, is_ours};
-use super::ready::exit_of;
+use super::ending::failed;
+use super::ready::{exit_of, exit_without};
 use crate::blueprint::failure;
 use crate::cluster::{Kind, Object};
 use crate::server::Server;
@@ -20,43 +20,57 @@ use crate::view::pod;
 /// How long a look waits for the first list of a namespace.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What there is of a server.
+struct Finding {
+    known: Server,
+    /// Its pod.
+    pod: Option<Arc<Value>>,
+    /// What was last known of its pod when that is gone.
+    last: Option<Arc<Value>>,
+}
+
 impl KubeSpawner {
     /// The pod of a server; an error when it is not known what there is.
-    async fn find(&self, server: &ServerRef) -> Result<(Server, Option<Arc<Value>>), SpawnError> {
+    async fn find(&self, server: &ServerRef) -> Result<Finding, SpawnError> {
         let known = self.blueprint.existing(server)?;
         let object = Object { kind: Kind::Pod, namespace: &known.names.namespace, name: &known.names.pod };
         let space = self.view.space(object.namespace);
         space.ready(PATIENCE).await.map_err(|error| failed(error, object))?;
         let found = space.pod(object.name).map_err(|error| failed(error, object))?;
-        let found = found.filter(|found| is_ours(found, &server.key));
-        Ok((known, found))
+        let pod = found.filter(|found| self.owns(found, server));
+        let last = space.last_of(object.name).filter(|last| pod::belongs_to(last, &server.key));
+        Ok(Finding { known, pod, last })
     }
 
     pub(crate) async fn poll_server(&self, server: &ServerRef) -> Result<PollStatus, SpawnError> {
-        let (known, found) = self.find(server).await?;
-        Ok(exit_of(found.as_deref(), &known.traits).map_or(PollStatus::Running, PollStatus::Exited))
+        let Finding { known, pod, last } = self.find(server).await?;
+        let exit = match &pod {
+            Some(found) => exit_of(found, &known.traits),
+            None => Some(exit_without(last.as_deref())),
+        };
+        Ok(exit.map_or(PollStatus::Running, PollStatus::Exited))
     }
 
     pub(crate) async fn adopt_server(&self, server: &ServerRef) -> Result<Adoption, SpawnError> {
-        let (known, found) = self.find(server).await?;
+        let Finding { known, pod, last } = self.find(server).await?;
         let saved = SavedState::read(&server.state);
         // Stock stores no address either while it starts a server, but its starts cannot be gone on with.
         let starting = server.address.is_none() && saved.other.contains_key(LAUNCH);
-        let Some(found) = found else {
-            let exit = exit_of(None, &known.traits).unwrap_or_default();
+        let Some(found) = pod else {
+            let exit = exit_without(last.as_deref());
             return Ok(if starting { Adoption::Starting } else { Adoption::Gone(exit) });
         };
-        if let Some(exit) = exit_of(Some(&found), &known.traits) {
+        if let Some(exit) = exit_of(&found, &known.traits) {
             return Ok(Adoption::Gone(exit));
         }
         // It is on its way out: a hub was killed while it stopped the server, or somebody deleted the pod.
         if pod::is_ending(&found) {
-            return Ok(Adoption::Gone(exit_of(None, &known.traits).unwrap_or_default()));
+            return Ok(Adoption::Gone(exit_without(Some(&found))));
         }
         if is_running(&found, known.traits.ready_when) || !starting {
             let running = pod::text(&found, "/status/podIP");
             if running.is_empty() && server.address.is_none() {
-                return Ok(Adoption::Gone(exit_of(None, &known.traits).unwrap_or_default()));
+                return Ok(Adoption::Gone(exit_without(None)));
             }
             let address = match &server.address {
                 // The pod's own address may be missing while its container is started again.
@@ -70,21 +84,38 @@ impl KubeSpawner {
         Ok(Adoption::Starting)
     }
 
-    /// Deletes the claim of a server that is deleted for ever, when it is the server's own.
+    /// Deletes the claim of a server that is deleted for ever, when it is the server's own: the one that is remembered,
+    /// else the one that has its name, else the one that has the name of the old scheme.
     pub(crate) async fn delete_claim(&self, server: &ServerRef) -> Result<(), SpawnError> {
         let known = self.blueprint.existing(server)?;
-        if !known.traits.storage_pvc_ensure || !known.deletes_pvc() {
+        // A group or profile may have asked for a claim that the options of all do not ask for.
+        if !(known.traits.storage_pvc_ensure || known.pvc_known) || !known.deletes_pvc() {
             return Ok(());
         }
-        let object = Object { kind: Kind::Claim, namespace: &known.names.namespace, name: &known.names.pvc };
-        let error = |error| failed(error, object);
-        let Some(claim) = self.cluster.get(object).await.map_err(error)? else { return Ok(()) };
-        let owner = pod::annotation(&claim, pod::USER);
+        let legacy = known.legacy_pvc().map_err(failure)?;
+        for name in std::iter::once(&known.names.pvc).chain(&legacy) {
+            let object = Object { kind: Kind::Claim, namespace: &known.names.namespace, name };
+            let claim = self.cluster.get(object).await.map_err(|error| failed(error, object))?;
+            if let Some(claim) = claim {
+                return self.delete_own_claim(server, object, &claim).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_own_claim(
+        &self,
+        server: &ServerRef,
+        object: Object<'_>,
+        claim: &Value,
+    ) -> Result<(), SpawnError> {
+        let owner = pod::annotation(claim, pod::USER);
         if owner != server.key.user.as_str() {
             warn!(server = %server.key, claim = %object, "the claim does not say that it is of this user; keeping it");
             return Ok(());
         }
-        if self.cluster.delete(object, None, Some(pod::uid(&claim))).await.map_err(error)? {
+        let deleted = self.cluster.delete(object, None, Some(pod::uid(claim))).await;
+        if deleted.map_err(|error| failed(error, object))? {
             info!(server = %server.key, claim = %object, "volume claim deleted");
         }
         Ok(())

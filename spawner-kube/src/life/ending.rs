@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::cluster::{ApiError, Kind, Object};
 use crate::spawner::KubeSpawner;
+use crate::state::{LAUNCH, SavedState};
 use crate::status::end_of;
 use crate::view::{Follow, pod};
 
@@ -36,14 +37,34 @@ impl KubeSpawner {
         let space = self.view.space(namespace);
         let mut follow = space.follow(name);
         let found = self.cluster.get(object).await.map_err(|error| failed(error, object))?;
-        let Some(found) = found.filter(|found| is_ours(found, &server.key)) else { return Ok(()) };
+        let Some(found) = found.filter(|found| self.owns(found, server)) else { return Ok(()) };
         let traits = self.blueprint.traits();
         if !traits.delete_stopped_pods && end_of(&found).is_some() {
             info!(server = %server.key, pod = name, "the pod has ended and is kept, as delete_stopped_pods says");
             return Ok(());
         }
         let ending = self.ending(mode);
-        self.end(object, pod::uid(&found), ending, &mut follow).await.map_err(|error| failed(error, object))
+        self.end(object, &found, ending, &mut follow).await.map_err(|error| failed(error, object))
+    }
+
+    /// Whether a pod is the server's own. Others are never touched, whatever their name.
+    pub(super) fn owns(&self, found: &Value, server: &ServerRef) -> bool {
+        let saved = SavedState::read(&server.state);
+        self.owns_launch(found, &server.key, saved.other.get(LAUNCH).and_then(Value::as_str))
+    }
+
+    /// Whether a pod is of this server by its annotations, and not that of another hub for a person of the same name. A
+    /// pod of the start that is remembered is ours, whatever this hub was called then.
+    pub(super) fn owns_launch(&self, found: &Value, key: &ServerKey, launch: Option<&str>) -> bool {
+        let mark = pod::annotation(found, pod::HUB);
+        let elsewhere = self.hub.as_deref().is_some_and(|hub| !mark.is_empty() && mark != hub);
+        let remembered = launch.is_some_and(|launch| pod::annotation(found, pod::LAUNCH) == launch);
+        let ours = pod::belongs_to(found, key) && (!elsewhere || remembered);
+        if !ours {
+            let pod = pod::name(found);
+            warn!(server = %key, pod, "a pod of this name is not of this server; leaving it alone");
+        }
+        ours
     }
 
     /// How pods end.
@@ -66,14 +87,16 @@ impl KubeSpawner {
     pub(super) async fn end(
         &self,
         object: Object<'_>,
-        uid: &str,
+        found: &Value,
         ending: Ending,
         follow: &mut Follow,
     ) -> Result<(), ApiError> {
+        let uid = pod::uid(found);
         if !self.cluster.delete(object, ending.grace, Some(uid)).await? {
             return Ok(());
         }
-        let asked = ending.grace.unwrap_or(LONGEST_GRACE);
+        let own = || found.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+        let asked = ending.grace.or_else(own).unwrap_or(USUAL_GRACE);
         let grace = Duration::from_secs(u64::try_from(asked).unwrap_or_default());
         let patience = ending.force.unwrap_or(UNFORCED);
         if self.gone(object, uid, grace + patience, follow).await? {
@@ -130,19 +153,10 @@ impl KubeSpawner {
     }
 }
 
-/// Whether a pod is the server's own. Others are never touched, whatever their name.
-pub(super) fn is_ours(found: &Value, key: &ServerKey) -> bool {
-    let ours = pod::belongs_to(found, key);
-    if !ours {
-        warn!(server = %key, pod = pod::name(found), "a pod of this name is not of this server; leaving it alone");
-    }
-    ours
-}
-
 /// Stock's default of `delete_grace_period`.
 const DEFAULT_GRACE: i64 = 1;
 /// Kubernetes' own time for pods that say nothing, in seconds.
-const LONGEST_GRACE: i64 = 30;
+const USUAL_GRACE: i64 = 30;
 /// How long a pod is waited for that is never deleted by force.
 const UNFORCED: Duration = Duration::from_mins(1);
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::ending::{failed, is_ours};
+use super::ending::failed;
 use super::start::Launch;
 use super::steps::Steps;
 use crate::blueprint::failure;
@@ -106,12 +106,14 @@ impl KubeSpawner {
                 Err(error) => return Err(failed(error, object)),
             };
             match self.cluster.get(object).await.map_err(|error| failed(error, object))? {
-                Some(found) if launch.made(&found) && !pod::is_ending(&found) => return Ok(found),
-                Some(found) if !is_ours(&found, key) => return Err(foreign(object)),
+                Some(found) if launch.made(&found) && is_alive(&found) => return Ok(found),
+                Some(found) if !self.owns_launch(&found, key, Some(&launch.id)) => {
+                    return Err(foreign(object));
+                }
                 Some(found) => {
                     steps.detail(Phase::Preparing, "Waiting for an older server of yours to end.");
                     let ending = self.ending(StopMode::Graceful);
-                    let ended = self.end(object, pod::uid(&found), ending, follow).await;
+                    let ended = self.end(object, &found, ending, follow).await;
                     ended.map_err(|error| failed(error, object))?;
                 }
                 // 409 is also said when a quota was counted by two at once.
@@ -205,8 +207,8 @@ fn owned_by(object: &Value, uid: &str) -> bool {
 fn foreign(object: Object<'_>) -> SpawnError {
     let user = "Something else in the cluster has the name that your server should have.";
     let operator = format!(
-        "{object} is there and is not of this server, by its annotations; it is left alone. Remove it, or change \
-         `pod_name_template`"
+        "{object} is there and is not of this server and this hub, by its annotations; it is left alone. Remove it, \
+         or change `pod_name_template`"
     );
     Trouble::new("conflict", Passing::Never, user, operator).into_error()
 }

@@ -62,13 +62,13 @@ impl Wait<'_> {
                     if let Some(exit) = exit_with(code, &found, self.traits) {
                         return Err(ended(&exit));
                     }
+                    // It never comes up again, however long it takes to go.
                     if pod::is_ending(&found) {
-                        Some(deleted())
-                    } else {
-                        causes::of_pod(&found, events.iter().map(AsRef::as_ref))
+                        return Err(deleted(Some(&found)).into_error());
                     }
+                    causes::of_pod(&found, events.iter().map(AsRef::as_ref))
                 }
-                Ok(_) if seen => return Err(deleted().into_error()),
+                Ok(_) if seen => return Err(deleted(follow.last().as_deref()).into_error()),
                 Ok(_) if Instant::now() >= ask => {
                     ask = Instant::now() + UNSEEN;
                     self.ask().await?
@@ -101,7 +101,7 @@ impl Wait<'_> {
     async fn ask(&self) -> Result<Option<Trouble>, SpawnError> {
         match self.cluster.get(self.object()).await {
             Ok(Some(found)) if pod::uid(&found) == self.uid => Ok(None),
-            Ok(_) => Err(deleted().into_error()),
+            Ok(_) => Err(deleted(None).into_error()),
             Err(error) => Ok(Some(error.into_trouble(&self.object().to_string()))),
         }
     }
@@ -143,13 +143,16 @@ fn last(before: Option<Lasting>, trouble: Option<Trouble>) -> Option<Lasting> {
     Some(Lasting { trouble, since })
 }
 
-fn deleted() -> Trouble {
-    Trouble::new(
-        "deleted",
-        Passing::StartAgain,
-        "Your server was deleted from the cluster. You can start it again.",
-        "the pod was deleted by somebody else".to_owned(),
-    )
+/// Why a pod is gone, or going, by what was last known of it.
+fn deleted(last: Option<&Value>) -> Trouble {
+    last.and_then(causes::ended_by_cluster).unwrap_or_else(|| {
+        Trouble::new(
+            "deleted",
+            Passing::StartAgain,
+            "Your server was deleted from the cluster. You can start it again.",
+            "the pod was deleted by somebody else".to_owned(),
+        )
+    })
 }
 
 fn ended(exit: &Exit) -> SpawnError {
@@ -159,13 +162,15 @@ fn ended(exit: &Exit) -> SpawnError {
     SpawnError::broken(exit.cause.unwrap_or("exited"), user, operator).retryable()
 }
 
-/// How a server ended, by its pod or its absence; none while it lives.
-pub(super) fn exit_of(found: Option<&Value>, traits: &Traits) -> Option<Exit> {
-    let Some(found) = found else {
-        let trouble = deleted();
-        return Some(Exit { code: Some(1), cause: Some(trouble.cause), message: Some(trouble.user) });
-    };
+/// How a server ended that has a pod; none while it lives.
+pub(super) fn exit_of(found: &Value, traits: &Traits) -> Option<Exit> {
     exit_with(end_of(found), found, traits)
+}
+
+/// How a server ended whose pod is gone, or going, by what was last known of it.
+pub(super) fn exit_without(last: Option<&Value>) -> Exit {
+    let trouble = deleted(last);
+    Exit { code: Some(1), cause: Some(trouble.cause), message: Some(trouble.user) }
 }
 
 /// The same of a pod that is there, by the exit code and by the number of its crashes.
@@ -193,14 +198,18 @@ mod tests {
     fn ends_are_told_with_their_cause() {
         let traits = Traits::default();
         let evicted = json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "memory"}});
-        let exit = exit_of(Some(&evicted), &traits).unwrap();
+        let exit = exit_of(&evicted, &traits).unwrap();
         assert_eq!((exit.code, exit.cause), (Some(1), Some("evicted")));
-        assert_eq!(exit_of(None, &traits).unwrap().cause, Some("deleted"));
+        assert_eq!(exit_without(None).cause, Some("deleted"));
+        let drained = json!({"status": {"phase": "Running", "containerStatuses": [], "conditions": [
+            {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}});
+        assert_eq!(exit_without(Some(&drained)).cause, Some("node-drained"));
+        assert_eq!(exit_of(&drained, &traits), None, "it runs until it is gone");
         let oom = json!({"status": {"phase": "Running", "containerStatuses": [
             {"name": "notebook", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}});
-        let exit = exit_of(Some(&oom), &traits).unwrap();
+        let exit = exit_of(&oom, &traits).unwrap();
         assert_eq!((exit.code, exit.cause), (Some(137), Some("oom-killed")));
-        assert_eq!(exit_of(Some(&json!({"status": {"phase": "Pending"}})), &traits), None);
+        assert_eq!(exit_of(&json!({"status": {"phase": "Pending"}}), &traits), None);
     }
 
     #[test]
@@ -210,9 +219,9 @@ mod tests {
                 "restartCount": restarts, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}})
         };
         let traits = Traits::default();
-        assert_eq!(exit_of(Some(&pod(4)), &traits), None);
-        assert_eq!(exit_of(Some(&pod(5)), &traits).unwrap().cause, Some("crash-loop"));
+        assert_eq!(exit_of(&pod(4), &traits), None);
+        assert_eq!(exit_of(&pod(5), &traits).unwrap().cause, Some("crash-loop"));
         let never = Traits { crash_limit: 0, ..Traits::default() };
-        assert_eq!(exit_of(Some(&pod(50)), &never), None);
+        assert_eq!(exit_of(&pod(50), &never), None);
     }
 }

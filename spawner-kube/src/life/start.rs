@@ -89,6 +89,13 @@ impl KubeSpawner {
                 token::hide(&mut manifest, &launch.pod);
             }
             mark(&mut manifest, &launch, self.hub.as_deref());
+            if planned.server.traits.check_images {
+                steps.detail(Phase::Preparing, "Asking for the image of the server.");
+                let asked = self.registries.trouble(&self.cluster, &launch.namespace, &manifest).await;
+                if let Some(trouble) = asked {
+                    return Err(trouble.into_error());
+                }
+            }
             steps.detail(Phase::Preparing, "Making the pod of the server.");
             self.ensure_pod(&job.key, &launch, manifest, &mut follow, &mut steps).await?
         };

@@ -343,6 +343,8 @@ traits! {
     check_manifests: bool = true;
     /// Which containers must be ready before a server counts as started.
     ready_when: ReadyWhen = ReadyWhen::Notebook;
+    /// Ask the registry for the image before a server is started, so that one that is not there is told at once.
+    check_images: bool = false;
     /// Seconds after which a start is given up whose trouble does not pass by waiting, such as an image that does not
     /// exist; 0 waits for `start_timeout` as stock does.
     give_up_after: i64 = 5;

@@ -13,7 +13,7 @@ use crate::cluster::{ApiError, Cluster, Query};
 use crate::pause::Pause;
 
 /// Objects of one page.
-const PAGE: u32 = 500;
+const PAGE: u32 = 250;
 /// A watch ends after a time within this range, in seconds, and is resumed: a connection that died without a word is
 /// not believed for longer. Bookmarks come about every minute.
 const WATCH_SECONDS: std::ops::Range<u64> = 50..70;
@@ -46,10 +46,15 @@ pub(super) enum Change {
 
 /// Who keeps what is followed.
 pub(super) trait Keeper: Send + Sync {
+    /// What is kept of an object. A list is cut down page by page, so that it is nowhere whole.
+    type Kept: Send;
+
+    /// Cuts an object down.
+    fn keep(object: Value) -> Self::Kept;
     /// All objects there are; others are gone.
-    fn replace(&self, objects: Vec<Value>);
+    fn replace(&self, objects: Vec<Self::Kept>);
     /// One change.
-    fn change(&self, change: Change, object: Value);
+    fn change(&self, change: Change, object: Self::Kept);
     /// The watch is up, or has just told that it is.
     fn heard(&self);
     /// The watch is down; what is kept may be old.
@@ -96,7 +101,10 @@ impl<K: Keeper> Feed<K> {
                 Ok(End::Forgotten) => {
                     debug!(namespace = self.query.namespace, kind = ?self.query.kind, "listing anew");
                     version = None;
-                    continue;
+                    if began.elapsed() >= SHORTEST {
+                        pause.reset();
+                        continue;
+                    }
                 }
                 Err(error) => {
                     // A long outage is told once, not every three seconds.
@@ -121,7 +129,7 @@ impl<K: Keeper> Feed<K> {
         };
         *version = Some(from.clone());
         match self.watch(from, version).await {
-            Err(error) if error.is_gone() => Ok(End::Forgotten),
+            Err(error) if error.is_forgotten() => Ok(End::Forgotten),
             other => other,
         }
     }
@@ -137,7 +145,7 @@ impl<K: Keeper> Feed<K> {
         loop {
             match self.cluster.page(&self.query, PAGE, &more).await {
                 Ok(page) => {
-                    objects.extend(page.items);
+                    objects.extend(page.items.into_iter().map(K::keep));
                     more = page.more;
                     if more.is_empty() {
                         self.keeper.replace(objects);
@@ -145,7 +153,7 @@ impl<K: Keeper> Feed<K> {
                     }
                 }
                 // The list has changed too much since its first page.
-                Err(error) if error.is_gone() && !restarted => {
+                Err(error) if error.is_forgotten() && !restarted => {
                     restarted = true;
                     objects.clear();
                     more.clear();
@@ -178,14 +186,14 @@ impl<K: Keeper> Feed<K> {
         let object = event.get_mut("object").map(Value::take).unwrap_or_default();
         let place = object.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned);
         match event.get("type").and_then(Value::as_str).unwrap_or_default() {
-            "ADDED" | "MODIFIED" => self.keeper.change(Change::Set, object),
-            "DELETED" => self.keeper.change(Change::Gone, object),
+            "ADDED" | "MODIFIED" => self.keeper.change(Change::Set, K::keep(object)),
+            "DELETED" => self.keeper.change(Change::Gone, K::keep(object)),
             "BOOKMARK" => {}
             "ERROR" => {
                 let code = object.get("code").and_then(Value::as_u64).unwrap_or(500);
                 let message = object.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
-                let status = u16::try_from(code).unwrap_or(500);
-                return if status == 410 { Ok(true) } else { Err(ApiError::Answer { status, message }) };
+                let error = ApiError::Answer { status: u16::try_from(code).unwrap_or(500), message };
+                return if error.is_forgotten() { Ok(true) } else { Err(error) };
             }
             other => debug!(kind = other, "an unknown kind of event"),
         }

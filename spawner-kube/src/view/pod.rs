@@ -1,7 +1,11 @@
 //! What is kept of each pod. A hub may see thousands: only what is asked for later stays.
 
+use std::sync::Arc;
+
 use hub_core::{ServerKey, ServerName, UserName};
 use serde_json::{Map, Value};
+
+use crate::status::{crash_loop, end_of};
 
 /// Annotations that tell whose a pod is.
 pub(crate) const USER: &str = "hub.jupyter.org/username";
@@ -18,8 +22,35 @@ const STATUS: [&str; 5] = ["phase", "reason", "message", "podIP", "nominatedNode
 const CONTAINER: [&str; 6] = ["name", "image", "ready", "restartCount", "state", "lastState"];
 const CONDITION: [&str; 4] = ["type", "status", "reason", "message"];
 
+/// One pod as it is kept: written down, because thousands of parsed ones would take ten times the memory, and most are
+/// looked at twice a minute.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) name: Box<str>,
+    pub(super) uid: Box<str>,
+    /// Whether the hub should look at the server.
+    pub(super) ended: bool,
+    text: Box<str>,
+}
+
+impl Kept {
+    pub(super) fn new(object: &Value) -> Self {
+        let pod = trim(object);
+        Self {
+            name: name(&pod).into(),
+            uid: uid(&pod).into(),
+            ended: end_of(&pod).is_some() || crash_loop(&pod).is_some(),
+            text: pod.to_string().into(),
+        }
+    }
+
+    pub(super) fn pod(&self) -> Arc<Value> {
+        Arc::new(serde_json::from_str(&self.text).expect("what was written down as JSON is JSON"))
+    }
+}
+
 /// The parts of a pod that are asked for later, in their usual places.
-pub(crate) fn trim(pod: &Value) -> Value {
+fn trim(pod: &Value) -> Value {
     let mut metadata = pick(pod.get("metadata"), &METADATA);
     let annotations = pick(pod.pointer("/metadata/annotations"), &ANNOTATIONS);
     metadata.insert("annotations".to_owned(), annotations.into());

@@ -10,12 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::feed::{Change, Keeper};
-use super::pod;
+use super::pod::{self, Kept};
+use crate::causes::ended_by_cluster;
 use crate::cluster::ApiError;
-use crate::status::{crash_loop, end_of};
 
 /// Events kept of one pod that is waited for.
 const EVENTS: usize = 100;
+/// Pods kept that the cluster has ended, with what was last known of them.
+const GONE: usize = 200;
 /// How long a namespace without pods is watched after it was last asked about.
 const IDLE: Duration = Duration::from_mins(10);
 
@@ -32,12 +34,28 @@ enum Trust {
 
 #[derive(Debug)]
 struct Known {
-    pods: HashMap<String, Arc<Value>>,
+    pods: HashMap<String, Kept>,
     trust: Trust,
     events_live: bool,
     heard: Option<Instant>,
     asked: Instant,
     awaited: HashMap<String, Awaited>,
+    /// The last pods that went and tell why, oldest first.
+    gone: VecDeque<Arc<Value>>,
+}
+
+impl Known {
+    /// Keeps a pod that is gone if it tells why, and forgets an earlier one of its name.
+    fn bury(&mut self, pod: Arc<Value>) {
+        self.gone.retain(|other| pod::name(other) != pod::name(&pod));
+        if ended_by_cluster(&pod).is_none() {
+            return;
+        }
+        if self.gone.len() >= GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(pod);
+    }
 }
 
 /// A pod that somebody waits for.
@@ -78,6 +96,7 @@ impl Space {
                 heard: None,
                 asked: Instant::now(),
                 awaited: HashMap::new(),
+                gone: VecDeque::new(),
             }),
             trust: watch::Sender::new(()),
             news,
@@ -123,16 +142,21 @@ impl Space {
         let mut known = self.lock();
         known.asked = Instant::now();
         match &known.trust {
-            Trust::Live => Ok(known.pods.get(name).cloned()),
+            Trust::Live => Ok(known.pods.get(name).map(Kept::pod)),
             Trust::Down(error) => Err(error.clone()),
             Trust::Unheard => Err(ApiError::Unreachable("nothing was heard of the cluster yet".to_owned())),
         }
     }
 
+    /// What was last known of a pod of this name that the cluster has ended; none when there is nothing to tell.
+    pub(crate) fn last_of(&self, name: &str) -> Option<Arc<Value>> {
+        self.lock().gone.iter().find(|pod| pod::name(pod) == name).cloned()
+    }
+
     /// All pods; none when what is known may be old.
     pub(crate) fn pods(&self) -> Option<Vec<Arc<Value>>> {
         let known = self.lock();
-        (known.trust == Trust::Live).then(|| known.pods.values().cloned().collect())
+        (known.trust == Trust::Live).then(|| known.pods.values().map(Kept::pod).collect())
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -190,61 +214,64 @@ impl Space {
     }
 }
 
-/// Whether the hub should look at a server.
-fn has_ended(pod: &Value) -> bool {
-    end_of(pod).is_some() || crash_loop(pod).is_some()
-}
-
 impl Keeper for Space {
-    fn replace(&self, objects: Vec<Value>) {
-        let mut pods: HashMap<String, Arc<Value>> = HashMap::with_capacity(objects.len());
-        for object in objects {
-            let kept = pod::trim(&object);
-            pods.insert(pod::name(&kept).to_owned(), Arc::new(kept));
-        }
+    type Kept = Kept;
+
+    fn keep(object: Value) -> Kept {
+        Kept::new(&object)
+    }
+
+    fn replace(&self, objects: Vec<Kept>) {
+        let pods: HashMap<String, Kept> =
+            objects.into_iter().map(|pod| (pod.name.to_string(), pod)).collect();
         let mut known = self.lock();
         let old = std::mem::replace(&mut known.pods, pods);
-        let mut gone = Vec::new();
-        for (name, pod) in &old {
-            let now = known.pods.get(name);
-            let same = now.is_some_and(|now| pod::uid(now) == pod::uid(pod));
-            if !same || now.is_some_and(|now| has_ended(now) && !has_ended(pod)) {
-                gone.push(Arc::clone(pod));
+        let mut ended = Vec::new();
+        for (name, pod) in old {
+            let now = known.pods.get(&name);
+            let same = now.is_some_and(|now| now.uid == pod.uid);
+            if !same || now.is_some_and(|now| now.ended && !pod.ended) {
+                let pod = pod.pod();
+                ended.push(Arc::clone(&pod));
+                if !same {
+                    known.bury(pod);
+                }
             }
         }
         for awaited in known.awaited.values() {
             awaited.changes.send_replace(());
         }
         drop(known);
-        for pod in &gone {
+        for pod in &ended {
             self.tell(pod);
         }
     }
 
-    fn change(&self, change: Change, object: Value) {
-        let object = Arc::new(pod::trim(&object));
-        let name = pod::name(&object).to_owned();
+    fn change(&self, change: Change, object: Kept) {
         let mut known = self.lock();
+        if let Some(awaited) = known.awaited.get(&*object.name) {
+            awaited.changes.send_replace(());
+        }
         let news = match change {
             Change::Set => {
-                let before = known.pods.insert(name.clone(), Arc::clone(&object));
-                has_ended(&object) && !before.is_some_and(|before| has_ended(&before))
+                let news = object.ended.then(|| object.pod());
+                let before = known.pods.insert(object.name.to_string(), object);
+                news.filter(|_| !before.is_some_and(|before| before.ended))
             }
             Change::Gone => {
                 // Its successor may be known already.
-                let same = known.pods.get(&name).is_some_and(|pod| pod::uid(pod) == pod::uid(&object));
+                let same = known.pods.get(&*object.name).is_some_and(|pod| pod.uid == object.uid);
                 if same {
-                    known.pods.remove(&name);
+                    known.pods.remove(&*object.name);
                 }
-                true
+                let pod = object.pod();
+                known.bury(Arc::clone(&pod));
+                Some(pod)
             }
         };
-        if let Some(awaited) = known.awaited.get(&name) {
-            awaited.changes.send_replace(());
-        }
         drop(known);
-        if news {
-            self.tell(&object);
+        if let Some(pod) = news {
+            self.tell(&pod);
         }
     }
 
@@ -267,6 +294,12 @@ impl Keeper for Space {
 pub(super) struct Events(pub(super) Arc<Space>);
 
 impl Keeper for Events {
+    type Kept = Value;
+
+    fn keep(object: Value) -> Value {
+        object
+    }
+
     fn replace(&self, objects: Vec<Value>) {
         for object in objects {
             self.change(Change::Set, object);
@@ -333,6 +366,11 @@ impl Follow {
     /// The pod as it is known.
     pub(crate) fn pod(&self) -> Result<Option<Arc<Value>>, ApiError> {
         self.space.pod(&self.name)
+    }
+
+    /// What was last known of it, when it is gone.
+    pub(crate) fn last(&self) -> Option<Arc<Value>> {
+        self.space.last_of(&self.name)
     }
 
     /// Its events, oldest first.

@@ -178,6 +178,40 @@ async fn what_was_deleted_while_the_history_was_lost_is_found_out_by_a_new_list(
 }
 
 #[tokio::test]
+async fn a_cluster_that_was_put_back_to_an_earlier_time_is_listed_anew() {
+    let ahead = json!({"kind": "Status", "message": "Timeout: Too large resource version: 9, current: 3"});
+    let script = Script::default()
+        .on("list pods", list(&[object("a", "1", 5)], "9", ""))
+        .on("watch pods", Answer::Plain(504, ahead))
+        .on("list pods", list(&[object("b", "2", 2)], "3", ""))
+        .on("watch pods", Answer::Open(vec![]));
+    let view = script.view(false);
+    let space = view.space("ns");
+    until("the second list", || (names(&space)? == ["b"]).then_some(())).await;
+    until("a watch from there", || (script.asked("resourceVersion=3").len() == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn why_a_pod_went_is_known_until_another_of_its_name_goes() {
+    let mut drained = object("a", "1", 10);
+    drained["status"]["conditions"] = json!([
+        {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]);
+    let script =
+        Script::default().on("list pods", list(&[object("a", "1", 5), object("b", "2", 6)], "9", "")).on(
+            "watch pods",
+            Answer::Watch(vec![event("DELETED", &drained), event("DELETED", &object("b", "2", 11))]),
+        );
+    let view = script.view(false);
+    let space = view.space("ns");
+    until("both are gone", || (names(&space)?.is_empty()).then_some(())).await;
+    assert_eq!(pod::uid(&space.last_of("a").unwrap()), "1");
+    assert!(space.last_of("b").is_none(), "it does not tell why");
+    let again = vec![event("ADDED", &object("a", "3", 12)), event("DELETED", &object("a", "3", 13))];
+    script.add("watch pods", Answer::Open(again));
+    until("another one went", || space.last_of("a").is_none().then_some(())).await;
+}
+
+#[tokio::test]
 async fn nothing_is_told_for_certain_while_the_cluster_is_away_and_all_is_well_when_it_is_back() {
     let script = Script::default()
         .on("list pods", list(&[object("a", "1", 5)], "9", ""))

@@ -117,6 +117,13 @@ impl Fake {
         world.objects.keys().filter(|(kind, _)| kind == "pods").map(|(_, name)| name.clone()).collect()
     }
 
+    /// Names and ids of all pods.
+    pub(super) fn ids(&self) -> BTreeMap<String, String> {
+        let world = self.world();
+        let pods = world.objects.iter().filter(|((kind, _), _)| kind == "pods");
+        pods.map(|((_, name), pod)| (name.clone(), pod["metadata"]["uid"].to_string())).collect()
+    }
+
     /// Somebody else deletes a pod, at once.
     pub(super) fn lose(&self, name: &str) {
         self.change(|world| world.remove("pods", name));

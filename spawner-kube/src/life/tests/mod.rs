@@ -2,6 +2,7 @@
 //! servers are the cluster's pods.
 
 mod fake;
+mod ownership;
 mod site;
 
 use rand::rngs::StdRng;

@@ -41,13 +41,12 @@ type Rows = Arc<Mutex<BTreeMap<String, Row>>>;
 /// The hub's rows, its spawner, and what it is doing.
 pub(super) struct Site {
     fake: Fake,
-    rows: Rows,
     hub: Hub,
     tasks: JoinSet<()>,
 }
 
 #[derive(Clone)]
-struct Hub {
+pub(super) struct Hub {
     spawner: Arc<Shared>,
     rows: Rows,
     busy: Arc<Mutex<BTreeMap<String, (Doing, AbortHandle)>>>,
@@ -79,7 +78,8 @@ fn key(name: &str) -> ServerKey {
     ServerKey::new(UserName::stored(name), ServerName::default())
 }
 
-fn spawner(fake: &Fake) -> Arc<Shared> {
+/// A spawner with some options besides those of all.
+fn spawner(fake: &Fake, more: &Value) -> Arc<Shared> {
     let context = SpawnerContext {
         section: "spawner".to_owned(),
         ip: String::new(),
@@ -91,13 +91,25 @@ fn spawner(fake: &Fake) -> Arc<Shared> {
         root: false,
         reenter: Vec::new(),
     };
-    let options = json!({"namespace": "hub", "hub_id": "this", "orphan_grace": 60, "check_manifests": false,
+    let mut options = json!({"namespace": "hub", "hub_id": "this", "orphan_grace": 60, "check_manifests": false,
         "storage_pvc_ensure": true, "storage_capacity": "1Gi", "events_enabled": false});
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let made = KubeSpawner::over(options, &context, Cluster::scripted(fake.client())).unwrap();
     Arc::new(Shared(Arc::new(made)))
 }
 
 impl Hub {
+    /// A hub with the rows of another one, or with none.
+    pub(super) fn new(fake: &Fake, rows: Option<&Hub>, options: &Value) -> Self {
+        let rows = rows.map(|hub| Arc::clone(&hub.rows)).unwrap_or_default();
+        Self { spawner: spawner(fake, options), rows, busy: Arc::default() }
+    }
+
+    /// How a server fares.
+    pub(super) async fn poll(&self, name: &str) -> Result<PollStatus, SpawnError> {
+        self.spawner.poll(&self.server(name)).await
+    }
+
     fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
         self.rows.lock().unwrap()
     }
@@ -127,7 +139,7 @@ impl Hub {
         }
     }
 
-    async fn start(&self, name: &str) {
+    pub(super) async fn start(&self, name: &str) {
         let job = self.job(name);
         self.rows().entry(name.to_owned()).or_default().active = true;
         let sink = Sink { rows: &self.rows, name };
@@ -142,7 +154,7 @@ impl Hub {
         }
     }
 
-    async fn stop(&self, name: &str, mode: StopMode) {
+    pub(super) async fn stop(&self, name: &str, mode: StopMode) {
         let server = self.server(name);
         if self.spawner.stop(&server, mode).await.is_err()
             && !matches!(self.spawner.poll(&server).await, Ok(PollStatus::Exited(_)))
@@ -154,7 +166,7 @@ impl Hub {
     }
 
     /// What a hub does about a row that it finds when it begins.
-    async fn check(&self, name: &str) {
+    pub(super) async fn check(&self, name: &str) {
         let server = self.server(name);
         match self.spawner.adopt(&server).await {
             Ok(Adoption::Running(found)) => {
@@ -180,7 +192,7 @@ impl Hub {
         }
     }
 
-    fn active(&self) -> Vec<String> {
+    pub(super) fn active(&self) -> Vec<String> {
         self.rows().iter().filter(|(_, row)| row.active).map(|(name, _)| name.clone()).collect()
     }
 }
@@ -188,10 +200,9 @@ impl Hub {
 impl Site {
     pub(super) fn new() -> Self {
         let fake = Fake::new();
-        let rows = Rows::default();
-        let hub = Hub { spawner: spawner(&fake), rows: Arc::clone(&rows), busy: Arc::default() };
+        let hub = Hub::new(&fake, None, &json!({}));
         tokio::spawn(fake.clone().run_nodes());
-        Self { fake, rows, hub, tasks: JoinSet::new() }
+        Self { fake, hub, tasks: JoinSet::new() }
     }
 
     fn is_busy(&self, name: &str) -> Option<Doing> {
@@ -240,7 +251,7 @@ impl Site {
     /// The hub is gone at once; the next one looks at what is in the database.
     fn kill(&mut self) {
         self.tasks.abort_all();
-        self.hub = Hub { spawner: spawner(&self.fake), rows: Arc::clone(&self.rows), busy: Arc::default() };
+        self.hub = Hub::new(&self.fake, Some(&self.hub), &json!({}));
         for name in self.hub.active() {
             self.work(&name, Doing::Start, |hub, name| async move { hub.check(&name).await });
         }
