@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hub_core::scopes::ScopeSet;
 use hub_db::entities::{api_tokens, users};
+use hub_db::repo::browser_sessions::BrowserSession;
 use hub_db::repo::users::UserDetails;
 use hub_db::{Db, DbError, Known, repo};
 use sha2::{Digest as _, Sha256};
@@ -45,6 +46,7 @@ pub struct KnownRows {
     /// By token.
     pub credentials: Known<TokenKey, Arc<Credential>>,
     users: Known<String, Option<users::Model>>,
+    browser_sessions: Known<(i32, u64), Option<Arc<BrowserSession>>>,
     details: Known<i32, Arc<UserDetails>>,
     held: Known<(Holder, bool), Held>,
     groups: Known<i32, Vec<String>>,
@@ -58,6 +60,7 @@ impl Default for KnownRows {
         Self {
             credentials: Known::new(MOST),
             users: Known::new(MOST),
+            browser_sessions: Known::new(MOST),
             details: Known::new(MOST),
             held: Known::new(MOST),
             groups: Known::new(MOST),
@@ -72,6 +75,21 @@ impl KnownRows {
     /// [`repo::users::by_name`].
     pub async fn user(&self, db: &Db, name: &str) -> Result<Option<users::Model>, DbError> {
         self.users.get(db, name.to_owned(), repo::users::by_name(db.conn(), name)).await
+    }
+
+    /// [`repo::browser_sessions::find`]. A number is never asked for before there is a row, so that one that is not
+    /// there will never be.
+    pub async fn browser_session(
+        &self,
+        db: &Db,
+        user: i32,
+        number: u64,
+    ) -> Result<Option<Arc<BrowserSession>>, DbError> {
+        let read = async {
+            let found = repo::browser_sessions::find(db.conn(), user, number).await;
+            found.map(|session| session.map(Arc::new))
+        };
+        self.browser_sessions.get(db, (user, number), read).await
     }
 
     /// [`repo::users::with_details`] of one user.
