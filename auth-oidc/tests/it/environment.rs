@@ -51,7 +51,8 @@ fn for_a_store() -> serde_json::Value {
 #[tokio::test]
 async fn a_service_gets_a_token_of_its_own_in_exchange() {
     let bench = Bench::with(for_a_store()).await;
-    let who = bench.login().await.unwrap();
+    // The name as the hub keeps it.
+    let who = Identity { name: "ada".to_owned(), ..bench.login().await.unwrap() };
     let state = who.auth_state.clone().unwrap();
     let variables = bench.hub.server_environment(&who);
     assert!(variables["STORE"].starts_with("for-store-"), "{variables:?}");
@@ -65,7 +66,7 @@ async fn a_service_gets_a_token_of_its_own_in_exchange() {
     assert_eq!(fresh, bench.clock.now() + TimeDelta::seconds(90));
     bench.clock.pass(TimeDelta::seconds(91));
     let renewed = match bench.hub.refresh(&who, None, true).await.unwrap() {
-        hub_core::Refresh::Updated(renewed) => *renewed,
+        hub_core::Refresh::Updated(renewed) => Identity { name: "ada".to_owned(), ..*renewed },
         other => panic!("{other:?}"),
     };
     let again = bench.hub.server_environment(&renewed);
