@@ -19,12 +19,12 @@ struct Browser {
 
 /// Logs in by the form, as a browser of this name.
 async fn log_in(test: &TestHub, user: &str, agent: &str) -> Browser {
-    let page = test.anonymous().send(Method::GET, "/hub/login", None).await;
+    // Strangers are told apart by what their browser says, too.
+    let stranger = test.anonymous().header("User-Agent", agent);
+    let page = stranger.send(Method::GET, "/hub/login", None).await;
     let xsrf = page.cookie("_xsrf").unwrap();
     let form = format!("username={user}&password=&_xsrf={}", xsrf.replace('=', "%3D"));
-    let answer = test
-        .anonymous()
-        .header("User-Agent", agent)
+    let answer = stranger
         .header("Cookie", &format!("_xsrf={xsrf}"))
         .header("Content-Type", "application/x-www-form-urlencoded")
         .send(Method::POST, "/hub/login", Some(form.as_bytes()))
