@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use hub_auth_oidc::OidcAuthenticator;
 use hub_core::{
-    Account, AuthError, AuthRoute, Authenticator, Identity, LoginMethod, LoginRequest, LoginStep, Refresh,
-    Revocation, SpawnHook,
+    Account, AuthError, AuthRoute, Authenticator, ClosedAccounts, Identity, LoginMethod, LoginRequest,
+    LoginStep, Refresh, Revocation, SpawnHook,
 };
 
-use crate::closed::ClosedAccounts;
+use crate::closed::AccountWatch;
 
 /// Path below `/hub/` that leads to the person's account at Keycloak.
 pub const ACCOUNT_PATH: &str = "account";
@@ -24,13 +24,13 @@ pub struct KeycloakAuthenticator {
     /// The account console; Keycloak shows a link back to the hub.
     console: String,
     issuer: String,
-    closed: Option<ClosedAccounts>,
+    closed: Option<AccountWatch>,
 }
 
 impl KeycloakAuthenticator {
     pub(crate) fn new(inner: OidcAuthenticator, issuer: String, client_id: &str, watch: Duration) -> Self {
         let console = format!("{issuer}/account/?referrer={client_id}");
-        let closed = ClosedAccounts::of(&issuer, watch);
+        let closed = AccountWatch::of(&issuer, watch);
         Self { inner, console, issuer, closed }
     }
 }
@@ -113,9 +113,18 @@ impl Authenticator for KeycloakAuthenticator {
         self.closed.as_ref().map(|closed| closed.every)
     }
 
-    async fn closed_accounts(&self) -> Result<Vec<Revocation>, AuthError> {
-        let Some(closed) = &self.closed else { return Ok(Vec::new()) };
-        Ok(closed.list(&self.inner, &self.issuer).await?)
+    async fn closed_accounts(&self) -> Result<ClosedAccounts, AuthError> {
+        let Some(watch) = &self.closed else { return Ok(ClosedAccounts::default()) };
+        Ok(watch.look(&self.inner, &self.issuer).await?)
+    }
+
+    async fn gone_accounts(&self, known: &[Account]) -> Result<Vec<Revocation>, AuthError> {
+        let Some(watch) = &self.closed else { return Ok(Vec::new()) };
+        Ok(watch.gone(&self.inner, &self.issuer, known).await?)
+    }
+
+    fn remembered(&self, who: &Identity) -> Option<serde_json::Value> {
+        self.inner.remembered(who)
     }
 
     async fn logged_out(&self, who: &Identity, rq: &LoginRequest) -> Result<Option<String>, AuthError> {

@@ -74,11 +74,12 @@ impl OidcAuthenticator {
         })
     }
 
-    /// Asks an address of the provider in the hub's own name, with a token of the client's service account.
+    /// Asks an address of the provider in the hub's own name, with a token of the client's service account. None where
+    /// nothing is there.
     ///
     /// # Errors
     /// [`Fault::Misconfigured`] when the provider gives no such token, or the account lacks the right.
-    pub async fn ask_as_client(&self, url: &str) -> Result<Value, Fault> {
+    pub async fn ask_as_client(&self, url: &str) -> Result<Option<Value>, Fault> {
         self.engine.ask_as_client(url).await
     }
 
@@ -324,10 +325,21 @@ impl Authenticator for OidcAuthenticator {
 
     fn account(&self, who: &Identity) -> Option<Account> {
         let state = who.auth_state.as_ref()?;
-        let tokens = Tokens::of_state(state)?;
-        let claims = self.kept_claims(&tokens);
+        let claims = match Tokens::of_state(state) {
+            Some(tokens) => self.kept_claims(&tokens),
+            // What is remembered of a login that was ended.
+            None => state.get("oauth_user")?.as_object()?.clone(),
+        };
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         Some(Account { issuer: text("iss")?, subject: text("sub")?, session: text("sid") })
+    }
+
+    fn remembered(&self, who: &Identity) -> Option<Value> {
+        let account = self.account(who)?;
+        let mut user = serde_json::Map::new();
+        user.insert("iss".to_owned(), account.issuer.into());
+        user.insert("sub".to_owned(), account.subject.into());
+        Some(Tokens::default().state(&user))
     }
 
     fn names_may_change_hands(&self) -> bool {

@@ -127,7 +127,7 @@ impl Engine {
         if self.options.enable_pkce {
             form.push(("code_verifier", &login.verifier));
         }
-        let tokens = self.token_request(endpoints, &form, None).await?;
+        let mut tokens = self.token_request(endpoints, &form, None).await?;
         let mut id_token = Map::new();
         if self.options.is_oidc() {
             let token = tokens.id().ok_or(TokenFault::Missing("id_token: is the scope openid asked for?"))?;
@@ -136,6 +136,7 @@ impl Engine {
             access_token_hash(&verified.claims, verified.algorithm, tokens.access())?;
             id_token = verified.claims;
         }
+        self.exchange(endpoints, &mut tokens).await;
         Ok(Received { tokens, id_token })
     }
 
@@ -148,7 +149,7 @@ impl Engine {
     ) -> Result<Received, Fault> {
         let refresh = old.refresh().ok_or_else(|| Fault::Refused("there is no refresh token".to_owned()))?;
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
-        let tokens = self.token_request(endpoints, &form, Some(old)).await?;
+        let mut tokens = self.token_request(endpoints, &form, Some(old)).await?;
         let mut id_token = Map::new();
         // The provider need not give a new one; an old one is not looked at again, it may have expired.
         if let Some(token) = tokens.id().filter(|token| self.options.is_oidc() && Some(*token) != old.id()) {
@@ -161,11 +162,12 @@ impl Engine {
             }
             id_token = verified.claims;
         }
+        self.exchange(endpoints, &mut tokens).await;
         Ok(Received { tokens, id_token })
     }
 
     /// Asks with the hub's own token; one that has ended, or nearly so, is replaced first.
-    pub(crate) async fn ask_as_client(&self, url: &str) -> Result<Value, Fault> {
+    pub(crate) async fn ask_as_client(&self, url: &str) -> Result<Option<Value>, Fault> {
         let mut own = self.own.lock().await;
         let now = self.clock.now();
         let kept = own.take().filter(|tokens| tokens.renewal(self.renew_before()).is_none_or(|at| now < at));
@@ -181,15 +183,20 @@ impl Engine {
             }
         };
         let answer = self.http.send(self.http.request(Method::GET, url).bearer_auth(tokens.access())).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            *own = Some(tokens);
+            return Ok(None);
+        }
         if !answer.status.is_success() {
             let status = answer.status;
             return Err(Fault::Misconfigured(format!("the client's service account gets {status}")));
         }
         *own = Some(tokens);
-        serde_json::from_slice(&answer.body).map_err(|_| Fault::Nonsense("it is no JSON".to_owned()))
+        let read = serde_json::from_slice(&answer.body);
+        read.map(Some).map_err(|_| Fault::Nonsense("it is no JSON".to_owned()))
     }
 
-    async fn token_request(
+    pub(crate) async fn token_request(
         &self,
         endpoints: &Endpoints,
         fields: &[(&str, &str)],

@@ -31,18 +31,38 @@ impl Environment {
         let Some(tokens) = tokens.filter(|tokens| tokens.ends().is_none_or(|end| end > now)) else {
             return BTreeMap::new();
         };
+        let exchanged: Vec<(String, String)> = tokens
+            .exchanged()
+            .filter(|(_, token)| token.ends().is_none_or(|end| end > now))
+            .map(|(name, token)| (field(name), token.access().to_owned()))
+            .collect();
+        // A variable for a token that the provider did not give is left out: it could only mislead.
+        let missing: Vec<String> = self
+            .options
+            .token_exchange
+            .keys()
+            .map(|name| field(name))
+            .filter(|field| !exchanged.iter().any(|(known, _)| known == field))
+            .collect();
         let end = tokens.ends().map(|end| end.timestamp().to_string()).unwrap_or_default();
-        let fields = [
+        let mut fields = vec![
             ("{access_token}", tokens.access()),
             ("{id_token}", tokens.id().unwrap_or_default()),
             ("{expires_at}", end.as_str()),
         ];
+        fields.extend(exchanged.iter().map(|(name, token)| (name.as_str(), token.as_str())));
         self.options
             .server_environment
             .iter()
+            .filter(|(_, text)| !missing.iter().any(|field| text.contains(field.as_str())))
             .map(|(name, text)| (name.clone(), fill(text, &fields)))
             .collect()
     }
+}
+
+/// What stands for the token of a service.
+pub(crate) fn field(service: &str) -> String {
+    format!("{{exchanged.{service}}}")
 }
 
 /// Each field is filled in once, whatever the values hold.

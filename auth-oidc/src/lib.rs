@@ -11,6 +11,7 @@ pub mod claims;
 mod client_auth;
 mod engine;
 mod environment;
+mod exchange;
 mod fault;
 mod http;
 mod identity;

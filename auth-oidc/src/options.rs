@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::exchange::TokenExchange;
+
 /// How the hub proves to the provider that it is the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -107,8 +109,11 @@ pub struct OidcOptions {
     /// (`enable_auth_state`).
     pub pin_subject: bool,
     /// Variables of servers that are made of the person's tokens: `{access_token}`, `{id_token}`, `{expires_at}` (Unix
-    /// time of the access token's end). Other braces are literal. Needs `authenticator.enable_auth_state`.
+    /// time of the access token's end), `{exchanged.NAME}`. Other braces are literal. Needs `authenticator.enable_auth_state`.
     pub server_environment: BTreeMap<String, String>,
+    /// Services that take tokens of their own, by a name for them: `{exchanged.NAME}` in `server_environment` is the token
+    /// that the provider gives for the service in exchange for the person's (RFC 8693).
+    pub token_exchange: BTreeMap<String, TokenExchange>,
     /// Claim with the name to show; empty shows none.
     pub display_name_claim: String,
 
@@ -206,6 +211,7 @@ impl Default for OidcOptions {
             allow_unverified_email: false,
             pin_subject: true,
             server_environment: BTreeMap::new(),
+            token_exchange: BTreeMap::new(),
             display_name_claim: "name".to_owned(),
             groups_claim: "groups".to_owned(),
             auth_state_groups_key: None,

@@ -9,6 +9,9 @@ use crate::http::Answer;
 /// Most that is believed of a token's life, in seconds: ten years.
 const LONGEST_LIFE: i64 = 10 * 366 * 86_400;
 
+/// Key of the tokens for services, among the fields of the response.
+const EXCHANGED: &str = "exchanged";
+
 /// A token response, as the provider gave it, with the time of its end.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Tokens(Map<String, Value>);
@@ -43,6 +46,8 @@ impl Tokens {
         if text("token_type").is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
             return Err(Fault::Nonsense("its token_type is not Bearer".to_owned()));
         }
+        // What a provider calls so is nothing that was exchanged here.
+        map.remove(EXCHANGED);
         if let Some(life) = seconds(map.get("expires_in")) {
             map.insert("expires_at".to_owned(), json!(now.timestamp() + life.clamp(0, LONGEST_LIFE)));
         }
@@ -84,6 +89,26 @@ impl Tokens {
         self.text("id_token")
     }
 
+    /// Keeps a token that was given for a service.
+    pub(crate) fn keep_exchanged(&mut self, name: &str, token: &Self) {
+        let kept: Map<String, Value> = ["access_token", "expires_at", "expires_in"]
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), token.0.get(*key)?.clone())))
+            .collect();
+        let all = self.0.entry(EXCHANGED).or_insert_with(|| json!({}));
+        if let Some(all) = all.as_object_mut() {
+            all.insert(name.to_owned(), Value::Object(kept));
+        }
+    }
+
+    /// The tokens for services.
+    pub(crate) fn exchanged(&self) -> impl Iterator<Item = (&str, Self)> {
+        let all = self.0.get(EXCHANGED).and_then(Value::as_object);
+        all.into_iter()
+            .flatten()
+            .filter_map(|(name, token)| Some((name.as_str(), Self(token.as_object()?.clone()))))
+    }
+
     /// The granted scopes; a provider that names none granted what was asked for.
     pub(crate) fn scopes(&self, asked: &[String]) -> Vec<String> {
         match self.0.get("scope") {
@@ -100,8 +125,13 @@ impl Tokens {
         DateTime::from_timestamp(seconds(self.0.get("expires_at"))?, 0)
     }
 
-    /// When the access token should be renewed: `before` its end, a quarter of its life at most.
+    /// When the tokens should be renewed: `before` the end of the first of them, a quarter of its life at most.
     pub(crate) fn renewal(&self, before: TimeDelta) -> Option<DateTime<Utc>> {
+        let own = self.own_renewal(before);
+        self.exchanged().filter_map(|(_, token)| token.own_renewal(before)).chain(own).min()
+    }
+
+    fn own_renewal(&self, before: TimeDelta) -> Option<DateTime<Utc>> {
         let ends = self.ends()?;
         let life = seconds(self.0.get("expires_in")).map_or(before * 4, TimeDelta::seconds);
         Some(ends - before.min(life / 4))

@@ -8,6 +8,8 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use crate::claims::ClaimPath;
+use crate::environment::field;
+use crate::exchange;
 use crate::options::{ClientAuth, OidcOptions};
 
 /// Longest wait for one answer that can be set.
@@ -88,6 +90,7 @@ pub(crate) fn validate(
             rules.wrong("server_environment", format!("{name:?} cannot be the name of a variable"));
         }
     }
+    exchanges(options, &mut rules);
     if options.back_channel_logout && !cx.auth_state {
         rules.wrong(
             "back_channel_logout",
@@ -98,6 +101,36 @@ pub(crate) fn validate(
         rules.wrong("back_channel_logout", "needs issuer: plain OAuth 2 has no logout tokens");
     }
     PluginError::check(rules.problems)
+}
+
+fn exchanges(options: &OidcOptions, rules: &mut Rules<'_>) {
+    if options.token_exchange.len() > exchange::MOST {
+        rules.wrong("token_exchange", format!("names more than {} services", exchange::MOST));
+    }
+    for (name, wanted) in &options.token_exchange {
+        let key = format!("token_exchange.{name}");
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+            rules.wrong(&key, "is no name: write it with letters, digits, - and _");
+        }
+        if wanted.audience.is_none() && wanted.resource.is_none() {
+            rules.wrong(&key, "names no service: give audience or resource");
+        }
+        let field = field(name);
+        if !options.server_environment.values().any(|text| text.contains(&field)) {
+            rules.wrong(&key, format!("is used by nothing: {field} belongs into server_environment"));
+        }
+    }
+    for (variable, text) in &options.server_environment {
+        for (at, _) in text.match_indices("{exchanged.") {
+            let rest = text.get(at..).unwrap_or_default();
+            if !options.token_exchange.keys().any(|name| rest.starts_with(&field(name))) {
+                rules.wrong(
+                    "server_environment",
+                    format!("{variable} asks for a service that token_exchange lacks"),
+                );
+            }
+        }
+    }
 }
 
 fn addresses(options: &OidcOptions, rules: &mut Rules<'_>) {

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::hook::SpawnHook;
 
-pub use identity::{Account, Identity, Revocation};
+pub use identity::{Account, ClosedAccounts, Identity, Revocation};
 pub use request::LoginRequest;
 
 /// Turns requests into identities. Answers to `jupyterhub.auth.Authenticator`.
@@ -125,8 +125,20 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
 
     /// The accounts that are closed where people log in. Whose they are is logged out here, once for each account that
     /// was not among the closed ones before.
-    async fn closed_accounts(&self) -> Result<Vec<Revocation>, AuthError> {
+    async fn closed_accounts(&self) -> Result<ClosedAccounts, AuthError> {
+        Ok(ClosedAccounts::default())
+    }
+
+    /// Those of the accounts that are not there any more. Asked after [`ClosedAccounts::some_may_be_gone`], until it is
+    /// answered.
+    async fn gone_accounts(&self, _known: &[Account]) -> Result<Vec<Revocation>, AuthError> {
         Ok(Vec::new())
+    }
+
+    /// What is kept of a person when their login was ended from outside: which account it was, and nothing that could
+    /// be used. None keeps nothing, so that any account may take the name next.
+    fn remembered(&self, _who: &Identity) -> Option<serde_json::Value> {
+        None
     }
 
     /// The person logged out of the hub; an answer is where the browser goes next (single logout).

@@ -16,8 +16,8 @@ pub mod spawner;
 pub mod token;
 
 pub use authenticator::{
-    Account, AuthError, AuthRoute, Authenticator, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep,
-    Refresh, Revocation, StepCookie, WayIn,
+    Account, AuthError, AuthRoute, Authenticator, ClosedAccounts, Identity, LoginForm, LoginMethod,
+    LoginRequest, LoginStep, Refresh, Revocation, StepCookie, WayIn,
 };
 pub use clock::{Clock, SystemClock};
 pub use hook::{HookContext, HookError, SpawnHook};

@@ -3,10 +3,14 @@
 use chrono::TimeDelta;
 use hub_db::entities::{api_tokens, users};
 use hub_db::repo;
+use hub_db::repo::browser_sessions::BrowserSession;
 
 use crate::app::Hub;
 use crate::web::caller::Who;
 use crate::web::error::ApiResult;
+
+/// The time within which a browser is not noted again: people want to know the day, or the hour.
+const BROWSERS: TimeDelta = TimeDelta::minutes(5);
 
 /// Writes activity, at most once per resolution.
 #[derive(Debug)]
@@ -33,6 +37,16 @@ impl Activity {
     pub async fn user(&self, hub: &Hub, user: &users::Model) -> ApiResult<()> {
         if self.is_due(hub, user.last_activity) {
             repo::users::bump_activity(hub.db.conn(), user.id, hub.clock.now(), self.resolution).await?;
+        }
+        Ok(())
+    }
+
+    /// A browser of a user is still there.
+    pub async fn browser(&self, hub: &Hub, login: &BrowserSession) -> ApiResult<()> {
+        let resolution = self.resolution.max(BROWSERS);
+        let now = hub.clock.now();
+        if login.last_activity.is_none_or(|last| now - last.utc() > resolution) {
+            repo::tokens::bump_activity(hub.db.conn(), login.id, now, resolution).await?;
         }
         Ok(())
     }

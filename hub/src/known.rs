@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hub_core::scopes::ScopeSet;
 use hub_db::entities::{api_tokens, users};
+use hub_db::repo::browser_sessions::BrowserSession;
 use hub_db::repo::user_list::{Only, ServerState, UserQuery};
 use hub_db::repo::users::UserDetails;
 use hub_db::{Db, DbError, Known, repo};
@@ -51,6 +52,7 @@ pub struct KnownRows {
     users: Known<String, Option<users::Model>>,
     ids: Known<String, Option<i32>>,
     user_counts: Known<CountKey, u64>,
+    browser_sessions: Known<(i32, u64), Option<Arc<BrowserSession>>>,
     details: Known<i32, Arc<UserDetails>>,
     held: Known<(Holder, bool), Held>,
     groups: Known<i32, Vec<String>>,
@@ -66,6 +68,7 @@ impl Default for KnownRows {
             users: Known::new(MOST),
             ids: Known::without_activity(MOST),
             user_counts: Known::without_activity(MOST),
+            browser_sessions: Known::new(MOST),
             details: Known::new(MOST),
             held: Known::without_activity(MOST),
             groups: Known::without_activity(MOST),
@@ -92,6 +95,21 @@ impl KnownRows {
     pub async fn user_id(&self, db: &Db, name: &str) -> Result<Option<i32>, DbError> {
         let read = async { Ok(self.user(db, name).await?.map(|user| user.id)) };
         self.ids.get(db, name.to_owned(), read).await
+    }
+
+    /// [`repo::browser_sessions::find`]. A number is never asked for before there is a row, so that one that is not
+    /// there will never be.
+    pub async fn browser_session(
+        &self,
+        db: &Db,
+        user: i32,
+        number: u64,
+    ) -> Result<Option<Arc<BrowserSession>>, DbError> {
+        let read = async {
+            let found = repo::browser_sessions::find(db.conn(), user, number).await;
+            found.map(|session| session.map(Arc::new))
+        };
+        self.browser_sessions.get(db, (user, number), read).await
     }
 
     /// [`repo::users::with_details`] of one user, whose row may be one that was remembered.

@@ -23,6 +23,13 @@ pub(crate) struct Account {
     pub(crate) switch: Option<Switch>,
 }
 
+impl Account {
+    /// Under which account its processes run.
+    pub(crate) fn uid(&self) -> u32 {
+        self.switch.as_ref().map_or_else(|| nix::unistd::getuid().as_raw(), |switch| switch.uid)
+    }
+}
+
 /// Decides it. Asks the system's user database, which may be far away, so off the async threads.
 pub(crate) fn resolve(
     name: &UserName,

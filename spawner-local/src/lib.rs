@@ -17,6 +17,7 @@ mod binding;
 mod faults;
 mod launch;
 pub mod launcher;
+mod left;
 mod log;
 mod options;
 mod port;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
 
@@ -101,6 +102,43 @@ impl Environ {
     }
 }
 
+/// The account under which a process runs; none when it is gone.
+pub(crate) fn owner(pid: i32) -> io::Result<Option<u32>> {
+    match fs::metadata(format!("/proc/{pid}")) {
+        Ok(about) => Ok(Some(about.uid())),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a process itself has a TCP socket that listens on this port. One that may not be looked into does not.
+pub(crate) fn listens(pid: i32, port: u16) -> io::Result<bool> {
+    let mut sockets = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        match fs::read_to_string(format!("/proc/{pid}/net/{table}")) {
+            Ok(text) => sockets.extend(text.lines().filter_map(|line| listening(line, port))),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Ok(false) };
+    let links = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    Ok(links.filter_map(|link| inode(link.to_str()?)).any(|inode| sockets.contains(&inode)))
+}
+
+/// The inode of a line of `/proc/net/tcp`, if it is a socket that listens on the port.
+fn listening(line: &str, port: u16) -> Option<u64> {
+    let mut fields = line.split_ascii_whitespace();
+    let (_, local) = fields.nth(1)?.rsplit_once(':')?;
+    let state = fields.nth(1)?;
+    let inode = fields.nth(5)?.parse().ok()?;
+    (u16::from_str_radix(local, 16).ok()? == port && state == "0A").then_some(inode)
+}
+
+fn inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
 /// Id of this boot of the machine: after another boot, the same number and start time mean nothing.
 pub(crate) fn boot_id() -> Option<String> {
     Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
@@ -130,6 +168,20 @@ mod tests {
         assert!(me.process.is_alive().unwrap());
         assert!(!Process { start_time: me.process.start_time + 1, ..me.process }.is_alive().unwrap());
         assert!(all().unwrap().iter().any(|stat| stat.process == me.process));
+    }
+
+    #[test]
+    fn whoever_listens_is_known_and_nobody_else() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert!(listens(pid, port).unwrap());
+        assert!(!listens(1, port).unwrap());
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 4711 1 0 100";
+        assert_eq!(listening(line, 8080), Some(4711));
+        assert_eq!(listening(line, 8081), None);
+        assert_eq!(listening(&line.replace(" 0A ", " 01 "), 8080), None);
+        assert_eq!(owner(pid).unwrap(), Some(nix::unistd::getuid().as_raw()));
     }
 
     #[test]

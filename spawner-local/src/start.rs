@@ -53,6 +53,10 @@ impl LocalSpawner {
         let account = self.account_of(job).await?;
         check_environment(job)?;
         check_binds(job)?;
+        if let Some(found) = self.left_running(job, &account).await? {
+            sink.save_state(found.state.clone()).await?;
+            return Ok(found);
+        }
         self.end_earlier_run(job).await?;
         let mut lost = (0, Vec::new());
         for attempt in 0..PORT_TRIES {

@@ -28,6 +28,8 @@ const ADMIN: &str = "admin";
 pub const REALM: &str = "lab";
 /// The hub's name and secret in it.
 pub const CLIENT: &str = "hub";
+/// Client of a service that takes tokens of its own.
+pub const STORE: &str = "store-api";
 /// See [`CLIENT`].
 pub const SECRET: &str = "a-secret-of-tests";
 /// Password of everybody.
@@ -106,23 +108,24 @@ impl Keycloak {
     }
 
     /// Makes the realm: alice (realm role `hub-admin`, group `/workspaces/ws-alpha`), bob (client role `reader`, group
-    /// `/workspaces/ws-beta`) and mallory (nothing). Access tokens live for `life`; each refresh token works once.
+    /// `/workspaces/ws-beta`) and mallory (nothing). The client's service account may look at users, and it may exchange
+    /// tokens for those of the client [`STORE`], whose role `writer` alice has. Access tokens live for `life`; each refresh
+    /// token works once.
     ///
     /// # Errors
     /// When Keycloak refuses.
     pub async fn make_realm(&self, hub: &str, life: Duration) -> Result<()> {
-        let person = |name: &str| {
-            json!({
-                "username": name, "enabled": true, "email": format!("{name}@example.org"), "emailVerified": true,
-                "firstName": name, "lastName": "Example",
-                "credentials": [{"type": "password", "value": PASSWORD, "temporary": false}],
-            })
-        };
         let (mut alice, mut bob, mallory) = (person("alice"), person("bob"), person("mallory"));
         alice["groups"] = json!(["/workspaces/ws-alpha"]);
         alice["realmRoles"] = json!(["hub-admin"]);
+        alice["clientRoles"] = json!({STORE: ["writer"]});
         bob["groups"] = json!(["/workspaces/ws-beta"]);
         bob["clientRoles"] = json!({CLIENT: ["reader"]});
+        // The hub itself, which may look at accounts.
+        let service = json!({
+            "username": format!("service-account-{CLIENT}"), "enabled": true, "serviceAccountClientId": CLIENT,
+            "clientRoles": {"realm-management": ["view-users"]},
+        });
         let groups = json!({
             "name": "groups", "protocol": "openid-connect", "protocolMapper": "oidc-group-membership-mapper",
             "config": {"claim.name": "groups", "full.path": "true", "id.token.claim": "true",
@@ -133,20 +136,25 @@ impl Keycloak {
             "accessTokenLifespan": life.as_secs(), "revokeRefreshToken": true, "refreshTokenMaxReuse": 0,
             "eventsEnabled": true, "enabledEventTypes": ["REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"],
             "clients": [{
-                "clientId": CLIENT, "secret": SECRET, "redirectUris": [format!("{hub}hub/oauth_callback")],
+                "clientId": CLIENT, "secret": SECRET, "serviceAccountsEnabled": true,
+                "redirectUris": [format!("{hub}hub/oauth_callback")],
                 "attributes": {
+                    "standard.token.exchange.enabled": "true",
                     "post.logout.redirect.uris": format!("{hub}hub/logout"),
                     "backchannel.logout.url": format!("{hub}hub/backchannel_logout"),
                     "backchannel.logout.session.required": "true",
                     "pkce.code.challenge.method": "S256",
                 },
                 "protocolMappers": [groups],
-            }],
-            "roles": {"realm": [{"name": "hub-admin"}], "client": {CLIENT: [{"name": "reader"}]}},
+            }, {"clientId": STORE, "secret": SECRET, "redirectUris": []}],
+            "roles": {
+                "realm": [{"name": "hub-admin"}],
+                "client": {CLIENT: [{"name": "reader"}], STORE: [{"name": "writer"}]},
+            },
             "groups": [{"name": "workspaces", "subGroups": [
                 {"name": "ws-alpha"}, {"name": "ws-beta"}, {"name": "ws-gamma"}, {"name": "ws-delta"},
             ]}],
-            "users": [alice, bob, mallory],
+            "users": [alice, bob, mallory, service],
         });
         self.admin(Method::POST, "/admin/realms", Some(realm)).await.map(drop)
     }
@@ -229,17 +237,50 @@ impl Keycloak {
             .map(drop)
     }
 
-    /// How many refreshes succeeded and how many failed.
+    /// Disables the account of somebody, as an administrator does with whoever has left.
     ///
     /// # Errors
     /// When Keycloak refuses.
-    pub async fn refreshes(&self) -> Result<(usize, usize)> {
-        let count = async |kind: &str| -> Result<usize> {
-            let path = format!("/admin/realms/{REALM}/events?max=1000&type={kind}");
+    pub async fn disable(&self, user: &str) -> Result<()> {
+        let path = format!("/admin/realms/{REALM}/users/{}", self.user_id(user).await?);
+        self.admin(Method::PUT, &path, Some(json!({"enabled": false}))).await.map(drop)
+    }
+
+    /// Deletes the account of somebody.
+    ///
+    /// # Errors
+    /// When Keycloak refuses.
+    pub async fn delete(&self, user: &str) -> Result<()> {
+        let path = format!("/admin/realms/{REALM}/users/{}", self.user_id(user).await?);
+        self.admin(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// Makes an account, with the group of alice.
+    ///
+    /// # Errors
+    /// When Keycloak refuses.
+    pub async fn add(&self, user: &str) -> Result<()> {
+        let mut account = person(user);
+        account["groups"] = json!(["/workspaces/ws-alpha"]);
+        self.admin(Method::POST, &format!("/admin/realms/{REALM}/users"), Some(account)).await.map(drop)
+    }
+
+    /// When refreshes of somebody succeeded, since 1970 and the oldest first, and how many failed.
+    ///
+    /// # Errors
+    /// When Keycloak refuses.
+    pub async fn refreshes(&self, user: &str) -> Result<(Vec<Duration>, usize)> {
+        let user = self.user_id(user).await?;
+        let times = async |kind: &str| -> Result<Vec<Duration>> {
+            let path = format!("/admin/realms/{REALM}/events?max=1000&type={kind}&user={user}");
             let events = self.admin(Method::GET, &path, None).await?;
-            Ok(events.as_array().context("no list of events")?.len())
+            let time = |event: &Value| event["time"].as_u64().map(Duration::from_millis);
+            let events = events.as_array().context("no list of events")?;
+            let mut times: Vec<Duration> = events.iter().filter_map(time).collect();
+            times.sort_unstable();
+            Ok(times)
         };
-        Ok((count("REFRESH_TOKEN").await?, count("REFRESH_TOKEN_ERROR").await?))
+        Ok((times("REFRESH_TOKEN").await?, times("REFRESH_TOKEN_ERROR").await?.len()))
     }
 
     /// Stops answering, as a machine that hangs, until [`Keycloak::wake`].
@@ -331,4 +372,13 @@ impl Drop for Keycloak {
         let _ = self.wake();
         let _ = self.signal(Signal::SIGKILL);
     }
+}
+
+/// An account as Keycloak imports it.
+fn person(name: &str) -> Value {
+    json!({
+        "username": name, "enabled": true, "email": format!("{name}@example.org"), "emailVerified": true,
+        "firstName": name, "lastName": "Example",
+        "credentials": [{"type": "password", "value": PASSWORD, "temporary": false}],
+    })
 }

@@ -64,6 +64,8 @@ pub(crate) struct Knobs {
     /// Everything answers 503.
     pub(crate) down: bool,
     pub(crate) expires_in: i64,
+    /// The same of tokens that were exchanged.
+    pub(crate) exchanged_expires_in: i64,
     /// Replaces fields of the discovery document; `null` takes them out.
     pub(crate) document: Value,
     /// Whether refreshes bring an id_token.
@@ -86,6 +88,7 @@ impl Default for Knobs {
             sign: Sign::Right,
             down: false,
             expires_in: 300,
+            exchanged_expires_in: 120,
             document: json!({}),
             id_token_at_refresh: true,
             token: json!({}),
@@ -394,6 +397,23 @@ impl Inner {
                 drop(state);
                 let with_id_token = self.knobs.lock().unwrap().id_token_at_refresh;
                 (200, self.tokens(None, with_id_token))
+            }
+            "urn:ietf:params:oauth:grant-type:token-exchange" => {
+                let kind = "urn:ietf:params:oauth:token-type:access_token";
+                if !self.state.lock().unwrap().access_tokens.contains(&field("subject_token")) {
+                    return refused("unknown subject token");
+                }
+                if field("subject_token_type") != kind || field("audience") != "store" {
+                    return (403, json!({"error": "access_denied", "error_description": "no such audience"}));
+                }
+                let life = self.knobs.lock().unwrap().exchanged_expires_in;
+                let access = format!("for-store-{}", random_hex32());
+                self.state.lock().unwrap().access_tokens.push(access.clone());
+                (
+                    200,
+                    json!({"access_token": access, "issued_token_type": kind, "token_type": "Bearer",
+                    "expires_in": life}),
+                )
             }
             _ => (400, json!({"error": "unsupported_grant_type"})),
         }

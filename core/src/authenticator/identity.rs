@@ -48,6 +48,15 @@ pub struct Account {
     pub session: Option<String>,
 }
 
+/// What a look at the accounts has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClosedAccounts {
+    /// Logins that end: of accounts that are there and closed.
+    pub closed: Vec<Revocation>,
+    /// Whether accounts may have been deleted since they were last looked for.
+    pub some_may_be_gone: bool,
+}
+
 /// Logins that an identity service ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
@@ -56,7 +65,7 @@ pub struct Revocation {
     /// Logins of this account; none: whoever has the session.
     pub subject: Option<String>,
     /// Logins from this session. Where a subject is given too, all logins of the subject end: the login cookie of
-    /// JupyterHub is one for all browsers of a person, so that one browser cannot be told from another.
+    /// JupyterHub was one for all browsers of a person, and the provider means the person.
     pub session: Option<String>,
     /// Whether API tokens that people made for themselves end as well.
     pub all_tokens: bool,

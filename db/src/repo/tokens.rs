@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::token;
 use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
+use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
 
-use super::{Owner, hashing, oauth};
+use super::{Owner, browser_sessions, hashing, oauth};
 use crate::entities::{api_tokens, oauth_codes};
 use crate::error::DbError;
 use crate::types::{JsonList, Timestamp};
@@ -133,6 +134,12 @@ fn owned_by(owner: Owner) -> Expr {
     }
 }
 
+/// Logins of browsers are kept in the same table and are no tokens.
+fn is_token() -> Condition {
+    let unmarked = browser_sessions::is_session().not();
+    Condition::any().add(api_tokens::Column::Hashed.is_null()).add(unmarked)
+}
+
 /// The tokens of an owner that have not ended, the most recently used (or else made) last. Two queries.
 pub async fn of_owner(
     db: &impl ConnectionTrait,
@@ -141,6 +148,7 @@ pub async fn of_owner(
 ) -> Result<Vec<TokenDetails>, DbError> {
     let mut rows = api_tokens::Entity::find()
         .filter(owned_by(owner))
+        .filter(is_token())
         .filter(not_ended(now))
         .order_by_asc(api_tokens::Column::Id)
         .all(db)
@@ -175,8 +183,8 @@ pub async fn by_id(
     id: i32,
     now: DateTime<Utc>,
 ) -> Result<Option<TokenDetails>, DbError> {
-    let row =
-        api_tokens::Entity::find_by_id(id).filter(owned_by(owner)).filter(not_ended(now)).one(db).await?;
+    let wanted = Condition::all().add(owned_by(owner)).add(is_token()).add(not_ended(now));
+    let row = api_tokens::Entity::find_by_id(id).filter(wanted).one(db).await?;
     Ok(with_clients(db, row.into_iter().collect()).await?.pop())
 }
 
@@ -201,7 +209,7 @@ pub async fn delete(db: &impl ConnectionTrait, id: i32) -> Result<bool, DbError>
     Ok(api_tokens::Entity::delete_by_id(id).exec(db).await?.rows_affected > 0)
 }
 
-/// Ends what one browser session of a user was given: its logout. Codes that could still be made tokens go, too. How
+/// Ends what one browser session of a user was given, and the login itself: its logout. Codes that could still be made tokens go, too. How
 /// many tokens.
 pub async fn delete_by_session(
     db: &impl ConnectionTrait,

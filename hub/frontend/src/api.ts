@@ -123,3 +123,14 @@ export async function requestToken(user: string, request: TokenRequest): Promise
 export async function revokeToken(user: string, id: string): Promise<void> {
   await call("DELETE", `users/${segment(user)}/tokens/${segment(id)}`);
 }
+
+/** Logins are an addition of this hub to the API. */
+export async function endSession(id: string): Promise<void> {
+  await call("DELETE", `sessions/${segment(id)}`);
+}
+
+export async function endAllSessions(user: string, others: boolean): Promise<void> {
+  const query = new URLSearchParams({ user });
+  if (others) query.set("others", "true");
+  await call("DELETE", `sessions?${query}`);
+}

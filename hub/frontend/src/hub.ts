@@ -9,6 +9,7 @@ import { attachHome } from "./home.ts";
 import { attachBusyForms, attachLogin } from "./login.ts";
 import { attachProgress } from "./progress.ts";
 import { attachRestart } from "./restart.ts";
+import { attachSessions } from "./sessions.ts";
 import { attachTimes } from "./times.ts";
 import { attachTokens } from "./token.ts";
 import { attachNotRunning, attachStopPending } from "./waiting.ts";
@@ -22,5 +23,6 @@ attachProgress();
 attachNotRunning();
 attachStopPending();
 attachTokens();
+attachSessions();
 
 window._jupyterhub_page_loaded = true;

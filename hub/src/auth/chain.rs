@@ -14,8 +14,8 @@ use chrono::{DateTime, Utc};
 use hub_config::AuthenticatorSection;
 use hub_core::plugin::{options_schema, read_options};
 use hub_core::{
-    Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, Identity, LoginForm, LoginMethod,
-    LoginRequest, LoginStep, PluginError, Refresh, Revocation,
+    Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, ClosedAccounts, Identity, LoginForm,
+    LoginMethod, LoginRequest, LoginStep, PluginError, Refresh, Revocation,
 };
 use minijinja::HtmlEscape;
 use schemars::JsonSchema;
@@ -345,12 +345,29 @@ impl Authenticator for Chain {
         self.members.iter().filter_map(|member| member.authenticator.watches_accounts()).min()
     }
 
-    async fn closed_accounts(&self) -> Result<Vec<Revocation>, AuthError> {
-        let mut closed = Vec::new();
+    async fn closed_accounts(&self) -> Result<ClosedAccounts, AuthError> {
+        let mut all = ClosedAccounts::default();
         for member in &self.members {
-            closed.extend(member.authenticator.closed_accounts().await?);
+            let found = member.authenticator.closed_accounts().await?;
+            all.closed.extend(found.closed);
+            all.some_may_be_gone |= found.some_may_be_gone;
         }
-        Ok(closed)
+        Ok(all)
+    }
+
+    async fn gone_accounts(&self, known: &[Account]) -> Result<Vec<Revocation>, AuthError> {
+        let mut gone = Vec::new();
+        for member in &self.members {
+            gone.extend(member.authenticator.gone_accounts(known).await?);
+        }
+        Ok(gone)
+    }
+
+    fn remembered(&self, who: &Identity) -> Option<Value> {
+        let member = self.member_of(who)?;
+        let mut state = member.authenticator.remembered(&member.bare(who))?;
+        state.as_object_mut()?.insert(KEY.to_owned(), Value::from(member.kind.as_str()));
+        Some(state)
     }
 
     async fn logged_out(&self, who: &Identity, rq: &LoginRequest) -> Result<Option<String>, AuthError> {

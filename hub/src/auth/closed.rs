@@ -3,15 +3,26 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hub_core::Revocation;
+use hub_core::{AuthError, Revocation};
 use tracing::{error, info, warn};
 
-use super::revoke::revoke_all;
+use super::revoke::{known_accounts, revoke_all};
 use crate::app::Hub;
 
 /// What is remembered of a closed account, so that nobody is logged out twice for one closing.
 fn key(closed: &Revocation) -> (String, Option<String>) {
     (closed.issuer.clone(), closed.subject.clone())
+}
+
+/// The accounts that are closed, and those that were deleted.
+async fn look(hub: &Hub) -> Result<Vec<Revocation>, AuthError> {
+    let authenticator = &hub.auth.authenticator;
+    let mut found = authenticator.closed_accounts().await?;
+    if found.some_may_be_gone {
+        let known = known_accounts(hub).await.map_err(|error| AuthError::Unavailable(error.to_string()))?;
+        found.closed.extend(authenticator.gone_accounts(&known).await?);
+    }
+    Ok(found.closed)
 }
 
 /// Asks again and again, for as long as the hub runs.
@@ -20,7 +31,7 @@ pub async fn watch(hub: &Hub, every: Duration) {
     let mut is_away = false;
     loop {
         tokio::time::sleep(every).await;
-        let closed = match hub.auth.authenticator.closed_accounts().await {
+        let closed = match look(hub).await {
             Ok(closed) => closed,
             Err(error) => {
                 if !is_away {
@@ -45,6 +56,7 @@ pub async fn watch(hub: &Hub, every: Duration) {
                 }
             }
         }
+        // Accounts that are gone are not told of again, and nobody comes back by one.
         done = closed.iter().map(key).collect();
     }
 }

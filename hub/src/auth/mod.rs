@@ -1,7 +1,9 @@
 //! Who gets in: names, allow and block rules, encrypted state, and what a login changes in the database. Answers to
 //! `Authenticator.get_authenticated_user` and `BaseHandler.auth_to_user`.
 
+pub mod agent;
 pub mod blocked;
+pub mod browsers;
 pub mod chain;
 pub mod closed;
 pub mod crypt;

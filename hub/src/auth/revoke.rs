@@ -59,20 +59,36 @@ async fn end_those<'r>(
 
 /// The account that a user's login came from.
 fn account(hub: &Hub, user: &users::Model) -> Option<Account> {
+    hub.auth.authenticator.account(&identity(hub, user)?)
+}
+
+/// A user with what was kept of the login.
+fn identity(hub: &Hub, user: &users::Model) -> Option<Identity> {
     let state = hub.auth.crypt.decrypt(user.encrypted_auth_state.as_deref()?)?;
-    let who = Identity {
-        name: user.name.clone(),
-        auth_state: Some(without_mark(state.state)),
-        ..Identity::default()
-    };
-    hub.auth.authenticator.account(&who)
+    let auth_state = Some(without_mark(state.state));
+    Some(Identity { name: user.name.clone(), auth_state, ..Identity::default() })
+}
+
+/// The accounts of all people here.
+pub async fn known_accounts(hub: &Hub) -> ApiResult<Vec<Account>> {
+    let mut accounts = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = repo::auth_state::page(hub.db.conn(), after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(accounts) };
+        after = last.id;
+        accounts.extend(page.iter().filter_map(|user| account(hub, user)));
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResult<()> {
     let tx = hub.db.begin().await?;
     let ended = sessions::end(hub, &tx, user, revocation.all_tokens).await?;
-    // What was kept has ended with the login: a refresh token that works no more, a session that is gone.
-    repo::users::set_auth_state(&tx, user.id, None).await?;
+    // What was kept has ended with the login: a refresh token that works no more, a session that is gone. Whose the name
+    // is stays, or somebody else could take it over.
+    let kept = identity(hub, user).and_then(|who| hub.auth.authenticator.remembered(&who));
+    repo::users::set_auth_state(&tx, user.id, kept.and_then(|state| hub.auth.crypt.encrypt(&state))).await?;
     tx.commit().await?;
     info!(user = %user.name, tokens = ended.tokens.len(), "login ended by the identity service");
     if revocation.stop_servers || hub.auth.settings.shutdown_on_logout {

@@ -22,8 +22,8 @@ pub use error::TemplateError;
 pub use pages::{
     AcceptSharePage, AdminPage, AuthenticatorView, ErrorPage, HomePage, LoginPage, LogoutPage,
     NotRunningPage, OAuthClientView, OAuthPage, OwnerView, Page, ProfileView, ProfilesForm, ScopeDescription,
-    SpawnPage, SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage, TokenRow, WayInView,
-    WorkspaceList, WorkspaceView, expiry_options_html,
+    SessionRow, SessionsPage, SpawnPage, SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage,
+    TokenRow, WayInView, WorkspaceList, WorkspaceView, expiry_options_html,
 };
 pub use renderer::{RenderOptions, Renderer};
 pub use static_files::{Asset, StaticFiles};

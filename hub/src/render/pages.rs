@@ -234,6 +234,45 @@ pub struct TokenClientRow {
     pub last_activity: Option<Date>,
 }
 
+/// One login of a browser.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionRow {
+    /// `s<number>`, as the API calls it.
+    pub id: String,
+    /// The browser by its usual name; empty where it is not known.
+    pub browser: String,
+    /// The system that it runs on; empty where it is not known.
+    pub system: String,
+    /// From where the person logged in; empty where that is not known.
+    pub address: String,
+    /// What the browser said that it is.
+    pub agent: String,
+    /// Logged in when.
+    pub created: Option<Date>,
+    /// Last seen.
+    pub last_activity: Option<Date>,
+    /// Of no use from then on.
+    pub expires_at: Option<Date>,
+    /// Whether it is the browser in which the page is shown.
+    pub current: bool,
+}
+
+/// `sessions.html`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionsPage {
+    /// Whose logins.
+    pub owner: String,
+    /// Whether they are those of whoever looks.
+    pub own: bool,
+    /// Whether whoever looks may end them.
+    pub may_end: bool,
+    /// Whether the login of the browser itself is not in the list.
+    pub unlisted: bool,
+    /// The browser itself first, then the one seen last.
+    pub sessions: Vec<SessionRow>,
+}
+page!(SessionsPage, "sessions.html");
+
 /// `token.html`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct TokenPage {

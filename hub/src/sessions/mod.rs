@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::{ExposeSecret as _, SecretSlice, random_hex32};
 use hub_core::{Clock, StepCookie};
 use serde_json::{Map, Value};
@@ -26,12 +26,23 @@ const SESSION_ID: &str = "jupyterhub-session-id";
 const SERVICES: &str = "jupyterhub-services";
 /// How long browsers keep the login cookie; how long it is accepted is another setting.
 const LOGIN_EXPIRY: TimeDelta = TimeDelta::days(30);
+/// Longest life of a login that is noted; longer ones would leave the calendar.
+const LONGEST_LOGIN: TimeDelta = TimeDelta::days(36_500);
 /// Cookies that authenticators leave between two steps of a login begin with this.
 const STEP: &str = "himalia-step-";
 /// How long such a cookie is read, whatever the authenticator says, in seconds.
 const LONGEST_STEP: i64 = 3_600;
 /// Most of them that are read from one request.
 const MOST_STEPS: usize = 32;
+
+/// What a login cookie says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginCookie {
+    /// The user's cookie id.
+    pub cookie_id: String,
+    /// Which login of the user it is; none in cookies of stock.
+    pub number: Option<u64>,
+}
 
 /// Settings of sessions.
 #[derive(Debug, Clone)]
@@ -98,17 +109,30 @@ impl Sessions {
         }
     }
 
-    /// The user's cookie id in the login cookie, if there is one and it holds. The second value tells that there is
-    /// one that does not hold and should be cleared.
-    pub fn login_of(&self, facts: &Facts) -> (Option<String>, bool) {
+    /// The login cookie, if there is one and it holds. The second value tells that there is one that does not hold and
+    /// should be cleared.
+    pub fn login_of(&self, facts: &Facts) -> (Option<LoginCookie>, bool) {
         let (name, _) = self.login_cookie();
         let Some(text) = facts.cookies.get(&name).filter(|text| !text.is_empty()) else {
             return (None, false);
         };
+        let read = self.read_login(&name, text);
+        let bad = read.is_none();
+        (read, bad)
+    }
+
+    /// What a login cookie of any name says, if it holds.
+    pub fn read_login(&self, name: &str, text: &str) -> Option<LoginCookie> {
         let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
-        let id = self.read_signed(&name, text, max_age);
-        let bad = id.is_none();
-        (id, bad)
+        let signed = signed::verify(self.secret.expose_secret(), name, text, max_age, self.now())?;
+        let number = (signed.number != 0).then_some(signed.number);
+        Some(LoginCookie { cookie_id: String::from_utf8(signed.value).ok()?, number })
+    }
+
+    /// When a login of this moment ends by itself.
+    pub fn login_end(&self) -> DateTime<Utc> {
+        let life = TimeDelta::from_std(self.settings.max_age).unwrap_or(TimeDelta::MAX);
+        self.clock.now().checked_add_signed(life.min(LONGEST_LOGIN)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// The value of a signed text, for a cookie of any name.
@@ -119,13 +143,14 @@ impl Sessions {
 
     /// Signs a value for a cookie of any name.
     pub fn sign(&self, name: &str, value: &str) -> String {
-        signed::sign(self.secret.expose_secret(), name, value.as_bytes(), self.now())
+        signed::sign(self.secret.expose_secret(), name, value.as_bytes(), self.now(), 0)
     }
 
-    /// The login cookie for a user.
-    pub fn login(&self, cookie_id: &str, facts: &Facts) -> SetCookie {
+    /// The login cookie for the login of a user with this number.
+    pub fn login(&self, cookie_id: &str, number: u64, facts: &Facts) -> SetCookie {
         let (name, path) = self.login_cookie();
-        let value = self.sign(&name, cookie_id);
+        let value =
+            signed::sign(self.secret.expose_secret(), &name, cookie_id.as_bytes(), self.now(), number);
         SetCookie {
             life: Life::Until(self.clock.now() + LOGIN_EXPIRY),
             ..self.cookie(name, value, path, facts)
@@ -140,8 +165,18 @@ impl Sessions {
     /// A fresh session id, and its cookie.
     pub fn new_session(&self, facts: &Facts) -> (String, SetCookie) {
         let id = random_hex32();
-        let cookie = self.cookie(SESSION_ID.to_owned(), id.clone(), self.settings.base.clone(), facts);
+        let cookie = self.session_cookie(&id, facts);
         (id, cookie)
+    }
+
+    /// The cookie for a session id.
+    pub fn session_cookie(&self, id: &str, facts: &Facts) -> SetCookie {
+        self.cookie(SESSION_ID.to_owned(), id.to_owned(), self.settings.base.clone(), facts)
+    }
+
+    /// Whether the browser sent this session id.
+    pub fn has_session(facts: &Facts, id: &str) -> bool {
+        facts.cookies.all(SESSION_ID).any(|sent| sent == id)
     }
 
     /// What clears a login cookie that does not hold.

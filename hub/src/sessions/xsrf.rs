@@ -86,7 +86,7 @@ fn same(a: u128, b: u128, host_bits: u8) -> bool {
 
 /// A fresh token, the value of both cookie and argument.
 pub fn issue(secret: &[u8], id: &XsrfId, now: i64) -> String {
-    URL_SAFE_NO_PAD.encode(signed::sign(secret, NAME, id.0.as_bytes(), now))
+    URL_SAFE_NO_PAD.encode(signed::sign(secret, NAME, id.0.as_bytes(), now, 0))
 }
 
 /// Whether a token was issued by us to this id.

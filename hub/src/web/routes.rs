@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpMessage as _, Resource};
 
 use super::pages::login::AuthPath;
-use super::pages::{admin, error, home, login, misc, oauth, share, spawn, user};
+use super::pages::{admin, error, home, login, misc, oauth, sessions, share, spawn, user};
 use super::{api, pages};
 use crate::app::Hub;
 
@@ -40,6 +40,7 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
             resource("/token", "jupyterhub.handlers.pages.TokenPageHandler")
                 .route(web::get().to(home::tokens)),
         )
+        .service(resource("/sessions", "himalia.SessionsPage").route(web::get().to(sessions::show)))
         .service(
             resource("/admin", "jupyterhub.handlers.pages.AdminHandler").route(web::get().to(admin::show)),
         )

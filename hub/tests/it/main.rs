@@ -28,6 +28,7 @@ mod pages;
 mod pages_safety;
 mod rbac_model;
 mod samples;
+mod sessions;
 mod support;
 mod templates;
 mod two_hubs;

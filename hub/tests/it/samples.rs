@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use himalia::render::{
     AcceptSharePage, AdminPage, AuthenticatorView, CommonContext, Date, ErrorPage, HomePage, Language,
     LoginPage, LogoutPage, NotRunningPage, OAuthClientView, OAuthPage, OwnerView, RenderOptions, Renderer,
-    ScopeDescription, ServiceLink, SpawnPage, SpawnPendingPage, SpawnerView, StopPendingPage, TemplateError,
-    TokenClientRow, TokenPage, TokenRow, UserView, WayInView, WorkspaceList, WorkspaceView,
-    expiry_options_html,
+    ScopeDescription, ServiceLink, SessionRow, SessionsPage, SpawnPage, SpawnPendingPage, SpawnerView,
+    StopPendingPage, TemplateError, TokenClientRow, TokenPage, TokenRow, UserView, WayInView, WorkspaceList,
+    WorkspaceView, expiry_options_html,
 };
 use serde_json::json;
 
@@ -94,6 +94,28 @@ fn scopes(name: &str) -> Vec<ScopeDescription> {
         words("read:users", "Read user models.", String::new()),
         words("custom", name, format!("user:{name}")),
     ]
+}
+
+fn sessions(name: &str) -> SessionsPage {
+    let row = |id: &str, current| SessionRow {
+        id: id.to_owned(),
+        browser: name.to_owned(),
+        system: "Linux".to_owned(),
+        address: "2001:db8::7".to_owned(),
+        agent: format!("Mozilla/5.0 {name}"),
+        created: Some(date(3)),
+        last_activity: Some(date(0)),
+        expires_at: Some(date(-11)),
+        current,
+    };
+    let nothing = SessionRow { id: "s9".to_owned(), ..SessionRow::default() };
+    SessionsPage {
+        owner: name.to_owned(),
+        own: true,
+        may_end: true,
+        unlisted: false,
+        sessions: vec![row("s1", true), row("s2", false), nothing],
+    }
 }
 
 fn tokens(name: &str) -> TokenPage {
@@ -300,6 +322,12 @@ fn permissions(renderer: &Renderer, name: &str) -> Samples {
     vec![
         ("token-none", renderer.render(&somebody, &none)),
         ("token", renderer.render(&somebody, &tokens(name))),
+        (
+            "sessions-none",
+            renderer
+                .render(&somebody, &SessionsPage { unlisted: true, own: true, ..SessionsPage::default() }),
+        ),
+        ("sessions", renderer.render(&somebody, &sessions(name))),
         ("oauth", renderer.render(&somebody, &oauth)),
         ("accept-share", renderer.render(&somebody, &share)),
     ]

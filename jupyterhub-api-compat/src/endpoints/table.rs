@@ -138,6 +138,12 @@ pub enum EndpointId {
     StartServers,
     /// Stop several servers.
     StopServers,
+    /// Logins of the browsers of a user.
+    ListSessions,
+    /// End all of them.
+    EndSessions,
+    /// End one of them.
+    EndSession,
     /// Why the caller's credential allows what it allows.
     ExplainOwn,
     /// Why a token allows what it allows.
@@ -587,6 +593,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     extension(EndpointId::Events, Method::Get, "/events", &["read:servers"], Target::List),
     extension(EndpointId::StartServers, Method::Post, "/servers/start", &["start:servers"], Target::List),
     extension(EndpointId::StopServers, Method::Post, "/servers/stop", &["delete:servers"], Target::List),
+    extension(EndpointId::ListSessions, Method::Get, "/sessions", &["read:tokens"], Target::List),
+    extension(EndpointId::EndSessions, Method::Delete, "/sessions", &["tokens"], Target::List),
+    extension(EndpointId::EndSession, Method::Delete, "/sessions/{session}", &["tokens"], Target::List),
     Endpoint {
         id: EndpointId::ExplainOwn,
         method: Method::Get,

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::bodies;
 use crate::endpoints::{Auth, Endpoint, EndpointId, Method, Target};
 use crate::models::{
-    BulkAnswer, Explanation, Group, Info, SelfModel, Server, Service, Share, ShareCode, ShuttingDown, Token,
-    TokenCreated, TokenList, User, Version,
+    BulkAnswer, Explanation, Group, Info, SelfModel, Server, Service, SessionList, Share, ShareCode,
+    ShuttingDown, Token, TokenCreated, TokenList, User, Version,
 };
 use crate::pagination::Page;
 
@@ -134,6 +134,8 @@ fn successes(id: EndpointId, schemas: &mut SchemaGenerator) -> Vec<(u16, Content
         Id::OpenApi => vec![(200, Content::Json(schemars::json_schema!({"type": "object"})))],
         Id::Docs => vec![(200, Content::Other("text/html"))],
         Id::StartServers | Id::StopServers => vec![(200, model::<BulkAnswer>(schemas))],
+        Id::ListSessions => vec![(200, model::<SessionList>(schemas))],
+        Id::EndSessions | Id::EndSession => vec![nothing(204)],
         Id::ExplainOwn | Id::ExplainToken => vec![(200, model::<Explanation>(schemas))],
     }
 }
@@ -168,6 +170,7 @@ fn further_errors(id: EndpointId) -> &'static [u16] {
         Id::DeleteService => &[405],
         Id::TokenEndpointGone | Id::TokenOwner | Id::CookieOwner => &[404],
         Id::Events => &[429],
+        Id::ListSessions | Id::EndSessions | Id::EndSession => &[404],
         _ => &[],
     }
 }

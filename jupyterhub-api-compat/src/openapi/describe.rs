@@ -12,11 +12,12 @@ pub(super) struct Description {
     pub(super) deprecated: bool,
 }
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("hub", "The hub itself."),
     ("users", "People."),
     ("servers", "Servers of people: start, stop, watch."),
     ("tokens", "API tokens."),
+    ("sessions", "Logins of browsers."),
     ("groups", "Groups of people."),
     ("services", "Programs beside the hub."),
     ("shares", "Servers that people share with others."),
@@ -111,6 +112,22 @@ fn texts(id: EndpointId) -> (&'static str, &'static str, &'static str) {
             "tokens",
             "Revoke a token",
             "A token of an OAuth client takes all tokens of this client and user with it.",
+        ),
+        Id::ListSessions => (
+            "sessions",
+            "The logins of the browsers of a user",
+            "Of the caller where no user is named. Logins that were made with JupyterHub itself are not among them.",
+        ),
+        Id::EndSessions => (
+            "sessions",
+            "End all logins of a user",
+            "Those that were made with JupyterHub itself, too. What servers and services got in these browsers ends, and \
+             open websockets are closed; tokens for scripts and running servers stay.",
+        ),
+        Id::EndSession => (
+            "sessions",
+            "End the login of one browser",
+            "What servers and services got in this browser ends, and its open websockets are closed.",
         ),
         Id::ListGroups => ("groups", "List groups", ""),
         Id::CreateGroups => ("groups", "Create several groups", ""),

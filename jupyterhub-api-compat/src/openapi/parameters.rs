@@ -72,6 +72,10 @@ fn wait() -> Vec<Value> {
     ]
 }
 
+fn of_user() -> Value {
+    query("user", "Whose logins; without, the caller's own.", json!({"type": "string", "minLength": 1}))
+}
+
 fn last_event_id() -> Value {
     header("Last-Event-ID", "Id of the last event that was read: the stream goes on after it.", text())
 }
@@ -123,6 +127,15 @@ pub(super) fn of(endpoint: &Endpoint) -> Vec<Value> {
                 json!({"type": "string", "minLength": 1}),
             ),
             last_event_id(),
+        ],
+        Id::ListSessions => vec![of_user()],
+        Id::EndSessions => vec![
+            of_user(),
+            query(
+                "others",
+                "`true`: the login of the browser that asks stays.",
+                json!({"type": "string", "enum": ["true"]}),
+            ),
         ],
         Id::DeleteShareCodes => {
             vec![query("id", "Only the code with this id.", text()), query("code", "Only this code.", text())]

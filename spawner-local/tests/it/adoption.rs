@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use hub_core::secret::ExposeSecret as _;
 use hub_core::spawner::Exit;
 use hub_core::{Adoption, PollStatus, Spawner as _, StopMode};
 use serde_json::json;
@@ -62,6 +63,43 @@ async fn a_restarted_hub_takes_a_server_over_watches_it_and_stops_it() {
         panic!("it was killed")
     };
     assert_eq!(marked(&launch), [0; 0]);
+}
+
+/// A job as the hub gives it, with what tells one hub and server from another.
+fn of_hub(bench: &Bench, user: &str, port: u16) -> hub_core::StartJob {
+    let mut job = bench.python(user, SERVER);
+    job.env.insert("JUPYTERHUB_API_URL".to_owned(), format!("http://127.0.0.1:{port}/hub/api"));
+    job.env.insert("JUPYTERHUB_CLIENT_ID".to_owned(), format!("jupyterhub-user-{user}"));
+    job
+}
+
+#[tokio::test]
+async fn without_any_state_a_start_takes_over_the_server_that_runs() {
+    let bench = Bench::new();
+    let up = bench.spawner.start(of_hub(&bench, "left", 1), &Sink::default()).await.unwrap();
+    assert!(up.api_token.is_none());
+    let hub = bench.restarted();
+    let sink = Sink::default();
+    let found = hub.start(of_hub(&bench, "left", 1), &sink).await.unwrap();
+    assert_eq!((&found.address, &found.state["pid"]), (&up.address, &up.state["pid"]));
+    assert_eq!(found.state["launch"], up.state["launch"]);
+    assert_eq!(found.api_token.unwrap().expose_secret(), "a-token", "the hub has to know it again");
+    assert_eq!(sink.saved.lock().unwrap().last(), Some(&found.state));
+
+    // Not for another hub on this machine, nor for somebody else.
+    for other in [of_hub(&bench, "left", 2), of_hub(&bench, "other", 1)] {
+        let key = other.key.clone();
+        let fresh = hub.start(other, &Sink::default()).await.unwrap();
+        assert_ne!(fresh.state["pid"], up.state["pid"]);
+        let server = hub_core::ServerRef { key, state: fresh.state, address: None };
+        hub.stop(&server, StopMode::Now).await.unwrap();
+    }
+    let left = server("left", found.state);
+    assert_eq!(hub.poll(&left).await.unwrap(), PollStatus::Running);
+    hub.stop(&left, StopMode::Graceful).await.unwrap();
+    let anew = hub.start(of_hub(&bench, "left", 1), &Sink::default()).await.unwrap();
+    assert!(anew.api_token.is_none() && anew.state["pid"] != up.state["pid"]);
+    hub.stop(&server("left", anew.state), StopMode::Now).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 /** Everything that the hub tells of a user and a server, below the row. */
-import { make } from "../page.ts";
+import { hub, make } from "../page.ts";
 import { timeElement } from "../times.ts";
 import { t } from "../words.ts";
 import type { Server, User } from "./rest.ts";
@@ -41,6 +41,18 @@ export function detailRow(key: string, user: User, server: Server): HTMLTableRow
         { class: "detail-tables", "data-testid": `${key}-collapse` },
         table(t("User"), user, ["server", "servers"]),
         table(t("Server"), server, []),
+        make(
+          "p",
+          { class: "detail-links" },
+          make(
+            "a",
+            {
+              class: "btn btn-sm btn-outline-secondary",
+              href: `${hub.base_url}sessions?${new URLSearchParams({ user: user.name })}`,
+            },
+            t("Logins"),
+          ),
+        ),
       ),
     ),
   );

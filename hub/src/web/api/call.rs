@@ -6,7 +6,7 @@ use std::rc::Rc;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_LENGTH};
 use actix_web::web::{Bytes, Data, Payload};
-use actix_web::{HttpRequest, Result as ActixResult};
+use actix_web::{HttpMessage as _, HttpRequest, Result as ActixResult};
 use hub_core::LoginRequest;
 use hub_core::scopes::Resource;
 use hub_db::Conn;
@@ -17,9 +17,11 @@ use jupyterhub_api_compat::pagination::{PageLimits, PageRequest};
 use percent_encoding::percent_decode_str;
 
 use crate::app::Hub;
+use crate::audit::Subject;
 use crate::web::caller::{Api, Caller, Who};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::facts::{Facts, joined_headers};
+use crate::web::middleware::Outgoing;
 
 /// Largest body, in bytes.
 pub(super) const MAX_BODY: usize = 1 << 20;
@@ -228,6 +230,20 @@ impl Call {
         let (offset, limit) = (self.query("offset"), self.query("limit"));
         let accept = self.header(ACCEPT.as_str());
         Ok(PageRequest::parse(offset.as_deref(), limit.as_deref(), accept, limits)?)
+    }
+
+    /// Whom the call is about, for the audit log, where the path does not tell.
+    pub(super) fn concerns(&self, user: &str) {
+        self.rq.extensions_mut().insert(Subject(user.to_owned()));
+    }
+
+    /// Gives the browser that asks new cookies for its login, whose user has another cookie id now.
+    pub(super) fn stay_in(&self, cookie_id: &str, number: u64) {
+        let (sessions, outgoing) = (&self.hub.sessions, Outgoing::of(&self.rq));
+        outgoing.set(sessions.login(cookie_id, number, &self.facts));
+        let session_id = self.caller.session_id.as_deref();
+        let id = sessions.xsrf_id(&self.facts, session_id, Some(cookie_id), |_| None);
+        outgoing.set(sessions.new_xsrf(&self.facts, &id, false).1);
     }
 
     /// The full URL of the request as the client sent it, for links to further pages.

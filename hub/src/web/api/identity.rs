@@ -15,7 +15,7 @@ use super::answer;
 use super::call::Call;
 use crate::app::Hub;
 use crate::rbac::identity;
-use crate::web::caller::Who;
+use crate::web::caller::{Who, logged_in};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
 
@@ -132,9 +132,8 @@ pub(super) async fn cookie_owner(call: Call) -> ApiResult<HttpResponse> {
         "" => String::from_utf8_lossy(&call.body).into_owned(),
         value => value.to_owned(),
     };
-    let max_age = i64::try_from(call.hub.config.hub.cookie_max_age.as_secs()).unwrap_or(i64::MAX);
-    let cookie_id = call.hub.sessions.read_signed(&name, &value, max_age).ok_or_else(ApiError::not_found)?;
-    let user = repo::users::by_cookie_id(call.db(), &cookie_id).await?.ok_or_else(ApiError::not_found)?;
+    let cookie = call.hub.sessions.read_login(&name, &value).ok_or_else(ApiError::not_found)?;
+    let user = logged_in(&call.hub, &cookie).await?.0.ok_or_else(ApiError::not_found)?;
     let model = user_model(&call, &user, &call.caller.scopes).await?;
     answer::ok(&answer::or_empty(model))
 }

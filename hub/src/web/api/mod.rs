@@ -21,6 +21,7 @@ mod proxy;
 mod server_start;
 mod servers;
 mod services;
+mod sessions;
 mod share_codes;
 mod shares;
 mod tokens;
@@ -139,6 +140,9 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::Events => (Full(|c| Box::pin(async move { events::stream_all(&c) })), "himalia.Events"),
         Id::StartServers => (Full(|c| Box::pin(bulk::start(c))), "himalia.StartServers"),
         Id::StopServers => (Full(|c| Box::pin(bulk::stop(c))), "himalia.StopServers"),
+        Id::ListSessions => (Full(|c| Box::pin(sessions::list(c))), "himalia.Sessions"),
+        Id::EndSessions => (Full(|c| Box::pin(sessions::end_all(c))), "himalia.Sessions"),
+        Id::EndSession => (Full(|c| Box::pin(sessions::end(c))), "himalia.Session"),
         Id::ExplainOwn => (Full(|c| Box::pin(explain::own(c))), "himalia.ExplainOwn"),
         Id::ExplainToken => (Full(|c| Box::pin(explain::of_token(c))), "himalia.ExplainToken"),
         Id::Authorize | Id::ConfirmAuthorize | Id::ExchangeToken => (Elsewhere, ""),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderName};
 use actix_web::{HttpMessage as _, HttpRequest, web};
-use hub_db::entities::api_tokens;
+use hub_db::entities::{api_tokens, users};
 use hub_db::repo;
+use hub_db::repo::browser_sessions::BrowserSession;
 
 use super::{Caller, Via, Who};
 use crate::app::Hub;
@@ -13,7 +14,7 @@ use crate::audit::Actor;
 use crate::auth::refresh::still_valid;
 use crate::known::{Credential, TokenKey};
 use crate::rbac::{Held, Holder};
-use crate::sessions::Sessions;
+use crate::sessions::{LoginCookie, Sessions};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::facts::Facts;
 use crate::web::log;
@@ -42,19 +43,19 @@ pub(super) async fn identify(
         return Ok(caller);
     }
     let outgoing = Outgoing::of(rq);
-    let (cookie_id, bad) = hub.sessions.login_of(facts);
+    let (cookie, bad) = hub.sessions.login_of(facts);
     let mut session_id = Sessions::session_id(facts);
-    let user = match &cookie_id {
-        Some(id) => repo::users::by_cookie_id(hub.db.conn(), id).await?,
-        None => None,
+    let (user, login) = match &cookie {
+        Some(cookie) => logged_in(hub, cookie).await?,
+        None => (None, None),
     };
     let user = match user {
         Some(user) => still_valid(hub, user, || facts.login_request(rq, &hub.sessions)).await?,
         None => None,
     };
     // The look may have taken a while, in which the login was ended.
-    let user = user.filter(|user| cookie_id.as_deref() == Some(user.cookie_id.as_str()));
-    if bad || (cookie_id.is_some() && user.is_none()) {
+    let user = user.filter(|user| cookie.as_ref().is_some_and(|cookie| cookie.cookie_id == user.cookie_id));
+    if bad || (cookie.is_some() && user.is_none()) {
         outgoing.set(hub.sessions.clear_login());
     }
     let header = |name: &str| rq.headers().get(name).map(actix_web::http::header::HeaderValue::as_bytes);
@@ -62,6 +63,16 @@ pub(super) async fn identify(
         let xsrf = hub.sessions.xsrf_id(facts, session_id.as_deref(), None, header);
         return Ok(Caller::stranger(session_id, xsrf));
     };
+    if let Some(login) = &login {
+        hub.activity.browser(hub, login).await?;
+        // What servers get in this browser ends with this login, whatever session the browser tells.
+        if let Some(id) = login.session_id.as_deref().filter(|id| !id.is_empty()) {
+            if !Sessions::has_session(facts, id) {
+                outgoing.set(hub.sessions.session_cookie(id, facts));
+            }
+            session_id = Some(id.to_owned());
+        }
+    }
     if session_id.is_none() {
         let (id, cookie) = hub.sessions.new_session(facts);
         outgoing.set(cookie);
@@ -75,10 +86,25 @@ pub(super) async fn identify(
         who: Some(Who::User(Box::new(user))),
         via: Via::Cookie,
         session_id,
+        login,
         scopes: raw.scopes.clone(),
         raw,
         xsrf,
     })
+}
+
+/// Whose login cookie it is and which of their logins; nobody's, when that login was ended.
+pub(in crate::web) async fn logged_in(
+    hub: &Hub,
+    cookie: &LoginCookie,
+) -> ApiResult<(Option<users::Model>, Option<Arc<BrowserSession>>)> {
+    let Some(user) = repo::users::by_cookie_id(hub.db.conn(), &cookie.cookie_id).await? else {
+        return Ok((None, None));
+    };
+    let Some(number) = cookie.number else { return Ok((Some(user), None)) };
+    let login = hub.known.browser_session(&hub.db, user.id, number).await?;
+    let login = login.filter(|login| !repo::tokens::has_ended(login, hub.clock.now()));
+    Ok((login.is_some().then_some(user), login))
 }
 
 async fn by_token(
@@ -120,6 +146,7 @@ async fn by_token(
         who: Some(who),
         via: Via::Token(Box::new(token)),
         session_id,
+        login: None,
         scopes,
         raw: Held::default(),
         xsrf,

@@ -8,11 +8,15 @@ mod identify;
 mod page;
 mod renew;
 
+use std::sync::Arc;
+
 use hub_core::scopes::{Decision, Resource, ScopeSet};
 use hub_core::{ServerName, UserName};
 use hub_db::entities::{api_tokens, services, users};
+use hub_db::repo::browser_sessions::BrowserSession;
 
 pub use self::api::Api;
+pub(super) use self::identify::logged_in;
 pub use self::page::{Page, UserPath};
 use super::error::{ApiError, ApiResult};
 use crate::app::Hub;
@@ -74,6 +78,8 @@ pub struct Caller {
     pub via: Via,
     /// The browser session's id: of the cookie, or of the token that was made in it.
     pub session_id: Option<String>,
+    /// The browser's login, where one is noted.
+    pub login: Option<Arc<BrowserSession>>,
     /// Effective scopes.
     pub scopes: ScopeSet,
     /// Raw scopes of the user's roles and shares; empty for tokens.
@@ -85,7 +91,15 @@ pub struct Caller {
 impl Caller {
     /// Nobody known.
     fn stranger(session_id: Option<String>, xsrf: XsrfId) -> Self {
-        Self { who: None, via: Via::Nobody, session_id, scopes: ScopeSet::new(), raw: Held::default(), xsrf }
+        Self {
+            who: None,
+            via: Via::Nobody,
+            session_id,
+            login: None,
+            scopes: ScopeSet::new(),
+            raw: Held::default(),
+            xsrf,
+        }
     }
 
     /// The user; none for services and strangers.

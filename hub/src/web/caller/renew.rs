@@ -26,6 +26,11 @@ impl Caller {
         let (via, raw, scopes) = match &self.via {
             Via::Nobody => return Ok(None),
             Via::Cookie => {
+                if let Some(login) = &self.login
+                    && repo::browser_sessions::by_id(db, login.id, hub.clock.now()).await?.is_none()
+                {
+                    return Ok(None);
+                }
                 let raw = hub.rbac.session_scopes(db, &holder).await?;
                 (Via::Cookie, raw.clone(), raw.scopes)
             }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
 use crate::app::Hub;
 use crate::audit::{Actor, Subject};
+use crate::auth::browsers::{self, Origin};
 use crate::auth::login::admit;
 use crate::auth::revoke::revoke;
 use crate::auth::sessions;
@@ -190,10 +191,6 @@ async fn log_in(
     };
     let outgoing = Outgoing::of(rq);
     let sessions = &page.hub.sessions;
-    // Who logs in again keeps the cookie.
-    if page.caller.user().is_none_or(|known| known.id != user.id) {
-        outgoing.set(sessions.login(&user.cookie_id, &page.facts));
-    }
     let session_id = match &page.caller.session_id {
         Some(id) => id.clone(),
         None => {
@@ -202,6 +199,16 @@ async fn log_in(
             id
         }
     };
+    // Who logs in again keeps the cookie.
+    if page.caller.user().is_none_or(|known| known.id != user.id || page.caller.login.is_none()) {
+        let origin = Origin::of(rq, page.facts.remote);
+        let number = browsers::begin(&page.hub, &user, &session_id, &origin).await?;
+        outgoing.set(sessions.login(&user.cookie_id, number, &page.facts));
+        if let Some(before) = &page.caller.login {
+            // Of somebody else, whose cookie is overwritten.
+            repo::tokens::delete(page.hub.db.conn(), before.id).await?;
+        }
+    }
     let header = |_: &str| None;
     let id = sessions.xsrf_id(&page.facts, Some(&session_id), Some(&user.cookie_id), header);
     let (_, cookie) = sessions.new_xsrf(&page.facts, &id, false);

@@ -8,6 +8,7 @@ pub mod login;
 pub mod misc;
 pub mod oauth;
 mod options;
+pub mod sessions;
 pub mod share;
 pub mod spawn;
 pub mod user;

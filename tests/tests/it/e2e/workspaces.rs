@@ -258,6 +258,13 @@ async fn a_logout_closes_open_websockets(bench: &Bench, bob: &Person) -> Result<
 }
 
 async fn without_the_database_people_come_back_by_logging_in(bench: &mut Bench) -> Result<()> {
+    let process = async |bench: &Bench| -> Result<Value> {
+        let (status, model) = bench.hub.administrator()?.get("users/bob").await?;
+        ensure!(status == 200, "{status}: {model}");
+        Ok(model["servers"]["alpha"]["state"]["pid"].clone())
+    };
+    let before = process(bench).await?;
+    ensure!(before.is_number(), "no process is known: {before}");
     bench.hub.terminate().await?;
     for name in ["jupyterhub.sqlite", "jupyterhub.sqlite-wal", "jupyterhub.sqlite-shm"] {
         let file = bench.hub.folder().join(name);
@@ -270,5 +277,10 @@ async fn without_the_database_people_come_back_by_logging_in(bench: &mut Bench) 
     ensure!(page.status == 200 && page.text.contains("id=\"start-alpha\""), "{}: {}", page.status, page.text);
     let (status, answer) = bench.starts(&bob, "bob", "alpha", json!({})).await?;
     ensure!(status == 201 || status == 202, "{status}: {answer}");
-    bench.hub.administrator()?.server_is_ready("bob", "alpha").await.map(drop)
+    bench.hub.administrator()?.server_is_ready("bob", "alpha").await?;
+    ensure!(process(bench).await? == before, "another server was started beside the one that runs");
+    // The server works with the new database by the token that it has.
+    let page = bench.opens(&bob, "bob", "user/bob/alpha/").await?;
+    ensure!(page.status == 200, "{} at {}", page.status, page.url);
+    Ok(())
 }
