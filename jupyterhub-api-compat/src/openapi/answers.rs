@@ -168,9 +168,13 @@ fn further_errors(id: EndpointId) -> &'static [u16] {
         Id::StartServer | Id::RestartServer => &[409, 429, 500],
         Id::StopServer | Id::MoveProxy => &[500],
         Id::DeleteService => &[405],
-        Id::TokenEndpointGone | Id::TokenOwner | Id::CookieOwner => &[404],
+        Id::TokenEndpointGone
+        | Id::TokenOwner
+        | Id::CookieOwner
+        | Id::ListSessions
+        | Id::EndSessions
+        | Id::EndSession => &[404],
         Id::Events => &[429],
-        Id::ListSessions | Id::EndSessions | Id::EndSession => &[404],
         _ => &[],
     }
 }
