@@ -34,6 +34,8 @@ const USUAL: Pace = Pace { life: Duration::from_mins(1), away: Duration::from_mi
 /// How many ask at once, and how many of them by token.
 const CALLERS: usize = 200;
 const BY_TOKEN: usize = 20;
+/// How long what Keycloak was told may take to be seen here.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What pages have while it does not.
 const BANNER: &str = "id=\"login-away\"";
 /// How long a logout at Keycloak is waited for. How long it takes, below two seconds, is printed.
@@ -170,7 +172,7 @@ async fn roles_and_groups_are_mapped(bench: &Bench) -> Result<Visitor> {
 
 async fn a_change_of_groups_is_seen(bench: &Bench, alice: &Visitor) -> Result<()> {
     bench.keycloak.join("alice", "/workspaces/ws-beta").await?;
-    eventually("the new group is seen", LIFE, || async {
+    eventually("the new group is seen", PATIENCE, || async {
         ensure!(alice.hub.who_am_i().await?.is_some(), "alice is out");
         let model = bench.user("alice").await?;
         Ok((model["groups"] == json!(["ws-alpha", "ws-beta"])).then_some(()))
@@ -259,7 +261,7 @@ fn unix_time() -> Result<i64> {
 async fn new_keys_are_found(bench: &Bench) -> Result<()> {
     bench.keycloak.rotate_keys().await?;
     // Keys are asked for again at most every ten seconds.
-    eventually("a login with the new key", LIFE, || async {
+    eventually("a login with the new key", PATIENCE, || async {
         let (visitor, ..) = bench.tries("bob").await?;
         Ok(visitor.hub.who_am_i().await?.map(drop))
     })
