@@ -86,7 +86,7 @@ async fn exchanges_are_named_used_and_bounded() {
     for number in 0..9 {
         many.insert(format!("s{number}"), json!({"audience": "a"}));
     }
-    let all: String = (0..9).map(|number| format!("{{exchanged.s{number}}}")).collect();
+    let all = (0..9).map(|number| format!("{{exchanged.s{number}}}")).collect::<Vec<_>>().concat();
     for (exchange, variable, problems) in [
         (json!({"store": {"audience": "a"}}), "{exchanged.store}", 0),
         (json!({"store": {}}), "{exchanged.store}", 1),
