@@ -80,19 +80,21 @@ impl AccountWatch {
             .map(|account| account.subject.as_str())
             .collect();
         let pages = usize::try_from(count).unwrap_or(usize::MAX) / PAGE + 1;
-        let gone: Vec<&str> = if wanted.len() <= pages || pages > MOST_PAGES {
-            let mut gone = Vec::new();
-            for subject in wanted {
-                if keycloak.ask_as_client(&format!("{}/{subject}", self.url)).await?.is_none() {
-                    gone.push(subject);
-                }
-            }
-            gone
+        // A list proves that somebody is there, not that somebody is not: its pages move while accounts are deleted, and it
+        // may leave out whom the client may not see.
+        let suspects: Vec<&str> = if wanted.len() <= pages || pages > MOST_PAGES {
+            wanted.into_iter().collect()
         } else {
             let mut there = BTreeSet::new();
             self.pages(keycloak, "", |user| there.extend(id(user).map(str::to_owned))).await?;
             wanted.into_iter().filter(|subject| !there.contains(*subject)).collect()
         };
+        let mut gone = Vec::new();
+        for subject in suspects {
+            if keycloak.ask_as_client(&format!("{}/{subject}", self.url)).await?.is_none() {
+                gone.push(subject);
+            }
+        }
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).complete = Some((began, count));
         Ok(gone.into_iter().map(|subject| revocation(subject, issuer)).collect())
     }

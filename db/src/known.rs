@@ -69,6 +69,17 @@ impl<K: Eq + Hash, V: Clone> Known<K, V> {
         (read.elapsed() < REMEMBERED).then(|| value.clone())
     }
 
+    /// Changes a value that is known in what this process has just written of it. It is as old as before: the rest was
+    /// read then.
+    pub fn replace(&self, version: u64, key: &K, value: V) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if shelf.version == version
+            && let Some((_, known)) = shelf.values.get_mut(key)
+        {
+            *known = value;
+        }
+    }
+
     /// Remembers what was read after the database was at `version`.
     pub fn keep(&self, version: u64, key: K, value: V) {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);

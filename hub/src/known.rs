@@ -19,6 +19,10 @@ use crate::web::caller::Who;
 /// Most tokens, and most users, that are remembered.
 const MOST: usize = 4_096;
 
+/// Longest filter, in bytes, and most names in one, for which a number of users is remembered.
+const LONGEST_FILTER: usize = 64;
+const MOST_NAMES: usize = 64;
+
 /// Whoever is behind a token, and what it allows. When the owner was last active may be out of date.
 #[derive(Debug, Clone)]
 pub struct Credential {
@@ -87,6 +91,11 @@ impl KnownRows {
 
     /// [`repo::user_list::count`].
     pub async fn user_count(&self, db: &Db, query: &UserQuery) -> Result<u64, DbError> {
+        let long = |text: &String| text.len() > LONGEST_FILTER;
+        let many = |only: &Only| only.users.len() + only.groups.len() > MOST_NAMES;
+        if query.name_filter.as_ref().is_some_and(long) || query.only.as_ref().is_some_and(many) {
+            return repo::user_list::count(db.conn(), query).await;
+        }
         let key = (query.state, query.name_filter.clone(), query.only.clone());
         self.user_counts.get(db, key, repo::user_list::count(db.conn(), query)).await
     }

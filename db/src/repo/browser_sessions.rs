@@ -113,6 +113,34 @@ pub async fn of_user(
         .await?)
 }
 
+/// Forgets the logins of a user in one browser session that began before a moment, whose cookie is about to be replaced.
+/// Tokens stay.
+pub async fn forget_in(
+    db: &impl ConnectionTrait,
+    user_id: i32,
+    session_id: &str,
+    before: DateTime<Utc>,
+) -> Result<(), DbError> {
+    api_tokens::Entity::delete_many()
+        .filter(is_session())
+        .filter(api_tokens::Column::UserId.eq(user_id))
+        .filter(api_tokens::Column::SessionId.eq(session_id))
+        .filter(api_tokens::Column::Created.lt(Timestamp::from(before)))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Ends one login. Not by its id alone: SQLite gives that of the newest row out again.
+pub async fn delete(db: &impl ConnectionTrait, session: &BrowserSession) -> Result<(), DbError> {
+    api_tokens::Entity::delete_many()
+        .filter(api_tokens::Column::Id.eq(session.id))
+        .filter(api_tokens::Column::Hashed.eq(session.hashed.clone()))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
 /// Ids of all that was made for a user in one browser session, logins among them.
 pub async fn ids_in(db: &impl ConnectionTrait, user_id: i32, session_id: &str) -> Result<Vec<i32>, DbError> {
     let rows = api_tokens::Entity::find()

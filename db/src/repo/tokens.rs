@@ -209,8 +209,8 @@ pub async fn delete(db: &impl ConnectionTrait, id: i32) -> Result<bool, DbError>
     Ok(api_tokens::Entity::delete_by_id(id).exec(db).await?.rows_affected > 0)
 }
 
-/// Ends what one browser session of a user was given, and the login itself: its logout. Codes that could still be made tokens go, too. How
-/// many tokens.
+/// Ends what one browser session of a user was given, and the login itself: its logout. Codes that could still be made
+/// tokens go, too. How many tokens.
 pub async fn delete_by_session(
     db: &impl ConnectionTrait,
     user_id: i32,

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::USER_AGENT;
+use chrono::TimeDelta;
 use hub_core::secret::random_bytes;
 use hub_db::entities::users;
 use hub_db::repo;
@@ -23,6 +24,8 @@ use crate::web::error::ApiResult;
 pub const MOST: usize = 50;
 /// Longest name of a browser that is kept, in characters; the column has room for 1023.
 const LONGEST_AGENT: usize = 512;
+/// How long several tabs of a browser may take to log in.
+const TABS: TimeDelta = TimeDelta::minutes(5);
 /// How the note of a login begins, which stock's list of tokens shows.
 const NOTE: &str = "Browser login from ";
 /// Stands for an address that is not known.
@@ -76,6 +79,9 @@ pub async fn begin(hub: &Hub, user: &users::Model, session_id: &str, origin: &Or
         note: origin.note(),
         expires_at: hub.sessions.login_end(),
     };
+    // A browser has one login of a person: the one before ends with its cookie. Where several tabs log in at once, nobody
+    // knows whose cookie comes last.
+    repo::browser_sessions::forget_in(hub.db.conn(), user.id, session_id, now - TABS).await?;
     let own = repo::browser_sessions::begin(hub.db.conn(), new, now).await?;
     let all = repo::browser_sessions::of_user(hub.db.conn(), user.id, now).await?;
     let mut others: Vec<&BrowserSession> = all.iter().filter(|session| session.id != own.id).collect();
@@ -91,7 +97,7 @@ pub async fn begin(hub: &Hub, user: &users::Model, session_id: &str, origin: &Or
 /// Ends one login: its cookie, the tokens that servers and services got in that browser, open websockets.
 pub async fn end(hub: &Hub, user: &users::Model, session: &BrowserSession) -> ApiResult<()> {
     let tx = hub.db.begin().await?;
-    repo::tokens::delete(&tx, session.id).await?;
+    repo::browser_sessions::delete(&tx, session).await?;
     let browser = session.session_id.as_deref().filter(|id| !id.is_empty());
     if let Some(id) = browser {
         repo::tokens::delete_by_session(&tx, user.id, id).await?;

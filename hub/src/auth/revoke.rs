@@ -62,6 +62,13 @@ fn account(hub: &Hub, user: &users::Model) -> Option<Account> {
     hub.auth.authenticator.account(&identity(hub, user)?)
 }
 
+/// The same, unless nothing is left of it but whose the name is: its login was ended already.
+fn account_in_use(hub: &Hub, user: &users::Model) -> Option<Account> {
+    let who = identity(hub, user)?;
+    let authenticator = &hub.auth.authenticator;
+    (authenticator.remembered(&who) != who.auth_state).then(|| authenticator.account(&who)).flatten()
+}
+
 /// A user with what was kept of the login.
 fn identity(hub: &Hub, user: &users::Model) -> Option<Identity> {
     let state = hub.auth.crypt.decrypt(user.encrypted_auth_state.as_deref()?)?;
@@ -77,7 +84,7 @@ pub async fn known_accounts(hub: &Hub) -> ApiResult<Vec<Account>> {
         let page = repo::auth_state::page(hub.db.conn(), after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(accounts) };
         after = last.id;
-        accounts.extend(page.iter().filter_map(|user| account(hub, user)));
+        accounts.extend(page.iter().filter_map(|user| account_in_use(hub, user)));
         tokio::task::yield_now().await;
     }
 }

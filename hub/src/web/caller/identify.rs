@@ -49,12 +49,18 @@ pub(super) async fn identify(
         Some(cookie) => logged_in(hub, cookie).await?,
         None => (None, None),
     };
+    let is_known = |user: &users::Model| hub.auth.looks.known(user, hub.clock.now()).is_some();
+    let looks = login.is_some() && user.as_ref().is_some_and(|user| !is_known(user));
     let user = match user {
         Some(user) => still_valid(hub, user, || facts.login_request(rq, &hub.sessions)).await?,
         None => None,
     };
     // The look may have taken a while, in which the login was ended.
     let user = user.filter(|user| cookie.as_ref().is_some_and(|cookie| cookie.cookie_id == user.cookie_id));
+    let user = match (user, &cookie) {
+        (Some(user), Some(cookie)) if looks => logged_in(hub, cookie).await?.0.map(|_| user),
+        (user, _) => user,
+    };
     if bad || (cookie.is_some() && user.is_none()) {
         outgoing.set(hub.sessions.clear_login());
     }
@@ -138,7 +144,12 @@ async fn by_token(
         && (noted || !was_known)
     {
         let known = Credential { token: token.clone(), who: who.clone(), scopes: scopes.clone() };
-        hub.known.credentials.keep(version, key, Arc::new(known));
+        let credentials = &hub.known.credentials;
+        if was_known {
+            credentials.replace(version, &key, Arc::new(known));
+        } else {
+            credentials.keep(version, key, Arc::new(known));
+        }
     }
     let session_id = token.session_id.clone().or_else(|| Sessions::session_id(facts));
     let xsrf = hub.sessions.xsrf_id(facts, None, None, |_| None);

@@ -1,11 +1,21 @@
 //! Who asks, looked at again: for answers that go on for long.
 
 use hub_db::repo;
+use hub_db::repo::browser_sessions::BrowserSession;
 
 use super::{Caller, Via, Who};
 use crate::app::Hub;
 use crate::rbac::{Held, Holder};
 use crate::web::error::ApiResult;
+
+/// Whether a login has not ended. Its number is asked for, not its id, which SQLite may have given to another row.
+async fn is_there(hub: &Hub, login: &BrowserSession) -> ApiResult<bool> {
+    let (Some(user), Some(number)) = (login.user_id, repo::browser_sessions::number(login)) else {
+        return Ok(false);
+    };
+    let found = repo::browser_sessions::find(hub.db.conn(), user, number).await?;
+    Ok(found.is_some_and(|row| !repo::tokens::has_ended(&row, hub.clock.now())))
+}
 
 impl Caller {
     /// The same caller as of now, for answers that go on for long; none if the credential has ended meanwhile.
@@ -27,7 +37,7 @@ impl Caller {
             Via::Nobody => return Ok(None),
             Via::Cookie => {
                 if let Some(login) = &self.login
-                    && repo::browser_sessions::by_id(db, login.id, hub.clock.now()).await?.is_none()
+                    && !is_there(hub, login).await?
                 {
                     return Ok(None);
                 }

@@ -201,13 +201,15 @@ async fn log_in(
     };
     // Who logs in again keeps the cookie.
     if page.caller.user().is_none_or(|known| known.id != user.id || page.caller.login.is_none()) {
+        if let Some(before) = &page.caller.login
+            && let Some(known) = page.caller.user()
+        {
+            // Of somebody else, whose cookie is overwritten.
+            browsers::end(&page.hub, known, before).await?;
+        }
         let origin = Origin::of(rq, page.facts.remote);
         let number = browsers::begin(&page.hub, &user, &session_id, &origin).await?;
         outgoing.set(sessions.login(&user.cookie_id, number, &page.facts));
-        if let Some(before) = &page.caller.login {
-            // Of somebody else, whose cookie is overwritten.
-            repo::tokens::delete(page.hub.db.conn(), before.id).await?;
-        }
     }
     let header = |_: &str| None;
     let id = sessions.xsrf_id(&page.facts, Some(&session_id), Some(&user.cookie_id), header);
