@@ -158,6 +158,7 @@ fn allow_plugin_tables(section: &mut Value) {
 fn add_secret_files(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
+            let mut in_files = Vec::new();
             if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
                 let secrets: Vec<String> = properties
                     .iter()
@@ -172,7 +173,11 @@ fn add_secret_files(schema: &mut Value) {
                     };
                     let entry = json!({"type": "string", "description": about, "x-kind": "secret-file"});
                     properties.entry(format!("{name}_file")).or_insert(entry);
+                    in_files.push(name);
                 }
+            }
+            if let Some(required) = object.get_mut("required").and_then(Value::as_array_mut) {
+                required.retain(|name| !in_files.iter().any(|secret| name == secret));
             }
             for (_, inner) in object.iter_mut() {
                 add_secret_files(inner);

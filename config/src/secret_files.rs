@@ -53,8 +53,17 @@ pub(crate) fn read_of_plugin(
         replace(table, &name, target, false, key, directory, findings);
     }
     for (name, node) in table {
-        if let NodeValue::Table(inner) = &mut node.value {
-            read_of_plugin(inner, &child(key, name), directory, findings);
+        let at = child(key, name);
+        match &mut node.value {
+            NodeValue::Table(inner) => read_of_plugin(inner, &at, directory, findings),
+            NodeValue::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    if let NodeValue::Table(inner) = &mut item.value {
+                        read_of_plugin(inner, &format!("{at}[{index}]"), directory, findings);
+                    }
+                }
+            }
+            NodeValue::Leaf(_) | NodeValue::Date(_) => {}
         }
     }
 }

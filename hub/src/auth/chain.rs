@@ -59,6 +59,8 @@ struct Member {
 pub struct Chain {
     members: Vec<Member>,
     hub_path: String,
+    /// The names that `username_map` gives.
+    mapped: BTreeSet<String>,
 }
 
 /// Describes the table to editors.
@@ -133,7 +135,8 @@ impl Chain {
             }
             members.push(Member { kind: kind.clone(), prefix, foreign, authenticator });
         }
-        Ok(Self { members, hub_path: cx.hub_path.clone() })
+        let mapped = section.username_map.values().map(|name| name.to_lowercase()).collect();
+        Ok(Self { members, hub_path: cx.hub_path.clone(), mapped })
     }
 
     /// Whom somebody came by.
@@ -311,7 +314,8 @@ impl Authenticator for Chain {
             // Nothing is known where no auth_state is kept; who came by a member that is gone comes anew.
             return Ok(if came_by.is_some() { Refresh::Stale } else { Refresh::Valid });
         };
-        if !member.may_own(&who.name) {
+        // `username_map` is the word of those who run the hub, and comes after the prefix.
+        if !member.may_own(&who.name) && !self.mapped.contains(&who.name) {
             info!(name = %who.name, by = %member.kind, "the name belongs to another member now");
             return Ok(Refresh::Stale);
         }

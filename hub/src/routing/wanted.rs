@@ -24,7 +24,10 @@ impl Hub {
                 (Some(Pending::Spawn | Pending::Stop), _) | (_, None) => {
                     wanted.undecided.insert(routespec);
                 }
-                (None, _) if self.servers.store.is_elsewhere(&record) => {
+                (None, _)
+                    if self.servers.store.is_elsewhere(&record)
+                        || self.servers.store.is_being_stopped_elsewhere(&record) =>
+                {
                     wanted.undecided.insert(routespec);
                 }
                 (_, Some(address)) => {

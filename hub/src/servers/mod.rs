@@ -218,7 +218,11 @@ impl Servers {
     pub async fn let_go(&self) {
         let is_stopping = |entry: &Arc<Entry>| entry.live.snapshot().pending == Some(Pending::Stop);
         for entry in self.entries.all().iter().filter(|entry| is_stopping(entry)) {
-            if let Err(error) = self.store.let_go_stop(entry.id).await {
+            if let Err(error) = self
+                .store
+                .let_go_stop(entry.id, entry.is_to_be_removed(), entry.queued_start().as_ref())
+                .await
+            {
                 let key = &entry.live.key;
                 error!(user = %key.user, server = %key.server, %error, "cannot leave a stop to the next hub");
             }

@@ -26,6 +26,8 @@ const LIFE: TimeDelta = TimeDelta::seconds(20);
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 /// How long the start after a stop is owed. Nobody waits for a server for longer.
 const OWED: TimeDelta = TimeDelta::minutes(10);
+/// Longest options, in bytes of JSON, that are noted with a stop; longer ones, of forms with files, are those of one hub.
+const LONGEST_OPTIONS: usize = 16 << 10;
 /// How often it is noted again that a start waits for its turn.
 pub(super) const WAITING_BEAT: Duration = Duration::from_mins(5);
 
@@ -108,15 +110,31 @@ struct Owed {
 impl Stopping {
     /// A stop that `hub` carries out at this moment; `then` is the start to follow.
     pub(super) fn by(hub: &HubName, now: DateTime<Utc>, remove: bool, then: Option<&StartOrder>) -> Self {
-        let owed = |order: &StartOrder| Owed { until: now + OWED, options: order.options.clone() };
+        let noted = |options: &Map<String, Value>| json!(options).to_string().len() <= LONGEST_OPTIONS;
+        let owed =
+            |order: &StartOrder| Owed { until: now + OWED, options: order.options.clone().filter(noted) };
         Self { at_work: AtWork { hub: hub.clone(), until: now + LIFE }, remove, then: then.map(owed) }
     }
 
     /// The same, which `hub` has left to the next one.
-    pub(super) fn left_by(mut self, hub: &HubName, now: DateTime<Utc>) -> Option<Self> {
-        let own = self.at_work.hub == *hub;
-        self.at_work.until = now;
-        own.then_some(self)
+    pub(super) fn left_by(
+        hub: &HubName,
+        now: DateTime<Utc>,
+        remove: bool,
+        then: Option<&StartOrder>,
+    ) -> Self {
+        let at_work = AtWork { hub: hub.clone(), until: now };
+        Self { at_work, ..Self::by(hub, now, remove, then) }
+    }
+
+    /// Whether it is the note of this hub.
+    pub(super) fn is_by(&self, hub: &HubName) -> bool {
+        self.at_work.hub == *hub
+    }
+
+    /// Whether nobody has written it for so long that it is no order any more.
+    pub(super) fn is_forgotten(&self, now: DateTime<Utc>) -> bool {
+        self.at_work.until + OWED <= now
     }
 
     /// Whether another hub than `own` is at it at this moment.
@@ -229,8 +247,9 @@ mod tests {
         assert_eq!(state, json!({"pid": 7}));
         assert!(note.is_another(&other, now));
         assert!(!note.is_another(&other, now + LIFE), "nobody renewed it");
-        assert_eq!(note.clone().left_by(&other, now), None, "it is not its own");
-        assert!(!note.clone().left_by(&one, now).unwrap().is_another(&other, now));
+        assert!(note.is_by(&one) && !note.is_by(&other));
+        assert!(!Stopping::left_by(&one, now, true, None).is_another(&other, now));
+        assert!(!note.is_forgotten(now + OWED) && note.is_forgotten(now + OWED + LIFE));
         let order = note.clone().order(now + LIFE);
         assert!(order.remove && order.exited.is_none());
         assert_eq!(order.then.unwrap().options, options);

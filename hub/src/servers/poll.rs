@@ -107,8 +107,8 @@ impl Servers {
         if self.store.is_elsewhere(&record) {
             return;
         }
-        if let Some(stopping) = &record.stopping {
-            if !self.store.is_stopped_elsewhere(stopping) {
+        if record.stopping.is_some() {
+            if !self.store.is_being_stopped_elsewhere(&record) {
                 self.ask(record.id, &record.key, Intent::Check);
             }
             return;

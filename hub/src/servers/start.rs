@@ -21,6 +21,7 @@ use super::env::server_env;
 use super::live::{Failure, Live};
 use super::notes::BEAT;
 use super::spawners::mark;
+use super::stop::Taken;
 use super::store::{Prepared, Record};
 use super::supervisor::{Entry, StartOrder};
 use super::{HOOK_FAILED, ServerSettings, Servers};
@@ -168,7 +169,7 @@ impl Servers {
         let live = &entry.live;
         // What another hub does is no reason to take anything down.
         let untouched = |error| FailedStart { error, begun: false };
-        let mut record = self.known(entry).await?;
+        let mut record = self.after_stops(entry).await.map_err(|error| untouched(database_error(error)))?;
         let elsewhere = record.as_ref().is_some_and(|record| self.is_started_elsewhere(record));
         if !elsewhere && record.as_ref().is_some_and(|record| record.address.is_some()) {
             return Ok(Up::Before);
@@ -318,7 +319,7 @@ impl Servers {
         if failure.log_tail.is_empty() {
             failure.log_tail = spawner.recent_log(&server).await;
         }
-        if self.take_down(entry, &record, StopMode::Now).await {
+        if self.take_down(entry, &record, StopMode::Now).await == Taken::Gone {
             entry.remember(None);
         }
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hub_core::{Adoption, PollStatus, ServerRef, SpawnError, Spawner, Started, StopMode};
+use hub_db::DbError;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -20,7 +22,43 @@ use crate::routing;
 /// How soon a start that is asked for during a stop is noted.
 const STOP_LOOK: Duration = Duration::from_millis(500);
 
+/// Pause between two looks at a server that another hub stops.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What became of a server that was to be taken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is gone, and so are its rows.
+    Gone,
+    /// It did not stop and is kept.
+    Kept,
+    /// It is gone, which the database has not taken.
+    RowsLeft,
+    /// Another hub was first: its run is over, and perhaps there is another one.
+    Over,
+}
+
 impl Servers {
+    /// The row of a server once no other hub stops it any more. A stop that was left is carried out, so that a start finds
+    /// nothing that is about to end.
+    pub(super) async fn after_stops(&self, entry: &Arc<Entry>) -> Result<Option<Record>, DbError> {
+        loop {
+            let record = self.store.load(entry.id).await?;
+            let Some(stopped) = record.as_ref().filter(|record| record.is_active()) else {
+                return Ok(record);
+            };
+            if self.store.is_being_stopped_elsewhere(stopped) {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            let left = stopped.stopping.as_ref().is_some_and(|it| !it.is_forgotten(self.clock.now()));
+            if left && self.take_down(entry, stopped, StopMode::Graceful).await == Taken::Gone {
+                continue;
+            }
+            return Ok(record);
+        }
+    }
+
     /// Carries out a stop.
     pub(super) async fn run_stop(&self, entry: &Arc<Entry>, mut order: StopOrder) {
         let began = Instant::now();
@@ -46,19 +84,22 @@ impl Servers {
         }
         let was_active = record.is_active();
         let restart = entry.is_start_queued();
-        let stopped = if was_active || record.has_state() {
-            let taken = self.take_down(entry, &record, order.mode);
-            if was_active && order.exited.is_none() {
-                tokio::select! {
-                    taken = async { self.note_stop(entry, &record).await; taken.await } => taken,
-                    never = self.keep_noting_stop(entry, &record) => match never {},
-                }
-            } else {
-                taken.await
-            }
-        } else {
-            true
+        let taken = match (was_active, record.has_state()) {
+            (true, _) if order.exited.is_none() => self.take_down_noted(entry, &record, order.mode).await,
+            (true, _) | (_, true) => self.take_down(entry, &record, order.mode).await,
+            (false, false) => Taken::Gone,
         };
+        if taken == Taken::Over {
+            info!(user = %key.user, server = %key.server, "another hub has come to an end with the server meanwhile; looking again");
+            return Box::pin(self.run_stop(entry, order)).await;
+        }
+        let stopped = taken == Taken::Gone;
+        if !stopped && entry.drop_queued_start() && taken == Taken::Kept {
+            let text = "Your server did not stop, so it was not started again.";
+            let failure =
+                SpawnError::broken("not-stopped", text, "the stop before the start failed").retryable();
+            entry.live.fail(Failure::Failed(Arc::new(failure)));
+        }
         if stopped {
             entry.remember(None);
         }
@@ -79,23 +120,57 @@ impl Servers {
         }
     }
 
-    /// Writes down what is being done before anything happens to the server, for the hub that comes after this one.
-    async fn note_stop(&self, entry: &Arc<Entry>, record: &Record) {
-        let (remove, then) = (entry.is_to_be_removed(), entry.queued_start());
-        if let Err(error) = self.store.note_stop(record, remove, then.as_ref()).await {
-            let key = &entry.live.key;
-            warn!(user = %key.user, server = %key.server, %error, "cannot note that the server is being stopped");
+    /// Takes a server down that somebody wants to be stopped. That is written down before anything happens to the server,
+    /// and again and again while it lasts, for the hub that comes after this one.
+    async fn take_down_noted(&self, entry: &Arc<Entry>, record: &Record, mode: StopMode) -> Taken {
+        // Held while a note is written, so that none is written over its end.
+        let writing = Mutex::new(());
+        let taking = async {
+            {
+                let _turn = writing.lock().await;
+                if !self.note_stop(entry, record).await {
+                    return Taken::Over;
+                }
+            }
+            let taken = self.take_down(entry, record, mode).await;
+            if taken == Taken::Kept {
+                let _turn = writing.lock().await;
+                self.forget_stop(record).await;
+            }
+            taken
+        };
+        tokio::select! {
+            taken = taking => taken,
+            never = self.keep_noting_stop(entry, record, &writing) => match never {},
         }
     }
 
-    /// Notes it again and again while the stop lasts, and at once when something else is to follow it.
-    async fn keep_noting_stop(&self, entry: &Arc<Entry>, record: &Record) -> Infallible {
+    /// Whether the run that is to be stopped is still that of the row; where the database does not tell, it is.
+    async fn note_stop(&self, entry: &Arc<Entry>, record: &Record) -> bool {
+        let (remove, then) = (entry.is_to_be_removed(), entry.queued_start());
+        self.store.note_stop(record, remove, then.as_ref()).await.unwrap_or_else(|error| {
+            let key = &entry.live.key;
+            warn!(user = %key.user, server = %key.server, %error, "cannot note that the server is being stopped");
+            true
+        })
+    }
+
+    async fn forget_stop(&self, record: &Record) {
+        if let Err(error) = self.store.forget_stop(record).await {
+            let key = &record.key;
+            warn!(user = %key.user, server = %key.server, %error, "cannot note that the server is kept");
+        }
+    }
+
+    /// Notes the stop again and again, and soon when something else is to follow it.
+    async fn keep_noting_stop(&self, entry: &Arc<Entry>, record: &Record, writing: &Mutex<()>) -> Infallible {
         let wanted = || (entry.is_to_be_removed(), entry.is_start_queued());
         let (mut noted, mut at) = (wanted(), Instant::now());
         loop {
             tokio::time::sleep(STOP_LOOK).await;
             if wanted() != noted || at.elapsed() >= BEAT {
                 (noted, at) = (wanted(), Instant::now());
+                let _turn = writing.lock().await;
                 self.note_stop(entry, record).await;
             }
         }
@@ -132,9 +207,8 @@ impl Servers {
         }
     }
 
-    /// Route, process and rows of a server away. Tells whether the server is gone; when it is not, it is kept as it
-    /// was, route included.
-    pub(super) async fn take_down(&self, entry: &Arc<Entry>, record: &Record, mode: StopMode) -> bool {
+    /// Route, process and rows of a server away. One that does not stop is kept as it was, route included.
+    pub(super) async fn take_down(&self, entry: &Arc<Entry>, record: &Record, mode: StopMode) -> Taken {
         let key = &entry.live.key;
         let routespec = self.urls.server(key);
         if let Err(error) = self.routing.remove(&routespec).await {
@@ -146,10 +220,7 @@ impl Servers {
             error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator, "server did not stop");
             if !matches!(spawner.poll(&server).await, Ok(PollStatus::Exited(_))) {
                 self.reopen_route(record, &routespec).await;
-                if let Err(error) = self.store.forget_stop(record).await {
-                    warn!(user = %key.user, server = %key.server, %error, "cannot note that the server is kept");
-                }
-                return false;
+                return Taken::Kept;
             }
         }
         for hook in &self.hooks {
@@ -162,10 +233,10 @@ impl Servers {
             kept = mark(kept, profile_of(&record.state));
         }
         match self.store.finish_stop(entry.id, record, kept, entry.queued_start().as_ref()).await {
-            Ok(()) => true,
+            Ok(()) => Taken::Gone,
             Err(error) => {
                 error!(user = %key.user, server = %key.server, %error, "the server is gone but its rows are not; the next poll will clean up");
-                false
+                Taken::RowsLeft
             }
         }
     }
@@ -219,12 +290,23 @@ impl Servers {
         let key = &entry.live.key;
         let mut turn = self.checks.acquire().await;
         let Some(mut record) = self.active_record(entry).await else { return };
-        if let Some(stopping) = record.stopping.take() {
-            if !self.store.is_stopped_elsewhere(&stopping) {
-                info!(user = %key.user, server = %key.server, "going on with a stop");
-                Entries::resume_stop(entry, stopping.order(self.clock.now()));
+        while self.store.is_being_stopped_elsewhere(&record) {
+            drop(turn);
+            tokio::time::sleep(LOOK).await;
+            turn = self.checks.acquire().await;
+            match self.active_record(entry).await {
+                Some(now) => record = now,
+                None => return,
             }
-            return;
+        }
+        if let Some(stopping) = record.stopping.take() {
+            if stopping.is_forgotten(self.clock.now()) {
+                // From another time: a backup, or weeks under another hub. Nobody waits for that stop.
+                self.forget_stop(&record).await;
+            } else {
+                info!(user = %key.user, server = %key.server, "going on with a stop");
+                return Entries::resume_stop(entry, stopping.order(self.clock.now()));
+            }
         }
         if self.is_started_elsewhere(&record) {
             // That may take as long as a start: others get on meanwhile.

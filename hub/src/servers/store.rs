@@ -14,7 +14,7 @@ use hub_db::{Db, DbError, Tx};
 pub use self::begin::Prepared;
 pub use self::record::{Record, address};
 use super::SpawnerId;
-use super::notes::{HubName, Stopping};
+use super::notes::HubName;
 use crate::auth::crypt::Crypt;
 use crate::rbac::Rbac;
 use crate::urls::Urls;
@@ -130,8 +130,8 @@ impl Store {
     }
 
     /// Whether another hub stops the server at this moment.
-    pub fn is_stopped_elsewhere(&self, stopping: &Stopping) -> bool {
-        stopping.is_another(&self.hub, self.clock.now())
+    pub fn is_being_stopped_elsewhere(&self, record: &Record) -> bool {
+        record.stopping.as_ref().is_some_and(|it| it.is_another(&self.hub, self.clock.now()))
     }
 
     /// Deletes a named server's row for ever.

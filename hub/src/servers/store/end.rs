@@ -4,7 +4,7 @@ use hub_core::SpawnError;
 use hub_db::DbError;
 use hub_db::repo::{self, spawners::Spawner as Row};
 use serde_json::{Map, Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Record, Store, note_activity, token_note};
 use crate::servers::notes::{self, Stopping};
@@ -13,32 +13,45 @@ use crate::servers::{SpawnerId, failures};
 
 impl Store {
     /// Notes that this hub stops a server, and what is to follow: until the next note the stop is its own, afterwards
-    /// another hub goes on with it.
+    /// another hub goes on with it. False: that run of the server is over.
     pub(in crate::servers) async fn note_stop(
         &self,
         record: &Record,
         remove: bool,
         then: Option<&StartOrder>,
-    ) -> Result<(), DbError> {
-        let Some(run) = record.server_id else { return Ok(()) };
+    ) -> Result<bool, DbError> {
+        let Some(run) = record.server_id else { return Ok(false) };
         let stopping = Stopping::by(&self.hub, self.clock.now(), remove, then);
         let state = notes::note_stop(record.state.clone(), &stopping);
-        repo::spawners::set_state_of_run(self.db.conn(), record.id, run, state).await.map(drop)
+        repo::spawners::set_state_of_run(self.db.conn(), record.id, run, state).await
     }
 
     /// This hub carries a stop no further: the next one need not wait before it goes on.
-    pub(in crate::servers) async fn let_go_stop(&self, id: SpawnerId) -> Result<(), DbError> {
+    pub(in crate::servers) async fn let_go_stop(
+        &self,
+        id: SpawnerId,
+        remove: bool,
+        then: Option<&StartOrder>,
+    ) -> Result<(), DbError> {
         let Some(record) = self.load(id).await? else { return Ok(()) };
         let (Some(run), Some(stopping)) = (record.server_id, record.stopping) else { return Ok(()) };
-        let Some(left) = stopping.left_by(&self.hub, self.clock.now()) else { return Ok(()) };
+        if !stopping.is_by(&self.hub) {
+            return Ok(());
+        }
+        let left = Stopping::left_by(&self.hub, self.clock.now(), remove, then);
         let state = notes::note_stop(record.state, &left);
         repo::spawners::set_state_of_run(self.db.conn(), id, run, state).await.map(drop)
     }
 
-    /// The server did not stop and is kept.
+    /// The server did not stop and is kept, or its stop is none any more. Where it was on its way, somebody is to look what
+    /// became of that.
     pub(in crate::servers) async fn forget_stop(&self, record: &Record) -> Result<(), DbError> {
         let Some(run) = record.server_id else { return Ok(()) };
-        repo::spawners::set_state_of_run(self.db.conn(), record.id, run, record.state.clone()).await.map(drop)
+        let mut state = record.state.clone();
+        if record.at_work.is_some() {
+            state = notes::note_end(state, &self.hub, self.clock.now());
+        }
+        repo::spawners::set_state_of_run(self.db.conn(), record.id, run, state).await.map(drop)
     }
 
     /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what the
@@ -64,9 +77,6 @@ impl Store {
         note_activity(&tx, id, record.user_id, self.clock.now()).await?;
         repo::spawners::clear_server(&tx, id).await?;
         repo::spawners::set_state(&tx, id, Some(kept)).await?;
-        if let Some(options) = then.and_then(|order| order.options.clone()) {
-            repo::spawners::set_user_options(&tx, id, Some(Value::Object(options))).await?;
-        }
         repo::spawners::set_started(&tx, id, None).await?;
         repo::tokens::delete_of_server(&tx, record.user_id, &token_note(&prefix)).await?;
         repo::spawners::set_oauth_client(&tx, id, None).await?;
@@ -74,7 +84,15 @@ impl Store {
         if repo::spawners::by_oauth_client(&tx, &client).await?.is_none() {
             repo::oauth::delete_client(&tx, &client).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        // By itself: options that the database does not take are no reason to keep the rows of a server that is gone.
+        if let Some(options) = then.and_then(|order| order.options.clone())
+            && let Err(error) =
+                repo::spawners::set_user_options(self.db.conn(), id, Some(Value::Object(options))).await
+        {
+            warn!(user = %record.key.user, server = %record.key.server, %error, "cannot note with what the server is to be started again");
+        }
+        Ok(())
     }
 
     /// Keeps why a start failed, for the next hub. Where something is left of the start, its state is worth more.

@@ -105,6 +105,16 @@ impl Entry {
         }
     }
 
+    /// Takes back the start that is to follow. Whether there was one.
+    pub(in crate::servers) fn drop_queued_start(&self) -> bool {
+        let mut control = self.control();
+        let queued = matches!(control.next, Some(Intent::Start(_)));
+        if queued {
+            control.next = None;
+        }
+        queued
+    }
+
     /// Writes the intent down. Returns whether a driver must be started for it.
     pub(super) fn ask(&self, intent: Intent) -> bool {
         let mut control = self.control();

@@ -30,6 +30,8 @@ pub struct ServerState {
     pub live: Snapshot,
     /// Whether another hub is at work on it.
     pub elsewhere: bool,
+    /// Whether another hub stops it.
+    pub stopping: bool,
     /// Whether it runs and has no route here yet, for another hub has started it.
     pub unrouted: bool,
 }
@@ -45,12 +47,13 @@ impl ServerState {
             live.failure = kept.map(Failure::Failed);
         }
         let elsewhere = hub.servers.store.is_elsewhere(&record);
-        let runs = record.address.is_some() && live.pending.is_none() && !elsewhere;
+        let stopping = hub.servers.store.is_being_stopped_elsewhere(&record);
+        let runs = record.address.is_some() && live.pending.is_none() && !elsewhere && !stopping;
         let unrouted = runs && !hub.routing.has(&hub.urls.server(&record.key));
         if unrouted {
             hub.routing.note_missing();
         }
-        Self { row, record, live, elsewhere, unrouted }
+        Self { row, record, live, elsewhere, stopping, unrouted }
     }
 
     /// What is being done to it. A server without an address, or that another hub is at work on, is being started, and so
@@ -58,7 +61,8 @@ impl ServerState {
     pub fn pending(&self) -> Option<Pending> {
         let on_its_way =
             self.record.is_active() && (self.record.address.is_none() || self.elsewhere || self.unrouted);
-        self.live.pending.or(on_its_way.then_some(Pending::Spawn))
+        let stopping = self.stopping.then_some(Pending::Stop);
+        self.live.pending.or(stopping).or(on_its_way.then_some(Pending::Spawn))
     }
 
     /// Whether a start follows the stop that is under way.
