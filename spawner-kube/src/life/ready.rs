@@ -74,7 +74,11 @@ impl Wait<'_> {
                     self.ask().await?
                 }
                 Ok(_) => None,
-                Err(error) => Some(error.into_trouble(&self.object().to_string())),
+                Err(error) => {
+                    // Nothing is seen at all; once there is a view again, it gets its time to show the pod.
+                    ask = Instant::now() + UNSEEN;
+                    Some(error.into_trouble(&self.object().to_string()))
+                }
             };
             steps.trouble(trouble.as_ref());
             lasting = last(lasting, trouble);
