@@ -16,7 +16,9 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
     Some(match package {
         "hub-core" | "hub-proxy" | "xtask" | "light-singleuser" => BTreeSet::new(),
         "hub-config" | "hub-db" | "hub-outbound" | "jupyterhub-api-compat" => core,
-        "hub-auth-oidc" | "hub-auth-openhexa" => BTreeSet::from(["hub-core", "hub-outbound"]),
+        "hub-auth-oidc" | "hub-auth-openhexa" | "hub-spawner-kube" => {
+            BTreeSet::from(["hub-core", "hub-outbound"])
+        }
         "hub-auth-keycloak" => BTreeSet::from(["hub-core", "hub-auth-oidc"]),
         "himalia-pam" => BTreeSet::from(["hub-auth-pam"]),
         "himalia" => PARTS.into_iter().chain(PLUGINS).chain(LATER_PLUGINS).collect(),
