@@ -1,20 +1,19 @@
-//! What was read before, for as long as nothing is known to have changed.
+//! What was read before, for as long as nothing has changed.
 //!
-//! Only where the database is this process's own: a SQLite file. Everything that this process writes counts at once.
-//! What another program writes into the file counts within [`REMEMBERED`], while stock sees much of that only after a
-//! restart. Databases that several hubs share are read each time.
+//! Only where the database is a SQLite file with a write-ahead log, whose index tells of every commit, whoever made it:
+//! it is looked at before anything that is remembered is used. Commits of this process that are known to change nothing
+//! of it, as notes of who was active when, leave it as it is. All other databases are read each time.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Db;
+use crate::connect::log_index::{Head, LogIndex};
 
-/// Longest time for which anything is remembered. It bounds how late a change by another program is seen, and what
-/// changes by the mere passing of time, as shares that end.
+/// Longest time for which anything is remembered. It bounds what changes by the mere passing of time, as shares that end.
 pub const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Values read from the database, by what was asked.
@@ -92,10 +91,12 @@ impl<K: Eq + Hash, V: Clone> Known<K, V> {
 }
 
 /// What a statement may change of what was read before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
-    /// Nothing: it reads, or makes a token, which belongs to nothing that is known.
+    /// Nothing: it reads.
     None,
+    /// Nothing: it makes a token, which belongs to nothing that is known.
+    Token,
     /// Only when somebody or something was last active.
     Activity,
     /// Anything.
@@ -106,8 +107,11 @@ impl Effect {
     /// Of a statement as SQLite gets it.
     pub(crate) fn of(sql: &str) -> Self {
         let begins = |with: &[&str]| with.iter().any(|word| sql.starts_with(word));
-        if begins(&["SELECT ", "PRAGMA ", "EXPLAIN ", "INSERT INTO \"api_tokens\" "]) {
+        if begins(&["SELECT ", "PRAGMA ", "EXPLAIN "]) {
             return Self::None;
+        }
+        if begins(&["INSERT INTO \"api_tokens\" "]) {
+            return Self::Token;
         }
         let noted = sql
             .strip_prefix("UPDATE \"")
@@ -119,53 +123,67 @@ impl Effect {
     }
 }
 
-/// Counts the changes that this process makes.
+/// Sees the changes that anybody makes, while there is something to see them by.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
-    all: AtomicU64,
-    without_activity: AtomicU64,
+pub(crate) struct Changes(Mutex<Option<Watch>>);
+
+#[derive(Debug)]
+struct Watch {
+    index: LogIndex,
+    seen: Head,
+    all: u64,
+    without_activity: u64,
 }
 
 impl Changes {
-    pub(crate) fn version(&self) -> u64 {
-        self.all.load(Ordering::Acquire)
+    fn lock(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn version_without_activity(&self) -> u64 {
-        self.without_activity.load(Ordering::Acquire)
-    }
-
-    /// To be kept until the statement is done or given up: what is read in between is as it was before.
-    pub(crate) fn begin(&self, sql: &str) -> Option<Change<'_>> {
-        let effect = Effect::of(sql);
-        (effect != Effect::None).then_some(Change { changes: self, effect })
-    }
-
-    pub(crate) fn count(&self, effect: Effect) {
-        if effect == Effect::Anything {
-            self.without_activity.fetch_add(1, Ordering::Release);
+    /// From now on, by this index.
+    pub(crate) fn watch(&self, index: LogIndex) {
+        let Some(seen) = index.head() else { return };
+        let mut watch = self.lock();
+        if watch.is_none() {
+            *watch = Some(Watch { index, seen, all: 0, without_activity: 0 });
         }
-        self.all.fetch_add(1, Ordering::Release);
     }
-}
 
-/// A change under way, counted when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Change<'a> {
-    changes: &'a Changes,
-    effect: Effect,
-}
-
-impl Change<'_> {
-    /// It turned out to change nothing.
-    pub(crate) fn forget(self) {
-        std::mem::forget(self);
+    /// No more, since every connection is closed.
+    pub(crate) fn end(&self) {
+        if let Some(watch) = self.lock().take() {
+            watch.index.close();
+        }
     }
-}
 
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        self.changes.count(self.effect);
+    /// See [`Db::version`] and [`Db::version_without_activity`].
+    pub(crate) fn version(&self, with_activity: bool) -> Option<u64> {
+        let mut watch = self.lock();
+        let watch = watch.as_mut()?;
+        let now = watch.index.head()?;
+        if now != watch.seen {
+            watch.seen = now;
+            watch.all += 1;
+            watch.without_activity += 1;
+        }
+        Some(if with_activity { watch.all } else { watch.without_activity })
+    }
+
+    /// To be asked before a statement, or when a transaction has begun, of which only little may change.
+    pub(crate) fn before(&self) -> Option<Head> {
+        self.lock().as_ref()?.index.head()
+    }
+
+    /// A commit of this process that is done and had this effect; it did change rows. If it was the only one since
+    /// `before`, all that it had no effect on is as it was.
+    pub(crate) fn done(&self, before: Option<Head>, effect: Effect) {
+        let (Some(before), false) = (before, effect == Effect::Anything) else { return };
+        let mut watch = self.lock();
+        let Some(watch) = watch.as_mut().filter(|watch| watch.seen == before) else { return };
+        if let Some(now) = watch.index.head().filter(|now| now.follows(before)) {
+            watch.seen = now;
+            watch.all += u64::from(effect == Effect::Activity);
+        }
     }
 }
 
@@ -196,9 +214,8 @@ mod tests {
 
     #[test]
     fn reading_and_new_tokens_change_nothing_that_is_known_and_activity_little() {
-        for sql in ["SELECT 1", "INSERT INTO \"api_tokens\" (\"id\") VALUES (1)"] {
-            assert_eq!(Effect::of(sql), Effect::None, "{sql}");
-        }
+        assert_eq!(Effect::of("SELECT 1"), Effect::None);
+        assert_eq!(Effect::of("INSERT INTO \"api_tokens\" (\"id\") VALUES (1)"), Effect::Token);
         for table in ["users", "spawners", "api_tokens"] {
             let sql = format!("UPDATE \"{table}\" SET \"last_activity\" = ? WHERE \"id\" = ?");
             assert_eq!(Effect::of(&sql), Effect::Activity, "{sql}");

@@ -5,8 +5,8 @@
 //! of polling for it, and no statement lasts longer than the limit.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sea_orm::{
@@ -16,6 +16,7 @@ use sea_orm::{
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::connect::kept::Kept;
+use crate::connect::log_index::Head;
 use crate::error::DbError;
 use crate::known::{Changes, Effect};
 use crate::types::sqlite_text;
@@ -52,39 +53,36 @@ pub struct Tx {
     inner: DatabaseTransaction,
     limits: Limits,
     statements: Arc<AtomicU64>,
-    change: TxChange,
+    /// Set for SQLite files only.
+    change: Option<TxChange>,
     _writer: Option<OwnedMutexGuard<()>>,
 }
 
-/// What a transaction changes; counted when it is over.
+/// What a transaction changes.
 #[derive(Debug)]
 struct TxChange {
-    changes: Option<Arc<Changes>>,
-    activity: AtomicBool,
-    anything: AtomicBool,
+    changes: Arc<Changes>,
+    /// As it began, after which nobody else can commit.
+    before: Option<Head>,
+    /// The effect of its statements, and whether they changed any row.
+    done: std::sync::Mutex<(Effect, bool)>,
 }
 
 impl TxChange {
-    fn new(changes: Option<Arc<Changes>>) -> Self {
-        Self { changes, activity: AtomicBool::new(false), anything: AtomicBool::new(false) }
+    fn new(changes: Arc<Changes>) -> Self {
+        let before = changes.before();
+        Self { changes, before, done: std::sync::Mutex::new((Effect::None, false)) }
     }
 
-    fn note(&self, sql: &str) {
-        match Effect::of(sql) {
-            Effect::None => {}
-            Effect::Activity => self.activity.store(true, Ordering::Relaxed),
-            Effect::Anything => self.anything.store(true, Ordering::Relaxed),
-        }
+    fn note(&self, effect: Effect, changed: bool) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        *done = (effect.max(done.0), changed || done.1);
     }
-}
 
-impl Drop for TxChange {
-    fn drop(&mut self) {
-        let Some(changes) = &self.changes else { return };
-        if self.anything.load(Ordering::Relaxed) {
-            changes.count(Effect::Anything);
-        } else if self.activity.load(Ordering::Relaxed) {
-            changes.count(Effect::Activity);
+    fn committed(self) {
+        let (effect, changed) = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if changed {
+            self.changes.done(self.before, effect);
         }
     }
 }
@@ -97,10 +95,11 @@ impl Conn {
     }
 
     pub(crate) async fn log_ahead(&self) -> Result<(), DbError> {
-        match &self.kept {
-            Some(kept) => Ok(kept.log_ahead().await?),
-            None => Ok(()),
+        let (Some(kept), Some(changes)) = (&self.kept, &self.changes) else { return Ok(()) };
+        if let Some(index) = kept.log_ahead().await? {
+            changes.watch(index);
         }
+        Ok(())
     }
 
     /// The pool, if it is one of PostgreSQL.
@@ -109,14 +108,9 @@ impl Conn {
             .then(|| self.pool.get_postgres_connection_pool())
     }
 
-    /// See [`crate::Db::version`].
-    pub(crate) fn version(&self) -> Option<u64> {
-        self.changes.as_ref().map(|changes| changes.version())
-    }
-
-    /// See [`crate::Db::version_without_activity`].
-    pub(crate) fn version_without_activity(&self) -> Option<u64> {
-        self.changes.as_ref().map(|changes| changes.version_without_activity())
+    /// See [`crate::Db::version`] and [`crate::Db::version_without_activity`].
+    pub(crate) fn version(&self, with_activity: bool) -> Option<u64> {
+        self.changes.as_ref()?.version(with_activity)
     }
 
     /// How many statements have been sent, those of transactions too.
@@ -132,7 +126,7 @@ impl Conn {
         };
         let inner = within(self.limits.statement, self.pool.begin_with_options(options)).await?;
         let statements = Arc::clone(&self.statements);
-        let change = TxChange::new(self.changes.clone());
+        let change = self.changes.clone().map(TxChange::new);
         Ok(Tx { inner, limits: self.limits.clone(), statements, change, _writer: writer })
     }
 
@@ -143,6 +137,9 @@ impl Conn {
         self.pool.close().await?;
         if let Some(kept) = &self.kept {
             kept.restore().await;
+        }
+        if let Some(changes) = &self.changes {
+            changes.end();
         }
         Ok(())
     }
@@ -157,7 +154,11 @@ impl Conn {
 impl Tx {
     /// Makes the changes durable.
     pub async fn commit(self) -> Result<(), DbError> {
-        Ok(within(self.limits.statement, self.inner.commit()).await?)
+        within(self.limits.statement, self.inner.commit()).await?;
+        if let Some(change) = self.change {
+            change.committed();
+        }
+        Ok(())
     }
 
     /// Undoes the changes and says so when that fails; dropping undoes them silently.
@@ -187,6 +188,38 @@ fn encoded(mut statement: Statement) -> Statement {
     statement
 }
 
+/// A single statement on its way.
+#[derive(Debug)]
+struct Passage<'a> {
+    effect: Effect,
+    /// Set where changes are watched and this is a change of little effect.
+    change: Option<(&'a Changes, Option<Head>)>,
+    _writer: Option<OwnedMutexGuard<()>>,
+}
+
+impl Conn {
+    /// Counts a statement; writers queue.
+    async fn pass(&self, sql: &str, writes: bool) -> Result<Passage<'_>, DbErr> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        let effect = Effect::of(sql);
+        // An `INSERT` that gives its row back is a query, too.
+        let writes = writes || effect != Effect::None;
+        let _writer = if writes { self.lock_writer().await? } else { None };
+        let little = matches!(effect, Effect::Token | Effect::Activity);
+        let change = self.changes.as_deref().filter(|_| little).map(|changes| (changes, changes.before()));
+        Ok(Passage { effect, change, _writer })
+    }
+}
+
+impl Passage<'_> {
+    /// It has arrived, and did change rows or not.
+    fn ends(self, changed: bool) {
+        if let Some((changes, before)) = self.change.filter(|_| changed) {
+            changes.done(before, self.effect);
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl ConnectionTrait for Conn {
     fn get_database_backend(&self) -> DbBackend {
@@ -194,49 +227,70 @@ impl ConnectionTrait for Conn {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        let _writer = self.lock_writer().await?;
-        let change = self.changes.as_ref().and_then(|changes| changes.begin(&statement.sql));
+        let passage = self.pass(&statement.sql, true).await?;
         let statement = encoded(statement);
         let done = match &self.kept {
+            Some(kept) if passage.effect == Effect::Activity => {
+                within(self.limits.statement, kept.note(&statement)).await?
+            }
             Some(kept) => within(self.limits.statement, kept.execute(&statement)).await?,
             None => within(self.limits.statement, self.pool.execute_raw(statement)).await?,
         };
-        if let Some(change) = change.filter(|_| done.rows_affected() == 0) {
-            change.forget();
-        }
+        passage.ends(done.rows_affected() > 0);
         Ok(done)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        let _writer = self.lock_writer().await?;
-        let _change = self.changes.as_ref().and_then(|changes| changes.begin(sql));
-        match &self.kept {
-            Some(kept) => within(self.limits.statement, kept.execute_unprepared(sql)).await,
-            None => within(self.limits.statement, self.pool.execute_unprepared(sql)).await,
-        }
+        let passage = self.pass(sql, true).await?;
+        let done = match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.execute_unprepared(sql)).await?,
+            None => within(self.limits.statement, self.pool.execute_unprepared(sql)).await?,
+        };
+        passage.ends(done.rows_affected() > 0);
+        Ok(done)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        // An `INSERT` that gives its row back is a query, too.
-        let _change = self.changes.as_ref().and_then(|changes| changes.begin(&statement.sql));
+        let passage = self.pass(&statement.sql, false).await?;
         let statement = encoded(statement);
-        match &self.kept {
-            Some(kept) => within(self.limits.statement, kept.query_one(&statement)).await,
-            None => within(self.limits.statement, self.pool.query_one_raw(statement)).await,
-        }
+        let found = match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.query_one(&statement)).await?,
+            None => within(self.limits.statement, self.pool.query_one_raw(statement)).await?,
+        };
+        passage.ends(found.is_some());
+        Ok(found)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        // An `INSERT` that gives its row back is a query, too.
-        let _change = self.changes.as_ref().and_then(|changes| changes.begin(&statement.sql));
+        let passage = self.pass(&statement.sql, false).await?;
         let statement = encoded(statement);
-        match &self.kept {
-            Some(kept) => within(self.limits.statement, kept.query_all(&statement)).await,
-            None => within(self.limits.statement, self.pool.query_all_raw(statement)).await,
+        let found = match &self.kept {
+            Some(kept) => within(self.limits.statement, kept.query_all(&statement)).await?,
+            None => within(self.limits.statement, self.pool.query_all_raw(statement)).await?,
+        };
+        passage.ends(!found.is_empty());
+        Ok(found)
+    }
+}
+
+impl Tx {
+    /// Notes a statement, whatever becomes of it.
+    fn pass(&self, sql: &str) -> TxPassage<'_> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        let passage = TxPassage(self.change.as_ref().map(|change| (change, Effect::of(sql))));
+        passage.note(false);
+        passage
+    }
+}
+
+/// A statement of a transaction.
+#[derive(Debug)]
+struct TxPassage<'a>(Option<(&'a TxChange, Effect)>);
+
+impl TxPassage<'_> {
+    fn note(&self, changed: bool) {
+        if let Some((change, effect)) = self.0.filter(|(_, effect)| *effect != Effect::None) {
+            change.note(effect, changed);
         }
     }
 }
@@ -248,26 +302,30 @@ impl ConnectionTrait for Tx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        self.change.note(&statement.sql);
-        within(self.limits.statement, self.inner.execute_raw(encoded(statement))).await
+        let passage = self.pass(&statement.sql);
+        let done = within(self.limits.statement, self.inner.execute_raw(encoded(statement))).await?;
+        passage.note(done.rows_affected() > 0);
+        Ok(done)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        self.change.note(sql);
-        within(self.limits.statement, self.inner.execute_unprepared(sql)).await
+        let passage = self.pass(sql);
+        let done = within(self.limits.statement, self.inner.execute_unprepared(sql)).await?;
+        passage.note(done.rows_affected() > 0);
+        Ok(done)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        self.change.note(&statement.sql);
-        within(self.limits.statement, self.inner.query_one_raw(encoded(statement))).await
+        let passage = self.pass(&statement.sql);
+        let found = within(self.limits.statement, self.inner.query_one_raw(encoded(statement))).await?;
+        passage.note(found.is_some());
+        Ok(found)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        self.change.note(&statement.sql);
-        within(self.limits.statement, self.inner.query_all_raw(encoded(statement))).await
+        let passage = self.pass(&statement.sql);
+        let found = within(self.limits.statement, self.inner.query_all_raw(encoded(statement))).await?;
+        passage.note(!found.is_empty());
+        Ok(found)
     }
 }

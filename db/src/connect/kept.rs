@@ -3,18 +3,18 @@
 //! A pool asks a connection whether it is alive before and after each use. Over a network that is wise; here it would
 //! cost more than the statements themselves, each of which is a word with the connection's own thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::{ConnAcquireErr, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_query_sqlx::SqlxValues;
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
-use super::sqlite;
+use super::log_index::LogIndex;
+use super::sqlite::{self, Logged};
 
 /// As many connections as may be used at once, each made when it is first needed.
 #[derive(Debug, Clone)]
@@ -25,8 +25,10 @@ struct Inner {
     options: SqliteConnectOptions,
     places: Semaphore,
     patience: Duration,
-    /// Whether the file gets its rollback journal back in the end.
-    restore: AtomicBool,
+    /// Set where there is a write-ahead log.
+    logged: AsyncMutex<Option<Logged>>,
+    /// For [`Kept::note`], likewise.
+    notes: AsyncMutex<Option<SqliteConnection>>,
     /// The one that was used last comes first: it knows the statements.
     idle: Mutex<Vec<SqliteConnection>>,
 }
@@ -34,17 +36,41 @@ struct Inner {
 impl Kept {
     /// At most `most` connections, which are waited for no longer than `patience`.
     pub(super) fn new(options: SqliteConnectOptions, most: usize, patience: Duration) -> Self {
-        let (places, restore) = (Semaphore::new(most), AtomicBool::new(false));
-        Self(Arc::new(Inner { options, places, patience, restore, idle: Mutex::default() }))
+        let places = Semaphore::new(most);
+        let (logged, notes, idle) = (AsyncMutex::default(), AsyncMutex::default(), Mutex::default());
+        Self(Arc::new(Inner { options, places, patience, logged, notes, idle }))
     }
 
-    /// See [`crate::Db::log_ahead`].
-    pub(crate) async fn log_ahead(&self) -> Result<(), DbErr> {
-        let changed = sqlite::log_ahead(&self.0.options).await;
-        if changed.map_err(|error| DbErr::Conn(driver(error)))? {
-            self.0.restore.store(true, Ordering::Relaxed);
+    /// See [`crate::Db::log_ahead`]. The index of the log, if there is one and this is the first time.
+    pub(crate) async fn log_ahead(&self) -> Result<Option<LogIndex>, DbErr> {
+        let mut logged = self.0.logged.lock().await;
+        if logged.is_some() {
+            return Ok(None);
         }
-        Ok(())
+        let failed = |error| DbErr::Conn(driver(error));
+        *logged = sqlite::log_ahead(&self.0.options).await.map_err(failed)?;
+        if logged.is_none() {
+            return Ok(None);
+        }
+        let hasty = self.0.options.clone().synchronous(SqliteSynchronous::Normal);
+        *self.0.notes.lock().await = Some(hasty.connect().await.map_err(failed)?);
+        Ok(LogIndex::open(self.0.options.get_filename()))
+    }
+
+    /// The same as [`Kept::execute`] for what need not have reached the disk when it is done: no other process misses it,
+    /// and it is on the disk with the next commit that is waited for; a failure of the machine may undo it. Safe with a
+    /// write-ahead log only.
+    pub(crate) async fn note(&self, statement: &Statement) -> Result<ExecResult, DbErr> {
+        let mut notes = self.0.notes.lock().await;
+        let Some(connection) = notes.as_mut() else {
+            drop(notes);
+            return self.execute(statement).await;
+        };
+        let done = query(statement).execute(connection).await;
+        if is_broken(&done) {
+            *notes = None;
+        }
+        done.map(ExecResult::from).map_err(|error| DbErr::Exec(driver(error)))
     }
 
     pub(crate) async fn execute(&self, statement: &Statement) -> Result<ExecResult, DbErr> {
@@ -76,8 +102,9 @@ impl Kept {
     /// Closes what is idle and lends no more.
     pub(crate) async fn close(&self) {
         self.0.places.close();
+        let notes = self.0.notes.lock().await.take();
         let idle = std::mem::take(&mut *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        for connection in idle {
+        for connection in idle.into_iter().chain(notes) {
             // The file is whole in any case.
             let _ = connection.close().await;
         }
@@ -86,7 +113,9 @@ impl Kept {
     /// Gives the file its journal mode back; to be called when everything else is closed. Another process that uses the
     /// file keeps it from happening, and then nothing is lost: whoever opens the file finds the log.
     pub(crate) async fn restore(&self) {
-        if self.0.restore.load(Ordering::Relaxed) {
+        let Some(Logged { connection, restore }) = self.0.logged.lock().await.take() else { return };
+        let _ = connection.close().await;
+        if restore {
             let options = self.0.options.clone().journal_mode(SqliteJournalMode::Delete);
             if let Ok(connection) = options.connect().await {
                 let _ = connection.close().await;
@@ -125,7 +154,7 @@ impl Lent<'_> {
 
     /// Keeps the connection unless it is broken.
     fn gives_back<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        if matches!(done, Err(sqlx::Error::WorkerCrashed | sqlx::Error::Io(_))) {
+        if is_broken(&done) {
             self.connection = None;
         }
         done
@@ -138,6 +167,11 @@ impl Drop for Lent<'_> {
             self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }
+}
+
+/// Whether a connection is of no more use.
+fn is_broken<T>(done: &Result<T, sqlx::Error>) -> bool {
+    matches!(done, Err(sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)))
 }
 
 fn query(statement: &Statement) -> Query<'_, Sqlite, SqlxValues> {

@@ -1,6 +1,7 @@
 //! From a database URL, as SQLAlchemy writes them, to a pool.
 
 pub(crate) mod kept;
+pub(crate) mod log_index;
 mod server;
 mod sqlite;
 mod url;
@@ -95,7 +96,8 @@ impl Db {
     }
 
     /// Has a SQLite file on a local file system use a write-ahead log until [`Db::close`], where it has a rollback journal
-    /// and nobody else uses it at this moment. For who goes on to write a lot.
+    /// and nobody else uses it at this moment. Where it then has one, what was read may be remembered ([`crate::Known`]).
+    /// For who goes on to ask and write a lot.
     pub async fn log_ahead(&self) -> Result<(), DbError> {
         self.conn.log_ahead().await
     }
@@ -130,15 +132,15 @@ impl Db {
         self.conn.statements()
     }
 
-    /// A number that changes with all that this process changes in the database, new tokens aside; `None` where other
-    /// hubs may change it at any moment. For [`crate::Known`].
+    /// A number that changes with all that anybody changes in the database, new tokens of this process aside; `None` where
+    /// that cannot be told. For [`crate::Known`].
     pub fn version(&self) -> Option<u64> {
-        self.conn.version()
+        self.conn.version(true)
     }
 
-    /// The same, notes of who was active when aside, too.
+    /// The same, this process's notes of who was active when aside, too.
     pub fn version_without_activity(&self) -> Option<u64> {
-        self.conn.version_without_activity()
+        self.conn.version(false)
     }
 
     /// Whether the database answers now. What a health check asks.

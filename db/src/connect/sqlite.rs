@@ -16,7 +16,7 @@ use nix::sys::statfs::{
 };
 use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 
 use super::DbOptions;
 use super::kept::Kept;
@@ -102,21 +102,35 @@ fn create(path: &Path) -> Result<bool, DbError> {
     }
 }
 
-/// Has a file use a write-ahead log where that works. Whether the file is to get `DELETE` back, which every program begins
-/// with: whoever has chosen another mode is left with it, and so is a file that another process uses at this moment.
-pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<bool, sqlx::Error> {
+/// A file that has a write-ahead log.
+#[derive(Debug)]
+pub(super) struct Logged {
+    /// Nobody asks it for anything: for as long as it is open the log and its index stay.
+    pub(super) connection: SqliteConnection,
+    /// Whether the file is to get `DELETE` back, which every program begins with.
+    pub(super) restore: bool,
+}
+
+/// Has a file use a write-ahead log where that works. Whoever has chosen another mode is left with it, and so is a file that
+/// another process uses at this moment.
+pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<Option<Logged>, sqlx::Error> {
     if !statfs(sqlite.get_filename()).is_ok_and(|on| LOCAL.contains(&on.filesystem_type())) {
-        return Ok(false);
+        return Ok(None);
     }
     let mut connection = sqlite.connect().await?;
     let had: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
-    let mut changed = false;
+    let mut restore = false;
     if had == "delete" {
         let now = sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL").fetch_one(&mut connection);
-        changed = now.await.is_ok_and(|mode| mode == "wal");
+        restore = now.await.is_ok_and(|mode| mode == "wal");
     }
-    sqlx::Connection::close(connection).await?;
-    Ok(changed)
+    if !restore && had != "wal" {
+        connection.close().await?;
+        return Ok(None);
+    }
+    // The index is made when it is first needed.
+    connection.execute("SELECT COUNT(*) FROM sqlite_master").await?;
+    Ok(Some(Logged { connection, restore }))
 }
 
 /// Makes a change and undoes it. Only that finds all of: a read-only file, a folder in which no journal can be made,
@@ -129,7 +143,7 @@ async fn prove_writable(sqlite: &SqliteConnectOptions) -> Result<(), sqlx::Error
         connection.execute("ROLLBACK").await
     };
     proof.await?;
-    sqlx::Connection::close(connection).await
+    connection.close().await
 }
 
 fn unusable(path: &Path, error: &sqlx::Error) -> DbError {

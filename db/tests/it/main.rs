@@ -12,6 +12,7 @@ mod harness;
 
 mod connect;
 mod groups;
+mod known;
 mod notices;
 mod oauth;
 mod roles;

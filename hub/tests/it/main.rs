@@ -19,6 +19,7 @@ mod blocked;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;
+mod known;
 mod large;
 mod lines;
 mod logins;

@@ -31,22 +31,13 @@ pub(super) async fn post(call: Call) -> ApiResult<HttpResponse> {
         })?;
         found.push((server.row.id, *at));
     }
+    // Not in one transaction: each says something by itself, and whoever reports again after a failure changes nothing.
     let any_change = TimeDelta::zero();
-    match (activity.last_activity, found.is_empty()) {
-        (None, true) => {}
-        (Some(at), true) => {
-            repo::users::bump_activity(call.db(), user, at, any_change).await?;
-        }
-        (of_user, false) => {
-            let tx = call.hub.db.begin().await?;
-            if let Some(at) = of_user {
-                repo::users::bump_activity(&tx, user, at, any_change).await?;
-            }
-            for (server, at) in found {
-                repo::spawners::bump_activity(&tx, server, at, any_change).await?;
-            }
-            tx.commit().await?;
-        }
+    if let Some(at) = activity.last_activity {
+        repo::users::bump_activity(call.db(), user, at, any_change).await?;
+    }
+    for (server, at) in found {
+        repo::spawners::bump_activity(call.db(), server, at, any_change).await?;
     }
     Ok(answer::empty_json(StatusCode::OK))
 }
