@@ -91,10 +91,15 @@ impl<K: Eq + Hash, V: Clone> Known<K, V> {
     }
 }
 
+/// How statements begin that make tokens, codes and logins.
+const MADE: [&str; 2] = ["INSERT INTO \"api_tokens\" ", "INSERT INTO \"oauth_codes\" "];
+/// How the statement begins that notes when a browser was seen.
+const SEEN: &str = "UPDATE \"oauth_codes\" SET \"scopes\" = ? WHERE ";
+
 /// What a statement may change of what was read before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing: it reads, or makes a token, which belongs to nothing that is known.
+    /// Nothing: it reads, or makes a token, a code or a login, which belongs to nothing that is known.
     None,
     /// Only when somebody or something was last active.
     Activity,
@@ -106,8 +111,11 @@ impl Effect {
     /// Of a statement as SQLite gets it.
     pub(crate) fn of(sql: &str) -> Self {
         let begins = |with: &[&str]| with.iter().any(|word| sql.starts_with(word));
-        if begins(&["SELECT ", "PRAGMA ", "EXPLAIN ", "INSERT INTO \"api_tokens\" "]) {
+        if begins(&["SELECT ", "PRAGMA ", "EXPLAIN "]) || begins(&MADE) {
             return Self::None;
+        }
+        if begins(&[SEEN]) {
+            return Self::Activity;
         }
         let noted = sql
             .strip_prefix("UPDATE \"")
@@ -196,9 +204,15 @@ mod tests {
 
     #[test]
     fn reading_and_new_tokens_change_nothing_that_is_known_and_activity_little() {
-        for sql in ["SELECT 1", "INSERT INTO \"api_tokens\" (\"id\") VALUES (1)"] {
+        for sql in [
+            "SELECT 1",
+            "INSERT INTO \"api_tokens\" (\"id\") VALUES (1)",
+            "INSERT INTO \"oauth_codes\" (\"id\") VALUES (1)",
+        ] {
             assert_eq!(Effect::of(sql), Effect::None, "{sql}");
         }
+        let seen = "UPDATE \"oauth_codes\" SET \"scopes\" = ? WHERE \"id\" = ?";
+        assert_eq!(Effect::of(seen), Effect::Activity, "{seen}");
         for table in ["users", "spawners", "api_tokens"] {
             let sql = format!("UPDATE \"{table}\" SET \"last_activity\" = ? WHERE \"id\" = ?");
             assert_eq!(Effect::of(&sql), Effect::Activity, "{sql}");
@@ -209,6 +223,7 @@ mod tests {
             "UPDATE \"users\" SET \"last_activity\" = ?, \"admin\" = ? WHERE \"id\" = ?",
             "UPDATE \"users\" SET \"admin\" = ? WHERE \"last_activity\" = ?",
             "DELETE FROM \"api_tokens\"",
+            "DELETE FROM \"oauth_codes\"",
             "WITH x AS (SELECT 1) DELETE FROM users",
         ] {
             assert_eq!(Effect::of(sql), Effect::Anything, "{sql}");
