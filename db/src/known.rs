@@ -90,13 +90,18 @@ impl<K: Eq + Hash, V: Clone> Known<K, V> {
     }
 }
 
+/// How statements begin that make tokens, codes and logins.
+const MADE: [&str; 2] = ["INSERT INTO \"api_tokens\" ", "INSERT INTO \"oauth_codes\" "];
+/// How the statement begins that notes when a browser was seen.
+const SEEN: &str = "UPDATE \"oauth_codes\" SET \"scopes\" = ? WHERE ";
+
 /// What a statement may change of what was read before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
     /// Nothing: it reads.
     None,
-    /// Nothing: it makes a token, which belongs to nothing that is known.
-    Token,
+    /// Nothing: it makes a token, a code or a login, which belongs to nothing that is known.
+    Made,
     /// Only when somebody or something was last active.
     Activity,
     /// Anything.
@@ -110,8 +115,11 @@ impl Effect {
         if begins(&["SELECT ", "PRAGMA ", "EXPLAIN "]) {
             return Self::None;
         }
-        if begins(&["INSERT INTO \"api_tokens\" "]) {
-            return Self::Token;
+        if begins(&MADE) {
+            return Self::Made;
+        }
+        if begins(&[SEEN]) {
+            return Self::Activity;
         }
         let noted = sql
             .strip_prefix("UPDATE \"")
@@ -215,7 +223,11 @@ mod tests {
     #[test]
     fn reading_and_new_tokens_change_nothing_that_is_known_and_activity_little() {
         assert_eq!(Effect::of("SELECT 1"), Effect::None);
-        assert_eq!(Effect::of("INSERT INTO \"api_tokens\" (\"id\") VALUES (1)"), Effect::Token);
+        for table in ["api_tokens", "oauth_codes"] {
+            assert_eq!(Effect::of(&format!("INSERT INTO \"{table}\" (\"id\") VALUES (1)")), Effect::Made);
+        }
+        let seen = "UPDATE \"oauth_codes\" SET \"scopes\" = ? WHERE \"id\" = ?";
+        assert_eq!(Effect::of(seen), Effect::Activity, "{seen}");
         for table in ["users", "spawners", "api_tokens"] {
             let sql = format!("UPDATE \"{table}\" SET \"last_activity\" = ? WHERE \"id\" = ?");
             assert_eq!(Effect::of(&sql), Effect::Activity, "{sql}");
@@ -226,6 +238,7 @@ mod tests {
             "UPDATE \"users\" SET \"last_activity\" = ?, \"admin\" = ? WHERE \"id\" = ?",
             "UPDATE \"users\" SET \"admin\" = ? WHERE \"last_activity\" = ?",
             "DELETE FROM \"api_tokens\"",
+            "DELETE FROM \"oauth_codes\"",
             "WITH x AS (SELECT 1) DELETE FROM users",
         ] {
             assert_eq!(Effect::of(sql), Effect::Anything, "{sql}");

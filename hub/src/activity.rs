@@ -45,8 +45,8 @@ impl Activity {
     pub async fn browser(&self, hub: &Hub, login: &BrowserSession) -> ApiResult<()> {
         let resolution = self.resolution.max(BROWSERS);
         let now = hub.clock.now();
-        if login.last_activity.is_none_or(|last| now - last.utc() > resolution) {
-            repo::tokens::bump_activity(hub.db.conn(), login.id, now, resolution).await?;
+        if now - login.last_activity > resolution {
+            repo::browser_sessions::seen(hub.db.conn(), login, now).await?;
         }
         Ok(())
     }

@@ -212,7 +212,8 @@ pub(super) fn epoch(moment: DateTime<Utc>) -> i32 {
     i32::try_from(moment.timestamp()).unwrap_or(i32::MAX)
 }
 
-/// Looks at a code that has not ended without using it up.
+/// Looks at a code that has not ended without using it up. The hub's own client gets none: what looks like one is a login
+/// ([`super::browser_sessions`]) or a notice ([`super::notices`]).
 pub async fn code(
     db: &impl ConnectionTrait,
     code: &str,
@@ -226,7 +227,9 @@ pub async fn code(
         .filter(not_ended)
         .all(db)
         .await?;
-    Ok(rows.into_iter().find(|row| row.code.as_deref() == Some(code)))
+    let is_it =
+        |row: &Code| row.code.as_deref() == Some(code) && row.client_id.as_deref() != Some(HUB_CLIENT);
+    Ok(rows.into_iter().find(is_it))
 }
 
 /// Uses up a code: of several callers with the same code exactly one gets it. Two statements, no transaction needed.

@@ -1,13 +1,14 @@
 //! API tokens, OAuth access tokens among them.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::token;
 use sea_orm::ActiveValue::Set;
 use sea_orm::prelude::*;
-use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
 
-use super::{Owner, browser_sessions, hashing, oauth};
+use super::{Owner, hashing, oauth};
 use crate::entities::{api_tokens, oauth_codes};
 use crate::error::DbError;
 use crate::types::{JsonList, Timestamp};
@@ -134,12 +135,6 @@ fn owned_by(owner: Owner) -> Expr {
     }
 }
 
-/// Logins of browsers are kept in the same table and are no tokens.
-fn is_token() -> Condition {
-    let unmarked = browser_sessions::is_session().not();
-    Condition::any().add(api_tokens::Column::Hashed.is_null()).add(unmarked)
-}
-
 /// The tokens of an owner that have not ended, the most recently used (or else made) last. Two queries.
 pub async fn of_owner(
     db: &impl ConnectionTrait,
@@ -148,7 +143,6 @@ pub async fn of_owner(
 ) -> Result<Vec<TokenDetails>, DbError> {
     let mut rows = api_tokens::Entity::find()
         .filter(owned_by(owner))
-        .filter(is_token())
         .filter(not_ended(now))
         .order_by_asc(api_tokens::Column::Id)
         .all(db)
@@ -183,8 +177,8 @@ pub async fn by_id(
     id: i32,
     now: DateTime<Utc>,
 ) -> Result<Option<TokenDetails>, DbError> {
-    let wanted = Condition::all().add(owned_by(owner)).add(is_token()).add(not_ended(now));
-    let row = api_tokens::Entity::find_by_id(id).filter(wanted).one(db).await?;
+    let row =
+        api_tokens::Entity::find_by_id(id).filter(owned_by(owner)).filter(not_ended(now)).one(db).await?;
     Ok(with_clients(db, row.into_iter().collect()).await?.pop())
 }
 
@@ -209,8 +203,8 @@ pub async fn delete(db: &impl ConnectionTrait, id: i32) -> Result<bool, DbError>
     Ok(api_tokens::Entity::delete_by_id(id).exec(db).await?.rows_affected > 0)
 }
 
-/// Ends what one browser session of a user was given, and the login itself: its logout. Codes that could still be made
-/// tokens go, too. How many tokens.
+/// Ends what one browser session of a user was given: its logout. Codes that could still be made tokens go, too, and the
+/// login ([`super::browser_sessions`]). How many tokens.
 pub async fn delete_by_session(
     db: &impl ConnectionTrait,
     user_id: i32,
@@ -283,16 +277,33 @@ pub async fn delete_of_server(db: &impl ConnectionTrait, user_id: i32, note: &st
     Ok(done.rows_affected)
 }
 
-/// Ends what the browsers of a user were given, in whatever session, and codes that could still be made tokens; with
-/// `all`, also the tokens that people made for themselves, but for those with the ids `kept`. Gives back the tokens.
-/// Several statements, for one transaction.
+/// What was ended of a user.
+#[derive(Debug)]
+pub struct Ended {
+    /// The tokens.
+    pub tokens: Vec<ApiToken>,
+    /// The browser sessions that had tokens, codes or logins.
+    pub sessions: BTreeSet<String>,
+}
+
+/// What stays when what a user has is ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Staying<'a> {
+    /// Ids of tokens.
+    pub tokens: &'a [i32],
+    /// A browser session, with all that it was given.
+    pub session: Option<&'a str>,
+}
+
+/// Ends what the browsers of a user were given, in whatever session, codes that could still be made tokens, and the
+/// logins; with `all`, also the tokens that people made for themselves. Several statements, for one transaction.
 pub async fn delete_of_user(
     tx: &crate::Tx,
     user_id: i32,
     all: bool,
-    kept: &[i32],
-) -> Result<Vec<ApiToken>, DbError> {
-    oauth_codes::Entity::delete_many().filter(oauth_codes::Column::UserId.eq(user_id)).exec(tx).await?;
+    staying: Staying<'_>,
+) -> Result<Ended, DbError> {
+    let mut codes = Condition::all().add(oauth_codes::Column::UserId.eq(user_id));
     let mut doomed = Condition::all().add(api_tokens::Column::UserId.eq(user_id));
     if !all {
         let of_browsers = Condition::any()
@@ -300,10 +311,27 @@ pub async fn delete_of_user(
             .add(api_tokens::Column::ClientId.ne(oauth::HUB_CLIENT));
         doomed = doomed.add(of_browsers);
     }
-    if !kept.is_empty() {
-        doomed = doomed.add(api_tokens::Column::Id.is_not_in(kept.iter().copied()));
+    if !staying.tokens.is_empty() {
+        doomed = doomed.add(api_tokens::Column::Id.is_not_in(staying.tokens.iter().copied()));
     }
-    let found = api_tokens::Entity::find().filter(doomed.clone()).all(tx).await?;
+    if let Some(session) = staying.session {
+        codes = codes.add(
+            Condition::any()
+                .add(oauth_codes::Column::SessionId.is_null())
+                .add(oauth_codes::Column::SessionId.ne(session)),
+        );
+        doomed = doomed.add(
+            Condition::any()
+                .add(api_tokens::Column::SessionId.is_null())
+                .add(api_tokens::Column::SessionId.ne(session)),
+        );
+    }
+    let ended_codes = oauth_codes::Entity::find().filter(codes.clone()).all(tx).await?;
+    oauth_codes::Entity::delete_many().filter(codes).exec(tx).await?;
+    let tokens = api_tokens::Entity::find().filter(doomed.clone()).all(tx).await?;
     api_tokens::Entity::delete_many().filter(doomed).exec(tx).await?;
-    Ok(found)
+    let sessions = ended_codes.into_iter().filter_map(|code| code.session_id);
+    let sessions = sessions.chain(tokens.iter().filter_map(|token| token.session_id.clone()));
+    let sessions = sessions.filter(|id| !id.is_empty()).collect();
+    Ok(Ended { tokens, sessions })
 }

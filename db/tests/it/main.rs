@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod browser_sessions;
 mod connect;
 mod groups;
 mod known;

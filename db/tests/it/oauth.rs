@@ -26,7 +26,7 @@ fn spec(identifier: &str) -> ClientSpec {
 fn code(text: &str, user_id: i32) -> NewCode {
     NewCode {
         code: text.to_owned(),
-        client_id: oauth::HUB_CLIENT.to_owned(),
+        client_id: "service-x".to_owned(),
         user_id,
         redirect_uri: "/cb".to_owned(),
         session_id: Some("s".to_owned()),
@@ -34,6 +34,10 @@ fn code(text: &str, user_id: i32) -> NewCode {
         challenge: Some(("challenge".to_owned(), "S256".to_owned())),
         expires_at: noon() + TimeDelta::minutes(5),
     }
+}
+
+async fn client(db: &impl ConnectionTrait) {
+    oauth::upsert_client(db, spec("service-x"), oauth::hash_secret("").await.unwrap()).await.unwrap();
 }
 
 async fn a_client_is_made_once_and_then_brought_up_to_date(bed: Bed) {
@@ -109,9 +113,7 @@ async fn deleting_a_client_cascades_even_without_foreign_keys(bed: Bed) {
     } else {
         let ada = users::create(db, "ada", false, noon()).await.unwrap();
         oauth::upsert_client(db, spec("service-x"), oauth::hash_secret("").await.unwrap()).await.unwrap();
-        oauth::create_code(db, NewCode { client_id: "service-x".to_owned(), ..code("c", ada.id) })
-            .await
-            .unwrap();
+        oauth::create_code(db, code("c", ada.id)).await.unwrap();
         let server = spawners::by_name(db, ada.id, "").await.unwrap().unwrap().row;
         spawners::set_oauth_client(db, server.id, Some("service-x")).await.unwrap();
         let service = services::upsert(db, services::ServiceSpec::new("x", true)).await.unwrap();
@@ -128,6 +130,7 @@ async fn deleting_a_client_cascades_even_without_foreign_keys(bed: Bed) {
 async fn a_code_can_be_taken_by_one_only(bed: Bed) {
     let db = bed.db.conn();
     let ada = users::create(db, "ada", false, noon()).await.unwrap();
+    client(db).await;
     let text = random_alphanumeric(30);
     oauth::create_code(db, code(&text, ada.id)).await.unwrap();
     let seen = oauth::code(db, &text, noon()).await.unwrap().unwrap();
@@ -150,6 +153,7 @@ async fn a_code_can_be_taken_by_one_only(bed: Bed) {
 async fn codes_end_and_are_purged(bed: Bed) {
     let db = bed.db.conn();
     let ada = users::create(db, "ada", false, noon()).await.unwrap();
+    client(db).await;
     oauth::create_code(db, code("AbcD", ada.id)).await.unwrap();
     assert!(oauth::take_code(db, "abcd", noon()).await.unwrap().is_none());
     let late = noon() + TimeDelta::seconds(301);

@@ -200,6 +200,9 @@ def read(url, secrets):
         code.expires_at,
         code.code_challenge_method,
     ]
+    orm.OAuthCode.purge_expired(db)
+    found["logins"] = db.query(orm.OAuthCode).filter_by(client_id="jupyterhub").count()
+    found["tokens_of_ada"] = db.query(orm.APIToken).filter_by(user=orm.User.find(db, "ada")).count()
     # Deleting through stock's relationships must find everything in order.
     db.delete(orm.User.find(db, "ada"))
     db.commit()

@@ -9,7 +9,8 @@ use hub_core::token::{CHOSEN_ROUNDS, GENERATED_ROUNDS};
 use hub_db::repo::shares::{Receiver, ShareFilter};
 use hub_db::repo::spawners::Address;
 use hub_db::repo::{
-    Owner, groups, oauth, role_members, roles, services, share_codes, shares, spawners, tokens, users,
+    Owner, browser_sessions, groups, oauth, role_members, roles, services, share_codes, shares, spawners,
+    tokens, users,
 };
 use hub_db::types::{bytes_value, value_bytes};
 use hub_db::{JsonDict, Tx, schema};
@@ -278,6 +279,16 @@ async fn write_credentials(tx: &Tx, ada: &users::User, service: i32, shared: &sh
         expires_at: at("2026-03-04T05:00:00Z"),
     };
     oauth::create_code(tx, code).await.unwrap();
+    for end in ["2099-01-01T00:00:00Z", "2020-01-01T00:00:00Z"] {
+        let login = browser_sessions::NewBrowserSession {
+            user_id: ada.id,
+            session_id: "s2".to_owned(),
+            expires_at: at(end),
+            address: Some("192.0.2.7".to_owned()),
+            agent: Some("é😀".to_owned()),
+        };
+        browser_sessions::begin(tx, login, moment).await.unwrap();
+    }
     json!({
         "tokens": {"ada": of_ada, "chosen": "correct horse battery", "svc": of_svc, "oauth": of_lab, "ended": ended},
         "share_code": share_code,
@@ -351,6 +362,9 @@ async fn stock_reads_what_we_write(bed: Bed) {
             "jupyterhub-user-ada-lab", "ada", "/cb", "s1", ["read:users"],
             at("2026-03-04T05:00:00Z").timestamp(), "S256",
         ],
+        // Of the two logins the one that has ended is purged, and they are no tokens.
+        "logins": 1,
+        "tokens_of_ada": 4,
         "left": {
             "spawners": 1, "servers": 0, "api_tokens": 1, "shares": 0, "share_codes": 0, "oauth_codes": 0,
         },

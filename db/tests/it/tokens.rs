@@ -2,7 +2,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::random_hex32;
 use hub_core::token::{CHOSEN_ROUNDS, GENERATED_ROUNDS};
 use hub_db::repo::tokens::NewToken;
-use hub_db::repo::{Owner, browser_sessions, oauth, purge, services, tokens, users};
+use hub_db::repo::{Owner, oauth, purge, services, tokens, users};
 use hub_db::{ConnectionTrait, DbError};
 
 use crate::harness::{Bed, noon, number, on_every_database};
@@ -14,7 +14,6 @@ on_every_database!(
     stale_tokens_without_client_are_deleted_when_seen,
     tokens_are_listed_with_the_client_that_issued_them,
     logout_and_revocation_end_the_right_tokens,
-    logins_of_browsers_are_kept_beside_tokens_and_are_none,
 );
 
 fn plain(owner: Owner) -> NewToken {
@@ -173,7 +172,7 @@ async fn logout_and_revocation_end_the_right_tokens(bed: Bed) {
     for session in ["s1", "s2"] {
         let code = oauth::NewCode {
             code: format!("code-{session}"),
-            client_id: oauth::HUB_CLIENT.to_owned(),
+            client_id: "service-x".to_owned(),
             user_id: ada_id,
             redirect_uri: "/cb".to_owned(),
             session_id: Some(session.to_owned()),
@@ -192,60 +191,4 @@ async fn logout_and_revocation_end_the_right_tokens(bed: Bed) {
     assert_eq!(left.len(), 1);
     assert!(tokens::delete(db, left[0].token.id).await.unwrap());
     assert!(!tokens::delete(db, left[0].token.id).await.unwrap());
-}
-
-async fn logins_of_browsers_are_kept_beside_tokens_and_are_none(bed: Bed) {
-    let db = bed.db.conn();
-    let Owner::User(ada) = user(db, "ada").await else { unreachable!() };
-    let Owner::User(bob) = user(db, "bob").await else { unreachable!() };
-    let end = noon() + TimeDelta::days(14);
-    let begin = async |user_id: i32, number: u64, session: &str| {
-        let new = browser_sessions::NewBrowserSession {
-            user_id,
-            number,
-            session_id: session.to_owned(),
-            note: "Browser login from -:".to_owned(),
-            expires_at: end,
-        };
-        browser_sessions::begin(db, new, noon()).await.unwrap()
-    };
-    let (first, second) = (begin(ada, u64::MAX, "one").await, begin(ada, 7, "two").await);
-    let other = begin(bob, 8, "one").await;
-    assert_eq!(browser_sessions::number(&first), Some(u64::MAX));
-    assert_eq!(browser_sessions::find(db, ada, u64::MAX).await.unwrap().map(|row| row.id), Some(first.id));
-    assert!(browser_sessions::find(db, bob, 7).await.unwrap().is_none(), "it is not bob's");
-    assert!(browser_sessions::find(db, ada, 9).await.unwrap().is_none());
-
-    let later = noon() + TimeDelta::hours(1);
-    assert!(tokens::bump_activity(db, second.id, later, TimeDelta::minutes(5)).await.unwrap());
-    let listed = async |user: i32, now| {
-        let found = browser_sessions::of_user(db, user, now).await.unwrap();
-        found.into_iter().map(|row| row.id).collect::<Vec<_>>()
-    };
-    assert_eq!(listed(ada, later).await, [second.id, first.id]);
-    assert!(listed(ada, end + TimeDelta::seconds(1)).await.is_empty());
-
-    // No token is one, and none of them is a token.
-    let token = tokens::create(db, "a-token-of-ada", plain(Owner::User(ada)), noon()).await.unwrap();
-    let seen = tokens::of_owner(db, Owner::User(ada), noon()).await.unwrap();
-    assert_eq!(seen.iter().map(|details| details.token.id).collect::<Vec<_>>(), [token.id]);
-    assert!(tokens::by_id(db, Owner::User(ada), first.id, noon()).await.unwrap().is_none());
-    assert!(browser_sessions::by_id(db, token.id, noon()).await.unwrap().is_none());
-    assert_eq!(
-        browser_sessions::by_id(db, first.id, noon()).await.unwrap().map(|row| row.id),
-        Some(first.id)
-    );
-    for text in [first.hashed.as_deref().unwrap(), "himalia-session:", ""] {
-        assert_eq!(found(db, text, noon()).await, None, "{text}");
-    }
-
-    assert_eq!(browser_sessions::ids_in(db, ada, "one").await.unwrap(), [first.id]);
-    assert_eq!(tokens::delete_by_session(db, ada, "one").await.unwrap(), 1);
-    assert!(browser_sessions::find(db, ada, u64::MAX).await.unwrap().is_none());
-    let tx = bed.db.begin().await.unwrap();
-    let ended = tokens::delete_of_user(&tx, ada, false, &[]).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(ended.iter().map(|row| row.id).collect::<Vec<_>>(), [second.id]);
-    assert_eq!(listed(bob, noon()).await, [other.id]);
-    assert_eq!(purge::expired(db, end + TimeDelta::seconds(1)).await.unwrap().tokens, 1);
 }

@@ -101,6 +101,6 @@ async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResu
     if revocation.stop_servers || hub.auth.settings.shutdown_on_logout {
         sessions::stop_servers(hub, user).await;
     }
-    sessions::follow_up(hub, user, &ended);
+    sessions::follow_up(hub, user, ended);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The end of all that a person's browsers hold: login cookies, tokens, open websockets.
 
 use hub_core::{ServerKey, ServerName, UserName};
-use hub_db::entities::api_tokens::Model as ApiToken;
 use hub_db::entities::users;
+use hub_db::repo::tokens::{Ended, Staying};
 use hub_db::{DbError, Tx, repo};
 use tracing::warn;
 
@@ -11,13 +11,6 @@ use crate::notices::{self, Notice};
 use crate::rbac::HUB_CLIENT;
 use crate::servers::store::token_note;
 use crate::web::pages::context::servers_of;
-
-/// What was ended in the database.
-#[derive(Debug)]
-pub struct Ended {
-    /// The tokens, which tell the browser sessions that they were made in.
-    pub tokens: Vec<ApiToken>,
-}
 
 /// Ends login cookies, the tokens of browsers and codes that could still become tokens; with `all_tokens` also the tokens
 /// that people made for scripts. Those of running servers stay.
@@ -28,8 +21,8 @@ pub async fn end(hub: &Hub, tx: &Tx, user: &users::Model, all_tokens: bool) -> R
     // What browsers hold is never a server's.
     let kept = if all_tokens { tokens_of_servers(hub, tx, user).await? } else { Vec::new() };
     repo::users::reset_cookie_id(tx, user.id).await?;
-    let tokens = repo::tokens::delete_of_user(tx, user.id, all_tokens, &kept).await?;
-    Ok(Ended { tokens })
+    let staying = Staying { tokens: &kept, ..Staying::default() };
+    repo::tokens::delete_of_user(tx, user.id, all_tokens, staying).await
 }
 
 /// Ids of the tokens with which the running servers of somebody work. Anybody can give a token the note of one; but the
@@ -52,12 +45,10 @@ async fn tokens_of_servers(hub: &Hub, tx: &Tx, user: &users::Model) -> Result<Ve
 }
 
 /// What follows when that is in the database: open websockets are cut, nothing is remembered of the login.
-pub fn follow_up(hub: &Hub, user: &users::Model, ended: &Ended) {
+pub fn follow_up(hub: &Hub, user: &users::Model, ended: Ended) {
     hub.auth.looks.forget(user.id);
     notices::tell(&hub.tasks, &hub.db, &hub.clock, vec![Notice::Login(user.id)]);
-    let sessions = ended.tokens.iter().filter_map(|token| token.session_id.clone());
-    let sessions = sessions.filter(|id| !id.is_empty()).collect();
-    hub.cut_sessions_and_scripts(sessions, &ended.tokens);
+    hub.cut_sessions_and_scripts(ended.sessions, &ended.tokens);
 }
 
 /// Asks for all servers of somebody to be stopped.

@@ -5,7 +5,7 @@ use hub_config::Config;
 use hub_db::repo;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, TestHub};
+use crate::support::{Answer, Client, TestHub, WATCH};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const SAFARI: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1";
@@ -19,19 +19,25 @@ struct Browser {
 
 /// Logs in by the form, as a browser of this name.
 async fn log_in(test: &TestHub, user: &str, agent: &str) -> Browser {
+    log_in_again(test, user, agent, None).await
+}
+
+/// The same, as one that kept its session of before.
+async fn log_in_again(test: &TestHub, user: &str, agent: &str, session: Option<&str>) -> Browser {
+    let kept = session.map(|id| format!("jupyterhub-session-id={id}; ")).unwrap_or_default();
     // Strangers are told apart by what their browser says, too.
     let stranger = test.anonymous().header("User-Agent", agent);
-    let page = stranger.send(Method::GET, "/hub/login", None).await;
+    let page = stranger.clone().header("Cookie", &kept).send(Method::GET, "/hub/login", None).await;
     let xsrf = page.cookie("_xsrf").unwrap();
     let form = format!("username={user}&password=&_xsrf={}", xsrf.replace('=', "%3D"));
     let answer = stranger
-        .header("Cookie", &format!("_xsrf={xsrf}"))
+        .header("Cookie", &format!("{kept}_xsrf={xsrf}"))
         .header("Content-Type", "application/x-www-form-urlencoded")
         .send(Method::POST, "/hub/login", Some(form.as_bytes()))
         .await;
     assert_eq!(answer.code(), 302, "{answer:?}");
     let cookie = |name: &str| answer.cookie(name).unwrap();
-    let session = cookie("jupyterhub-session-id");
+    let session = session.map_or_else(|| cookie("jupyterhub-session-id"), str::to_owned);
     browser(test, &cookie("jupyterhub-hub-login"), &session, &cookie("_xsrf"))
 }
 
@@ -200,6 +206,47 @@ async fn logins_are_not_tokens_and_are_known_to_other_hubs_and_after_a_restart()
     assert!(!is_in(&browser(&third, &one.login, &one.session, "none").client).await);
 }
 
+/// The text of the row behind a login cookie, which its owner can work out.
+fn code_of(login: &str) -> String {
+    let number: u64 = login.split('|').nth(1).unwrap().split_once(':').unwrap().1.parse().unwrap();
+    format!("himalia-login:{:08x}", number & u64::from(u32::MAX))
+}
+
+#[actix_web::test]
+async fn nobody_gets_a_token_for_a_login() {
+    let test = TestHub::with(|config: &mut Config| {
+        config.services[0].oauth_redirect_uri = Some("/services/watch/oauth_callback".to_owned());
+    })
+    .await;
+    let one = log_in(&test, "ada", FIREFOX).await;
+    let code = code_of(&one.login);
+    for (client, secret, status, error) in [
+        ("service-watch", WATCH, 400, "invalid_grant"),
+        ("jupyterhub", "", 401, "invalid_client"),
+        ("jupyterhub", "guess", 401, "invalid_client"),
+    ] {
+        let form =
+            format!("grant_type=authorization_code&client_id={client}&client_secret={secret}&code={code}");
+        let answer = test
+            .anonymous()
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .send(Method::POST, "/hub/api/oauth2/token", Some(form.as_bytes()))
+            .await;
+        assert_eq!((answer.code(), &answer.json()["error"]), (status, &json!(error)), "{client}: {answer:?}");
+    }
+    assert!(is_in(&one.client).await, "nobody used it up");
+}
+
+#[actix_web::test]
+async fn no_more_is_kept_of_a_browser_than_is_of_use() {
+    let test = TestHub::start().await;
+    let one = log_in(&test, "ada", &"x".repeat(5_000)).await;
+    let seen = sessions(&one.client, "").await;
+    assert_eq!(seen[0]["agent"], json!("x".repeat(512)));
+    let text = seen[0].to_string();
+    assert!(!text.contains(&one.login) && !text.contains(&one.session), "{text}");
+}
+
 #[actix_web::test]
 async fn a_logout_ends_the_cookie_and_there_are_never_too_many() {
     let test = TestHub::start().await;
@@ -215,4 +262,9 @@ async fn a_logout_ends_the_cookie_and_there_are_never_too_many() {
     assert!(!is_in(&first.client).await);
     let last = log_in(&test, "ada", SAFARI).await;
     assert_eq!(sessions(&last.client, "").await.len(), himalia::auth::browsers::MOST);
+    // A program that keeps its session but not its login is in by the last of its logins.
+    for _ in 0..himalia::auth::browsers::MOST {
+        log_in_again(&test, "bob", "robot", Some("kept")).await;
+    }
+    assert!(is_in(&log_in_again(&test, "bob", "robot", Some("kept")).await.client).await);
 }

@@ -13,11 +13,11 @@ pub struct Session {
     /// Whose login it is.
     pub user: String,
     /// When the person logged in.
-    pub created: Option<Timestamp>,
+    pub created: Timestamp,
     /// When the browser was last seen at the hub, to some minutes.
-    pub last_activity: Option<Timestamp>,
+    pub last_activity: Timestamp,
     /// When the login ends by itself.
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
     /// From where the person logged in, as far as trusted proxies tell.
     pub address: Option<String>,
     /// The browser by its usual name; null where it is not known.

@@ -20,19 +20,17 @@ const END: &[&str] = &["tokens"];
 
 /// A login as the API shows it. `current` is the one that the call itself was made with.
 fn model(session: &BrowserSession, user: &str, current: Option<i32>) -> Session {
-    let origin = browsers::Origin::noted(session);
-    let (browser, system) = origin.agent.as_deref().map(agent::name).unwrap_or_default();
-    let moment = |at: Option<hub_db::Timestamp>| at.map(|at| at.utc().into());
+    let (browser, system) = session.agent.as_deref().map(agent::name).unwrap_or_default();
     Session {
         id: Session::id_of(session.id.into()),
         user: user.to_owned(),
-        created: moment(session.created),
-        last_activity: moment(session.last_activity),
-        expires_at: moment(session.expires_at),
-        address: origin.address,
+        created: session.created.into(),
+        last_activity: session.last_activity.into(),
+        expires_at: session.expires_at.into(),
+        address: session.address.clone(),
         browser,
         system: system.map(str::to_owned),
-        agent: origin.agent,
+        agent: session.agent.clone(),
         current: current == Some(session.id),
     }
 }
@@ -79,9 +77,10 @@ pub(super) async fn end_all(call: Call) -> ApiResult<HttpResponse> {
             return Err(ApiError::bad_request(text));
         }
     };
-    let own = call.caller.login.as_deref().filter(|own| others && own.user_id == Some(user.id));
-    if let Some((cookie_id, number)) = browsers::end_all(&call.hub, &user, own).await? {
-        call.stay_in(&cookie_id, number);
+    let own = call.caller.login.as_deref().filter(|own| others && own.user_id == user.id);
+    let cookie_id = browsers::end_all(&call.hub, &user, own).await?;
+    if let Some(own) = own {
+        call.stay_in(&cookie_id, own.number());
     }
     info!(by = call.who()?.name(), user = %user.name, others, "logins ended");
     Ok(answer::no_content())
@@ -94,8 +93,7 @@ pub(super) async fn end(call: Call) -> ApiResult<HttpResponse> {
     let number = Session::parse_id(id).and_then(|number| i32::try_from(number).ok()).ok_or_else(none)?;
     let session = repo::browser_sessions::by_id(call.db(), number, call.hub.clock.now()).await?;
     let session = session.ok_or_else(none)?;
-    let owner = session.user_id.ok_or_else(none)?;
-    let user = repo::users::by_id(call.db(), owner).await?.ok_or_else(none)?;
+    let user = repo::users::by_id(call.db(), session.user_id).await?.ok_or_else(none)?;
     // Whose login it is is nobody else's business.
     call.caller.require_user(&call.hub, END, &user.name).await.map_err(|_| none())?;
     call.concerns(&user.name);

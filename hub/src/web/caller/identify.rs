@@ -72,12 +72,10 @@ pub(super) async fn identify(
     if let Some(login) = &login {
         hub.activity.browser(hub, login).await?;
         // What servers get in this browser ends with this login, whatever session the browser tells.
-        if let Some(id) = login.session_id.as_deref().filter(|id| !id.is_empty()) {
-            if !Sessions::has_session(facts, id) {
-                outgoing.set(hub.sessions.session_cookie(id, facts));
-            }
-            session_id = Some(id.to_owned());
+        if !Sessions::has_session(facts, &login.session_id) {
+            outgoing.set(hub.sessions.session_cookie(&login.session_id, facts));
         }
+        session_id = Some(login.session_id.clone());
     }
     if session_id.is_none() {
         let (id, cookie) = hub.sessions.new_session(facts);
@@ -109,7 +107,7 @@ pub(in crate::web) async fn logged_in(
     };
     let Some(number) = cookie.number else { return Ok((Some(user), None)) };
     let login = hub.known.browser_session(&hub.db, user.id, number).await?;
-    let login = login.filter(|login| !repo::tokens::has_ended(login, hub.clock.now()));
+    let login = login.filter(|login| !login.has_ended(hub.clock.now()));
     Ok((login.is_some().then_some(user), login))
 }
 

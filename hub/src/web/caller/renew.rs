@@ -8,13 +8,10 @@ use crate::app::Hub;
 use crate::rbac::{Held, Holder};
 use crate::web::error::ApiResult;
 
-/// Whether a login has not ended. Its number is asked for, not its id, which SQLite may have given to another row.
+/// Whether a login has not ended.
 async fn is_there(hub: &Hub, login: &BrowserSession) -> ApiResult<bool> {
-    let (Some(user), Some(number)) = (login.user_id, repo::browser_sessions::number(login)) else {
-        return Ok(false);
-    };
-    let found = repo::browser_sessions::find(hub.db.conn(), user, number).await?;
-    Ok(found.is_some_and(|row| !repo::tokens::has_ended(&row, hub.clock.now())))
+    let found = repo::browser_sessions::find(hub.db.conn(), login.user_id, login.number()).await?;
+    Ok(found.is_some_and(|login| !login.has_ended(hub.clock.now())))
 }
 
 impl Caller {

@@ -208,7 +208,7 @@ async fn log_in(
             browsers::end(&page.hub, known, before).await?;
         }
         let origin = Origin::of(rq, page.facts.remote);
-        let number = browsers::begin(&page.hub, &user, &session_id, &origin).await?;
+        let number = browsers::begin(&page.hub, &user, &session_id, origin).await?;
         outgoing.set(sessions.login(&user.cookie_id, number, &page.facts));
     }
     let header = |_: &str| None;
@@ -320,7 +320,7 @@ async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> Ap
         let tx = hub.db.begin().await?;
         let ended = sessions::end(hub, &tx, user, false).await?;
         tx.commit().await?;
-        sessions::follow_up(hub, user, &ended);
+        sessions::follow_up(hub, user, ended);
     } else if let Some(session_id) = &page.caller.session_id {
         repo::tokens::delete_by_session(hub.db.conn(), user.id, session_id).await?;
         hub.cut_sessions([session_id.clone()]);

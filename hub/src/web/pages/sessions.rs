@@ -7,7 +7,7 @@ use hub_db::repo::browser_sessions::BrowserSession;
 use jupyterhub_api_compat::models::Session;
 
 use super::context::{html, logged_in};
-use crate::auth::{agent, browsers::Origin};
+use crate::auth::agent;
 use crate::render::{Date, SessionRow, SessionsPage};
 use crate::web::caller::Page;
 use crate::web::error::{ApiError, ApiResult};
@@ -43,18 +43,16 @@ pub async fn show(page: Page) -> ApiResult<HttpResponse> {
 }
 
 fn row(session: &BrowserSession, current: Option<i32>) -> SessionRow {
-    let origin = Origin::noted(session);
-    let (browser, system) = origin.agent.as_deref().map(agent::name).unwrap_or_default();
-    let moment = |at: Option<hub_db::Timestamp>| at.map(|at| Date(at.utc()));
+    let (browser, system) = session.agent.as_deref().map(agent::name).unwrap_or_default();
     SessionRow {
         id: Session::id_of(session.id.into()),
         browser: browser.unwrap_or_default(),
         system: system.unwrap_or_default().to_owned(),
-        address: origin.address.unwrap_or_default(),
-        agent: origin.agent.unwrap_or_default(),
-        created: moment(session.created),
-        last_activity: moment(session.last_activity),
-        expires_at: moment(session.expires_at),
+        address: session.address.clone().unwrap_or_default(),
+        agent: session.agent.clone().unwrap_or_default(),
+        created: Some(Date(session.created)),
+        last_activity: Some(Date(session.last_activity)),
+        expires_at: Some(Date(session.expires_at)),
         current: current == Some(session.id),
     }
 }
