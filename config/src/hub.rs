@@ -114,6 +114,8 @@ pub struct HubSection {
     pub shutdown_on_logout: bool,
     /// How many servers may be starting at once; 0 is no limit.
     pub concurrent_spawn_limit: u32,
+    /// What becomes of starts beyond `concurrent_spawn_limit`.
+    pub beyond_spawn_limit: BeyondLimit,
     /// How many servers may run at once; 0 is no limit.
     pub active_server_limit: u32,
     /// Answers requests to stopped servers with 503, as JupyterHub 1 did, instead of 424.
@@ -167,6 +169,17 @@ pub struct HubSection {
     pub trust_user_provided_tokens: bool,
     /// Scopes added to the role `user`, which everybody has.
     pub extra_user_scopes: Vec<String>,
+}
+
+/// What becomes of starts for which there is no room at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BeyondLimit {
+    /// They wait in line.
+    #[default]
+    Queue,
+    /// They are answered with 429: JupyterHub's rule.
+    Refuse,
 }
 
 /// Which names new named servers may have.
@@ -233,6 +246,7 @@ impl Default for HubSection {
             implicit_spawn_seconds: Duration::ZERO,
             shutdown_on_logout: false,
             concurrent_spawn_limit: 100,
+            beyond_spawn_limit: BeyondLimit::default(),
             active_server_limit: 0,
             use_legacy_stopped_server_status_code: false,
             init_spawners_timeout: Some(Duration::from_secs(10)),

@@ -43,7 +43,7 @@ pub use cookie_secret::{
     load_or_create_cookie_secret, load_or_create_secrets,
 };
 pub use db::DbSection;
-pub use hub::{ExistingInvalidNames, HubSection, ServerNames};
+pub use hub::{BeyondLimit, ExistingInvalidNames, HubSection, ServerNames};
 pub use layers::{FileSource, KnownPlugins, Override, Sources};
 pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};

@@ -1,7 +1,7 @@
 //! The plugins that this binary holds: one explicit list, nothing registers itself.
 
 use hub_config::PluginTable;
-use hub_core::plugin::DescribeOptions;
+use hub_core::plugin::{DescribeOptions, options_schema};
 use hub_core::{AuthenticatorPlugin, PluginError, SpawnerPlugin};
 
 use crate::auth::chain;
@@ -38,7 +38,8 @@ impl Registry {
     /// What all of them, and the chain of authenticators, say about their tables.
     pub fn tables(&self) -> Vec<PluginTable> {
         let authenticators = self.authenticators.iter().map(|plugin| (plugin.name, plugin.describe));
-        let authenticators = authenticators.chain([(chain::KIND, chain::describe as DescribeOptions)]);
+        let authenticators =
+            authenticators.chain([(chain::KIND, options_schema::<chain::ChainOptions> as DescribeOptions)]);
         let authenticators = authenticators.map(|(name, describe)| ("authenticator", name, describe));
         let spawners = self.spawners.iter().map(|plugin| ("spawner", plugin.name, plugin.describe));
         let all = authenticators.chain(spawners);

@@ -98,6 +98,9 @@ def hub_settings(doc, settings):
         else:
             known(key, HUB, "JupyterHub")
             doc["hub"][key] = value
+            if key == "concurrent_spawn_limit":
+                # ours would let them wait in line
+                doc["hub"]["beyond_spawn_limit"] = "refuse"
 
 
 def custom_scope(spec):

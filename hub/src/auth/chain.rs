@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use hub_config::AuthenticatorSection;
-use hub_core::plugin::{options_schema, read_options};
+use hub_core::plugin::read_options;
 use hub_core::{
     Account, AuthError, AuthRoute, Authenticator, AuthenticatorContext, ClosedAccounts, Identity, LoginForm,
     LoginMethod, LoginRequest, LoginStep, PluginError, Refresh, Revocation,
@@ -61,11 +61,6 @@ pub struct Chain {
     hub_path: String,
     /// The names that `username_map` gives.
     mapped: BTreeSet<String>,
-}
-
-/// Describes the table to editors.
-pub fn describe() -> Value {
-    options_schema::<ChainOptions>()
 }
 
 impl Chain {

@@ -1,11 +1,13 @@
 //! What may be started: names of new servers, how many per person, how many at all.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
-use hub_config::{ExistingInvalidNames, ServerNames};
+use hub_config::{BeyondLimit, ExistingInvalidNames, ServerNames};
 use hub_core::ServerName;
 use hub_db::entities::users;
 use hub_db::{DbError, repo};
@@ -13,10 +15,14 @@ use jupyterhub_api_compat::requests::{check_server_name, quoted};
 
 use super::{Servers, SpawnerId};
 use crate::app::Hub;
+use crate::metrics::Outcome;
 use crate::web::error::{ApiError, ApiResult};
 
 /// Seconds after which a request beyond `active_server_limit` may be tried again.
 const RETRY_SECONDS: &str = "60";
+
+/// Seconds after which a request beyond `concurrent_spawn_limit` may be tried again, where it does not wait in line.
+const RETRY_START_SECONDS: RangeInclusive<u32> = 30..=60;
 
 /// Seconds after which there should be a hub again.
 const CLOSING_SECONDS: &str = "10";
@@ -131,13 +137,16 @@ impl Hub {
         }
     }
 
-    /// Whether one more server may run now. Starts at once are no matter of this: they wait in line. What is returned is
-    /// kept until the start has been asked for, so that of many requests at once no more get in than may.
+    /// Whether one more server may start and run now. Where starts wait in line (`beyond_spawn_limit`), as many as like
+    /// may start. What is returned is kept until the start has been asked for, so that of many requests at once no more get in than may.
     /// `own` is the server to start, where it has a record.
     pub async fn check_may_start(&self, own: Option<SpawnerId>) -> ApiResult<Option<Admission>> {
         if self.servers.is_closing() {
             return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The hub is about to end.")
                 .with_header(RETRY_AFTER, CLOSING_SECONDS));
+        }
+        if self.config.hub.beyond_spawn_limit == BeyondLimit::Refuse {
+            self.check_may_start_at_once(own)?;
         }
         let limit = self.config.hub.active_server_limit as usize;
         if limit == 0 {
@@ -145,7 +154,7 @@ impl Hub {
         }
         let admission = self.servers.admit(limit, own).await?;
         if admission.is_none() {
-            self.metrics.spawn(crate::metrics::Outcome::Failure, "too-many-users", std::time::Duration::ZERO);
+            self.metrics.spawn(Outcome::Failure, "too-many-users", Duration::ZERO);
             return Err(ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Active user limit exceeded. Try again in a few minutes.",
@@ -153,6 +162,23 @@ impl Hub {
             .with_header(RETRY_AFTER, RETRY_SECONDS));
         }
         Ok(admission)
+    }
+
+    /// Whether fewer servers than `concurrent_spawn_limit` are starting, `own` aside.
+    fn check_may_start_at_once(&self, own: Option<SpawnerId>) -> ApiResult<()> {
+        let limit = self.config.hub.concurrent_spawn_limit as usize;
+        let starting = self.servers.entries.starting();
+        if limit == 0 || starting.iter().filter(|entry| Some(entry.id) != own).count() < limit {
+            return Ok(());
+        }
+        self.metrics.spawn(Outcome::Failure, "throttled", Duration::ZERO);
+        // Not the same for all, or they would all come back at once.
+        let seconds: u32 = rand::random_range(RETRY_START_SECONDS);
+        let text = format!(
+            "Too many users trying to log in right now. Try again in {} seconds.",
+            seconds.next_multiple_of(10)
+        );
+        Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).with_header(RETRY_AFTER, &seconds.to_string()))
     }
 
     /// Whether starts are preceded by a form.

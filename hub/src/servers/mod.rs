@@ -5,6 +5,7 @@
 //! that the next hub could not find out.
 
 mod answer;
+mod check;
 mod elsewhere;
 pub mod env;
 pub mod failures;

@@ -3,7 +3,8 @@
 //! Several hubs may share a database. The one that starts a server writes its name beside the server's state, with a
 //! time until which it is to be believed, and goes on writing it until the server answers. A hub that has died writes
 //! no more; then another one looks what became of the start. A stop is noted in the same way before it begins, with the
-//! start that is to follow it, and the start that is owed after it stays noted until it is begun. Stock ignores the keys, and its next start writes its own state over them.
+//! start that is to follow it, and the start that is owed after it stays noted until it is begun. Stock ignores the
+//! keys, and its next start writes its own state over them.
 //!
 //! The clocks of hubs on one database may differ by a few seconds, not more.
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::random_hex32;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -150,58 +152,60 @@ impl Stopping {
     }
 }
 
+/// Writes a note into a state.
+fn note(state: &mut Value, key: &str, note: impl Serialize) {
+    if let Some(map) = state.as_object_mut() {
+        map.insert(key.to_owned(), json!(note));
+    }
+}
+
+/// Takes a note out of a state; what is unreadable is none.
+fn take<T: DeserializeOwned>(state: &mut Value, key: &str) -> Option<T> {
+    serde_json::from_value(state.as_object_mut()?.remove(key)?).ok()
+}
+
 /// A state with the note of a stop.
 pub(super) fn note_stop(mut state: Value, stopping: &Stopping) -> Value {
-    if let Some(map) = state.as_object_mut() {
-        map.insert(STOP_KEY.to_owned(), json!(stopping));
-    }
+    note(&mut state, STOP_KEY, stopping);
     state
 }
 
-/// Takes the note of a stop out of a state; what is unreadable is none.
+/// Takes the note of a stop out of a state.
 pub(super) fn take_stop(state: &mut Value) -> Option<Stopping> {
-    serde_json::from_value(state.as_object_mut()?.remove(STOP_KEY)?).ok()
+    take(state, STOP_KEY)
 }
 
 /// A state with the note that this hub works on the start.
 pub(super) fn note_start(mut state: Value, hub: &HubName, now: DateTime<Utc>) -> Value {
-    if let Some(map) = state.as_object_mut() {
-        map.insert(START_KEY.to_owned(), json!(AtWork { hub: hub.clone(), until: now + LIFE }));
-    }
+    note(&mut state, START_KEY, AtWork { hub: hub.clone(), until: now + LIFE });
     state
 }
 
 /// A state with the note that this hub has worked on the start and does so no more: the next one need not wait.
 pub(super) fn note_end(mut state: Value, hub: &HubName, now: DateTime<Utc>) -> Value {
-    if let Some(map) = state.as_object_mut() {
-        map.insert(START_KEY.to_owned(), json!(AtWork { hub: hub.clone(), until: now }));
-    }
+    note(&mut state, START_KEY, AtWork { hub: hub.clone(), until: now });
     state
 }
 
-/// Takes the note out of a state; what is unreadable is none.
+/// Takes the note of a start out of a state.
 pub(super) fn take_start(state: &mut Value) -> Option<AtWork> {
-    serde_json::from_value(state.as_object_mut()?.remove(START_KEY)?).ok()
+    take(state, START_KEY)
 }
 
 /// Notes in the state of a server that was stopped that it is to be started again.
 pub(super) fn owe_restart(state: &mut Value, now: DateTime<Utc>) {
-    if let Some(map) = state.as_object_mut() {
-        map.insert(RESTART_KEY.to_owned(), json!(now + OWED));
-    }
+    note(state, RESTART_KEY, now + OWED);
 }
 
 /// Notes in the state of a server that its start waits for its turn. Other hubs leave it alone for as long as the one
 /// in whose line it is can be late with the next note; a hub that starts goes on with it at once.
 pub(super) fn owe_waiting(state: &mut Value, now: DateTime<Utc>) {
-    if let Some(map) = state.as_object_mut() {
-        map.insert(RESTART_KEY.to_owned(), json!(now + OWED + OWED));
-    }
+    note(state, RESTART_KEY, now + OWED + OWED);
 }
 
 /// Takes the note of a restart out of a state: until when the start is owed.
 pub(super) fn take_restart(state: &mut Value) -> Option<DateTime<Utc>> {
-    serde_json::from_value(state.as_object_mut()?.remove(RESTART_KEY)?).ok()
+    take(state, RESTART_KEY)
 }
 
 /// Whether nobody has come to a start that is owed until then, though there was time.

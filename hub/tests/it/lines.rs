@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use himalia::servers::live::Snapshot;
+use hub_config::BeyondLimit;
 use hub_core::{ServerKey, ServerName, UserName};
 use hub_db::repo;
 use serde_json::{Value, json};
@@ -217,4 +218,33 @@ async fn no_server_starts_while_all_are_being_stopped() {
     let late = test.root().post("/users/bob/server", None).await;
     assert_eq!((late.code(), late.header("retry-after")), (503, Some("10")), "{late:?}");
     assert!(repo::spawners::active(test.hub.db.conn()).await.unwrap().is_empty());
+}
+
+#[actix_web::test]
+async fn starts_beyond_the_limit_can_be_refused_as_stock_does() {
+    let test = TestHub::with(|config| {
+        config.hub.concurrent_spawn_limit = 1;
+        config.hub.beyond_spawn_limit = BeyondLimit::Refuse;
+        config.hub.slow_spawn_timeout = Duration::ZERO;
+    })
+    .await;
+    for name in ["ada", "bob"] {
+        test.user(name).await;
+    }
+    let root = test.root();
+    let options = json!({"user_options": {"hold": "refused"}});
+    assert_eq!(root.post("/users/ada/server", options.clone()).await.code(), 202);
+    assert_eq!(root.post("/users/ada/server", options.clone()).await.code(), 202, "it is starting already");
+    let refused = root.post("/users/bob/server", options.clone()).await;
+    assert_eq!(refused.code(), 429);
+    let retry: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((30..=60).contains(&retry), "{retry}");
+    let text = format!(
+        "Too many users trying to log in right now. Try again in {} seconds.",
+        retry.next_multiple_of(10)
+    );
+    assert_eq!(refused.message(), text);
+    gate("refused").cancel();
+    until("ada's server runs", async || root.post("/users/bob/server", options.clone()).await.code() != 429)
+        .await;
 }

@@ -28,6 +28,17 @@ struct Control {
     next: Option<Intent>,
 }
 
+impl Control {
+    /// The start that is to follow.
+    fn queued(&self) -> Option<&StartOrder> {
+        match &self.next {
+            Some(Intent::Start(order)) => Some(order),
+            Some(Intent::Stop(order)) => order.then.as_deref(),
+            Some(Intent::Check) | None => None,
+        }
+    }
+}
+
 /// A server at work, with what is asked of it.
 #[derive(Debug)]
 pub struct Entry {
@@ -89,20 +100,12 @@ impl Entry {
 
     /// Whether the server will be started once what is under way is through.
     pub fn is_start_queued(&self) -> bool {
-        match &self.control().next {
-            Some(Intent::Start(_)) => true,
-            Some(Intent::Stop(order)) => order.then.is_some(),
-            Some(Intent::Check) | None => false,
-        }
+        self.control().queued().is_some()
     }
 
     /// The start that is to follow what is under way.
     pub(in crate::servers) fn queued_start(&self) -> Option<StartOrder> {
-        match &self.control().next {
-            Some(Intent::Start(order)) => Some((**order).clone()),
-            Some(Intent::Stop(order)) => order.then.as_deref().cloned(),
-            Some(Intent::Check) | None => None,
-        }
+        self.control().queued().cloned()
     }
 
     /// Takes back the start that is to follow. Whether there was one.
@@ -167,14 +170,14 @@ impl Entry {
     }
 
     /// Asks for a start after the check that is under way, unless something else was asked for already.
-    pub(super) fn resume(&self) {
+    pub(in crate::servers) fn resume(&self) {
         let order = StartOrder { resumed: true, ..StartOrder::default() };
         self.control().next.get_or_insert_with(|| Intent::Start(Box::new(order)));
     }
 
     /// Goes on, after the check that is under way, with a stop that another hub has left. A start that was asked for here
     /// takes the place of the one that was to follow.
-    pub(super) fn resume_stop(&self, mut order: StopOrder) {
+    pub(in crate::servers) fn resume_stop(&self, mut order: StopOrder) {
         let mut control = self.control();
         match control.next.take() {
             Some(Intent::Start(start)) => order.then = Some(start),

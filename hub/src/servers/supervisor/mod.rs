@@ -54,16 +54,6 @@ impl Entries {
         self.lock().remove(&id);
     }
 
-    /// Asks for a start after the check that is under way, unless something else was asked for already.
-    pub(super) fn resume(entry: &Entry) {
-        entry.resume();
-    }
-
-    /// Goes on, after the check that is under way, with a stop that another hub has left.
-    pub(super) fn resume_stop(entry: &Entry, order: StopOrder) {
-        entry.resume_stop(order);
-    }
-
     /// Writes an intent down for a server. Under one lock with [`Entries::forget_idle`], so that no intent is given to
     /// an entry that is just being forgotten: there would be two drivers of one server.
     fn ask(&self, id: SpawnerId, key: &ServerKey, intent: Intent) -> (Arc<Entry>, bool) {

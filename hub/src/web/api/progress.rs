@@ -17,7 +17,6 @@ use crate::servers::live::{Failure, Pending};
 use crate::servers::progress::{EventId, View, failed_event, frame, ready_event, stream as events_of};
 use crate::servers::supervisor::Entry;
 use crate::web::error::{ApiError, ApiResult};
-use crate::web::pages::context::ServerState;
 
 /// Most signs of life sent while a server stops before it starts again: an hour.
 const MOST_BEATS: usize = 450;
@@ -56,16 +55,11 @@ pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
         (None, _) if state.is_ready() => Ok(single(&call, &ready_event(&url))),
         (None, _) => match &state.live.failure {
             Some(failure) => Ok(single(&call, &failed_event(failure, view))),
-            // Stock holds no object of a default server that was never used, and finds nothing.
-            None if is_unused(&state) => Err(ApiError::not_found()),
-            None => Err(not_starting()),
+            // Stock holds no object of a server that was not started or has ended, and finds nothing.
+            None => Err(ApiError::not_found()),
         },
         _ => Err(not_starting()),
     }
-}
-
-fn is_unused(state: &ServerState) -> bool {
-    state.key().server.is_default() && state.row.row.last_activity.is_none()
 }
 
 /// The events of a start that waits for a stop: signs of life first.

@@ -1,6 +1,7 @@
-//! Services as people write them for JupyterHub, with its own library and unchanged: they run beside either hub alike.
+//! Services and scripts as people write them for JupyterHub, with its own library and unchanged: they run beside either hub alike.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +12,7 @@ use hub_tests::settings::Settings;
 use hub_tests::wait::eventually;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::with_both_hubs;
 
@@ -18,6 +20,7 @@ with_both_hubs! {
     [Needed::VenvClients, Needed::LightSingleuser];
     people_and_programs_use_services_of_three_frameworks,
     the_idle_culler_ends_servers_that_nobody_uses,
+    scripts_of_administrators_run,
 }
 
 /// The Python of the services.
@@ -125,5 +128,25 @@ async fn the_idle_culler_ends_servers_that_nobody_uses(kind: Kind) -> Result<()>
         let gone = administrator.server_is_gone(name, "").await;
         gone.with_context(|| format!("the server of {name} was not culled; log:\n{}", hub.log()))?;
     }
+    Ok(())
+}
+
+async fn scripts_of_administrators_run(kind: Kind) -> Result<()> {
+    let mut settings = Settings::default().with_light_singleuser();
+    let more = ["admin:groups", "shares", "read:users:shares", "read:servers"];
+    if let Some(administrator) = settings.services.first_mut() {
+        administrator.scopes.extend(more.map(str::to_owned));
+    }
+    let hub = Hub::start(kind, settings).await?;
+    let done = Command::new(python())
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("services/scripts.py"))
+        .env("JUPYTERHUB_API_URL", hub.url("hub/api"))
+        .env("JUPYTERHUB_API_TOKEN", &hub.settings.administrator().token)
+        .stdin(Stdio::null())
+        .output()
+        .await?;
+    let out = String::from_utf8_lossy(&done.stdout);
+    ensure!(done.status.success(), "{out}{}", String::from_utf8_lossy(&done.stderr));
+    ensure!(out.trim_end().ends_with("10 scripts"), "{out}");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A living hub of stock's is taken over in place, with people at work in it, and given back.
 //!
-//! Stock has twenty people logged in, ten servers, tokens of every kind, shares, groups, roles and a service that it
+//! Stock has twenty people logged in, ten real servers, tokens of every kind, shares, groups, roles and a service that it
 //! runs. Its hub is stopped, and another goes on with its database and its secrets. Nobody logs in again and no server
 //! starts again: neither then, nor after the way back.
 
@@ -51,6 +51,7 @@ mod himalia {
         a_living_hub_is_taken_over_and_given_back: Stock Himalia Stock false,
         a_living_hub_is_taken_over_beside_its_proxy_and_given_back: Stock Himalia Stock true,
         a_living_hub_of_5_4_is_upgraded_and_taken_over: Stock5 Himalia Stock false,
+        a_living_hub_of_5_4_is_upgraded_and_taken_over_beside_its_proxy: Stock5 Himalia Stock true,
     }
 }
 
@@ -59,6 +60,7 @@ mod reference {
         a_living_hub_is_taken_over_and_given_back: Stock Stock Stock false,
         a_living_hub_is_taken_over_beside_its_proxy_and_given_back: Stock Stock Stock true,
         a_living_hub_of_5_4_is_upgraded_and_taken_over: Stock5 Stock Stock false,
+        a_living_hub_of_5_4_is_upgraded_and_taken_over_beside_its_proxy: Stock5 Stock Stock true,
     }
 }
 

@@ -16,25 +16,34 @@ use hub_tests::wait::eventually;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// The stand-ins cost little; the real ones show that it is the real thing.
-const REAL: [&str; 2] = ["real-0", "real-1"];
+/// So many of the people are called `real-…`: their servers are the real thing. Those of others are light stand-ins.
+const REAL: usize = 9;
 const PEOPLE: usize = 20;
 /// Owners of servers, and their names.
 const SERVERS: [(&str, &str); 10] = [
     ("real-0", ""),
     ("real-1", ""),
-    ("light-2", ""),
-    ("light-2", "second"),
-    ("light-3", ""),
-    ("light-4", ""),
-    ("light-5", ""),
-    ("light-6", ""),
-    ("light-7", ""),
-    ("light-8", ""),
+    ("real-2", ""),
+    ("real-2", "second"),
+    ("real-3", ""),
+    ("real-4", ""),
+    ("real-5", ""),
+    ("real-6", ""),
+    ("real-7", ""),
+    ("real-8", ""),
 ];
+/// Whose `auth_state` there is.
+const KNOWN_TO_OTHERS: &str = "light-13";
 /// Its scopes come from a role of its own, which the administrator of a test does not have by default.
-const MORE_SCOPES: [&str; 6] =
-    ["admin:groups", "admin:services", "read:services", "read:roles", "shares", "read:users:shares"];
+const MORE_SCOPES: [&str; 7] = [
+    "admin:groups",
+    "admin:services",
+    "read:services",
+    "read:roles",
+    "shares",
+    "read:users:shares",
+    "admin:auth_state",
+];
 /// Servers and the service come up beside each other on a machine that is busy with them.
 const UP_WITHIN: Duration = Duration::from_mins(2);
 const PORT_OF_SERVICE: &str = "WHOAMI_PORT";
@@ -52,6 +61,12 @@ pub(super) fn settings(database: String, separate_proxy: bool, first: Kind) -> S
     );
     settings.command = ["sh", "-c", &choice].map(str::to_owned).to_vec();
     settings.environment.insert(PORT_OF_SERVICE.to_owned(), free_port().to_string());
+    let key = uuid::Uuid::new_v4().simple().to_string();
+    settings.hub_environment.insert("JUPYTERHUB_CRYPT_KEY".to_owned(), format!("{key}{key}"));
+    let authenticator = json!({
+        "kind": "dummy", "allow_all": true, "admin_users": settings.admins, "enable_auth_state": true,
+    });
+    settings.authenticator = Some(authenticator);
     if let Some(administrator) = settings.services.first_mut() {
         administrator.scopes.extend(MORE_SCOPES.map(str::to_owned));
     }
@@ -83,8 +98,8 @@ pub(super) fn rules(hub: &mut Hub) -> Result<()> {
             toml::to_string(&json!({ "services": [service], "roles": roles, "groups": { "team": team } }))?
         }
         Kind::Stock | Kind::Stock5 => format!(
-            "c.JupyterHub.services.append({service})\nc.JupyterHub.load_roles.extend({})\n\
-             c.JupyterHub.load_groups = {}\n",
+            "c.Authenticator.enable_auth_state = True\nc.JupyterHub.services.append({service})\n\
+             c.JupyterHub.load_roles.extend({})\nc.JupyterHub.load_groups = {}\n",
             json!(roles),
             json!({ "team": team }),
         ),
@@ -167,7 +182,7 @@ impl Town {
         let administrator = hub.administrator()?;
         let mut people = Vec::new();
         for number in 0..PEOPLE {
-            let name = if number < REAL.len() { format!("real-{number}") } else { format!("light-{number}") };
+            let name = if number < REAL { format!("real-{number}") } else { format!("light-{number}") };
             let person = hub.logged_in(&name).await?;
             people.push((name, person));
         }
@@ -181,6 +196,8 @@ impl Town {
         let mut kernel = Kernel::start(owner, "user/real-0/").await?;
         kernel.execute("answer = 42").await?;
 
+        let path = format!("users/{KNOWN_TO_OTHERS}");
+        made(&administrator, Method::PATCH, &path, json!({ "auth_state": auth_state() })).await?;
         made(&administrator, Method::POST, "groups/guild", json!({ "users": ["light-12", "light-13"] }))
             .await?;
         made(&administrator, Method::PUT, "groups/guild/properties", json!({ "colour": "green" })).await?;
@@ -229,6 +246,8 @@ impl Town {
             ensure!(page.status == 200, "{path} answers {}", page.status);
             ensure!(page.hops.len() == 1, "the cookies for {path} do not do any more: {:#?}", page.hops);
         }
+        let known = administrator.fetch(&format!("users/{KNOWN_TO_OTHERS}")).await?;
+        ensure!(known.get("auth_state") == Some(&auth_state()), "the auth_state cannot be read: {known}");
         for known in &self.tokens {
             known.is_worth_the_same(versions_differ).await?;
         }
@@ -273,8 +292,8 @@ impl Town {
         self.visits.push(visit(&newcomer, page_of("light-new", ""), false).await?);
         self.people.push(("light-new".to_owned(), newcomer));
 
-        administrator.stop_server("light-8", "").await?;
-        self.visits.retain(|(_, path)| owner_of(path).0 != "light-8");
+        administrator.stop_server("real-8", "").await?;
+        self.visits.retain(|(_, path)| owner_of(path).0 != "real-8");
         self.servers = hub.mark.with_command("singleuser");
         ensure!(self.servers.len() == SERVERS.len(), "{:#?}", self.servers);
 
@@ -299,7 +318,7 @@ impl Town {
     pub(super) async fn goes_to_sleep(self, hub: &Hub) -> Result<()> {
         let administrator = hub.administrator()?;
         let mut owned: Vec<(&str, &str)> =
-            SERVERS.into_iter().filter(|(owner, _)| *owner != "light-8").collect();
+            SERVERS.into_iter().filter(|(owner, _)| *owner != "real-8").collect();
         owned.push(("light-new", ""));
         try_join_all(owned.into_iter().map(|(owner, server)| administrator.stop_server(owner, server)))
             .await?;
@@ -316,6 +335,11 @@ impl Town {
         self.guests.push((name.to_owned(), guest));
         Ok(())
     }
+}
+
+/// What another program has told of a person; kept encrypted.
+fn auth_state() -> Value {
+    json!({ "refresh_token": "a secret", "claims": { "groups": ["guild"] } })
 }
 
 /// Tokens of every kind; the last is one of light-10 that may be taken back.
