@@ -204,10 +204,10 @@ impl Conn {
         let effect = Effect::of(sql);
         // An `INSERT` that gives its row back is a query, too.
         let writes = writes || effect != Effect::None;
-        let _writer = if writes { self.lock_writer().await? } else { None };
+        let writer = if writes { self.lock_writer().await? } else { None };
         let little = matches!(effect, Effect::Made | Effect::Activity);
         let change = self.changes.as_deref().filter(|_| little).map(|changes| (changes, changes.before()));
-        Ok(Passage { effect, change, _writer })
+        Ok(Passage { effect, change, _writer: writer })
     }
 }
 
