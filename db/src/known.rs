@@ -121,9 +121,12 @@ impl Effect {
         if begins(&[SEEN]) {
             return Self::Activity;
         }
+        // Only where the row had an earlier time: SQLite commits nothing where a row gets the values that it has, and
+        // then the commit that is seen would be somebody else's.
         let noted = sql
             .strip_prefix("UPDATE \"")
-            .and_then(|rest| rest.split_once("\" SET \"last_activity\" = ? WHERE "));
+            .and_then(|rest| rest.split_once("\" SET \"last_activity\" = ? WHERE "))
+            .filter(|(_, filter)| filter.contains("\"last_activity\" < ?"));
         match noted {
             Some(("users" | "spawners" | "api_tokens", _)) => Self::Activity,
             _ => Self::Anything,
@@ -230,6 +233,8 @@ mod tests {
         assert_eq!(Effect::of(seen), Effect::Activity, "{seen}");
         for table in ["users", "spawners", "api_tokens"] {
             let sql = format!("UPDATE \"{table}\" SET \"last_activity\" = ? WHERE \"id\" = ?");
+            assert_eq!(Effect::of(&sql), Effect::Anything, "{sql}");
+            let sql = format!("{sql} AND \"{table}\".\"last_activity\" < ?");
             assert_eq!(Effect::of(&sql), Effect::Activity, "{sql}");
         }
         for sql in [
