@@ -124,6 +124,16 @@ async fn what_servers_got_in_a_browser_ends_with_its_login() {
     let thief = browser(&test, &one.login, "another-session", "none");
     let answer = thief.client.send(Method::GET, "/hub/home", None).await;
     assert_eq!((answer.code(), answer.cookie("jupyterhub-session-id")), (200, Some(one.session.clone())));
+
+    // A browser that has lost the session gets it back, with a token of its own.
+    let xsrf = one.client.sent("X-XSRFToken").unwrap();
+    let cookies = format!("jupyterhub-hub-login=\"{}\"; _xsrf={xsrf}", one.login);
+    let answer = test.anonymous().header("Cookie", &cookies).send(Method::GET, "/hub/token", None).await;
+    assert_eq!((answer.code(), answer.cookie("jupyterhub-session-id")), (200, Some(one.session.clone())));
+    let again = browser(&test, &one.login, &one.session, &answer.cookie("_xsrf").unwrap());
+    assert_eq!(again.client.delete("/sessions/s0", None).await.code(), 404, "its XSRF token is good");
+    let answer = again.client.send(Method::GET, "/hub/token", None).await;
+    assert_eq!(answer.headers.get_all("set-cookie").count(), 0, "{answer:?}");
 }
 
 #[actix_web::test]

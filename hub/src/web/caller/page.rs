@@ -11,6 +11,7 @@ use super::identify::{hub_of, identify, note, xsrf_argument};
 use super::{Caller, Via};
 use crate::app::Hub;
 use crate::render::Language;
+use crate::sessions::Sessions;
 use crate::sessions::cookies::SetCookie;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::facts::Facts;
@@ -63,7 +64,11 @@ impl Page {
         let facts = Facts::of(rq, &hub);
         let caller = identify(&hub, rq, &facts, tokens).await?;
         note(rq, &caller);
-        let (xsrf_token, xsrf_cookie) = match hub.sessions.xsrf_cookie(&facts, &caller.xsrf) {
+        // A browser that has lost its session and gets it back gets both cookies anew, as with stock's new session.
+        let lost_session = matches!(caller.via, Via::Cookie)
+            && caller.session_id.as_deref().is_some_and(|id| !Sessions::has_session(&facts, id));
+        let kept = hub.sessions.xsrf_cookie(&facts, &caller.xsrf).filter(|_| !lost_session);
+        let (xsrf_token, xsrf_cookie) = match kept {
             Some(token) => (token, None),
             None => {
                 let (token, cookie) = hub.sessions.new_xsrf(&facts, &caller.xsrf, caller.who.is_none());
