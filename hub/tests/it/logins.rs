@@ -82,7 +82,7 @@ impl Authenticator for Scripted {
             subject: rq.form.get("subject").cloned(),
             session: None,
             all_tokens: rq.form.contains_key("all"),
-            stop_servers: false,
+            stop_servers: rq.form.contains_key("stop"),
         })))
     }
 
@@ -232,6 +232,19 @@ async fn an_identity_service_ends_logins_and_their_tokens() {
     end("subject=ada&all=1").await;
     assert_eq!(script.get("/user").await.code(), 403);
     assert!(!is_in(&back).await);
+
+    // Servers run on, unless the operator wants otherwise.
+    let bob = hub.token("bob", &["inherit"]).await;
+    bob.post("/users/bob/server", None).await.is_empty(201, "text/plain");
+    end("subject=bob").await;
+    assert_eq!(bob.get("/users/bob/server").await.json()["ready"], true);
+    log_in(&hub, "bob", "right").await;
+    end("subject=bob&stop=1").await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while bob.get("/users/bob/server").await.json()["stopped"] != true {
+        assert!(Instant::now() < deadline, "the server of bob runs on");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[actix_web::test]

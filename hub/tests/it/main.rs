@@ -33,3 +33,4 @@ mod sessions;
 mod support;
 mod templates;
 mod two_hubs;
+mod workspaces;

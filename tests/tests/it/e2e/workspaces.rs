@@ -73,7 +73,6 @@ impl Bench {
             hub: [("public_url", json!(public)), ("trusted_downstream_ips", json!(["127.0.0.1"]))]
                 .map(|(key, value)| (key.to_owned(), value))
                 .into(),
-            cleanup_servers: true,
             extra: FURTHER.to_owned(),
             ..Settings::default()
         };
