@@ -193,7 +193,9 @@ enum DirectionState {
 
 impl<'a> Direction<'a> {
     fn new(pending: Bytes, bytes: &'a Tally) -> Self {
-        Self { pending, state: DirectionState::Open, unflushed: false, moved: false, passed: 0, bytes }
+        // What came together with the head of the answer has passed as well.
+        let passed = pending.len() as u64;
+        Self { pending, state: DirectionState::Open, unflushed: false, moved: false, passed, bytes }
     }
 
     fn poll<R, W>(
