@@ -1,9 +1,9 @@
 //! Entry points for fuzzing: each takes arbitrary input and checks what must hold for all.
 //!
-//! The targets in `fuzz/` call these without end; the tests below call them a bounded number of times with inputs
-//! that are the same at every run.
+//! The targets in `fuzz/` call these without end; the tests below call them for a bounded time, with other inputs at
+//! every run.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -11,7 +11,7 @@ use crate::{
     api,
     forward::headers::{self, Kind},
     options::ProxyOptions,
-    routes::{RouteTable, path},
+    routes::{RouteTable, path, segments},
     server::{
         client::{Client, Origin},
         clock::Clock,
@@ -84,15 +84,15 @@ pub fn header_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
             all.append(name, value);
         }
     }
-    let lines: Option<Vec<&str>> = all.get_all("connection").iter().map(|line| line.to_str().ok()).collect();
-    let names = lines.unwrap_or_default().into_iter().flat_map(|line| line.split(','));
-    let named: Vec<String> = names.map(|name| name.trim().to_ascii_lowercase()).collect();
+    let names = all.get_all("connection").iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let named: Vec<HeaderName> =
+        names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
     headers::strip_hop_by_hop(&mut all);
     for name in ["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "proxy-connection"] {
         assert!(!all.contains_key(name), "{name} was left");
     }
     for name in named.iter().filter(|name| !matches!(name.as_str(), "host" | "content-length" | "trailer")) {
-        assert!(!all.contains_key(name.as_str()), "{name} was left although Connection names it");
+        assert!(!all.contains_key(name), "{name} was left although Connection names it");
     }
 }
 
@@ -112,7 +112,7 @@ pub fn forwarded<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, trusted
         Settings::new(&ProxyOptions::default(), &RouteTable::new(false)).expect("the defaults can be used");
     let remote = Some(SocketAddr::from(([192, 0, 2, 1], 5)));
     let origin = Origin { remote, secure: false, multiplexed: false, trusted };
-    headers::add_forwarded(&mut all, &settings, &Client::new(origin, Clock::start()), Kind::Web);
+    headers::add_forwarded(&mut all, &settings, &Client::new(origin, Clock::start(), None), Kind::Web);
     for (name, own) in [("x-forwarded-for", &b"192.0.2.1"[..]), ("x-forwarded-proto", b"http")] {
         let lines: Vec<&HeaderValue> = all.get_all(name).iter().collect();
         let [line] = lines.as_slice() else { panic!("{} lines of {name}", lines.len()) };
@@ -131,17 +131,107 @@ pub fn api_texts(text: &str) {
     api::read_texts(text);
 }
 
+/// A line of text is a change or a look-up: `+KEY` adds a route, `-KEY` removes one, anything else is a path. The table
+/// finds what a search through all keys finds.
+///
+/// # Panics
+/// When a property does not hold.
+pub fn routes(text: &str) {
+    let table = RouteTable::new(false);
+    let mut known = BTreeSet::new();
+    let whole = |parts: &[&str]| format!("/{}", parts.join("/"));
+    for line in text.lines().take(256) {
+        let (change, path) = match line.split_at_checked(1) {
+            Some((sign @ ("+" | "-"), path)) => (sign, path),
+            _ => ("", line),
+        };
+        let parts: Vec<&str> = segments(path).collect();
+        let key = whole(&parts);
+        match change {
+            "+" if table.add(path, "http://127.0.0.1:1", serde_json::Map::new()).is_ok() => {
+                known.insert(key);
+            }
+            "-" => assert_eq!(table.remove(path), known.remove(&key), "{key} was there, or was not"),
+            _ => {
+                let prefix = |count| whole(parts.get(..count).unwrap_or_default());
+                let expected = (0..=parts.len()).rev().map(prefix).find(|prefix| known.contains(prefix));
+                let found = table.route(None, path).map(|route| route.key.to_string());
+                assert_eq!(found, expected, "{path:?} leads elsewhere");
+            }
+        }
+        assert_eq!(table.len(), known.len());
+    }
+    assert!(table.list().into_keys().eq(known), "the list is not what was added");
+}
+
+/// A request to the API: the first line is method, path and query, the rest is the body. Whatever it is, the answer is
+/// one of those that are documented, and what was stored can be shown, saved and forwarded to.
+///
+/// # Panics
+/// When a property does not hold.
+pub fn api(bytes: &[u8]) {
+    let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+    let Ok(line) = std::str::from_utf8(bytes.get(..end).unwrap_or_default()) else { return };
+    let body = bytes.get(end + 1..).unwrap_or_default();
+    let mut words = line.splitn(3, ' ');
+    let (method, path, query) = (words.next(), words.next().unwrap_or("/api/routes"), words.next());
+    let Ok(method) = method.unwrap_or("GET").parse::<http::Method>() else { return };
+    let table = RouteTable::new(false);
+    let status = api::carry_out(&table, &method, path, query.unwrap_or_default(), body);
+    assert!(matches!(status.as_u16(), 200 | 201 | 204 | 400 | 404 | 405), "{status}");
+    assert_eq!(status == 201, table.len() == 1, "{status} with {} routes", table.len());
+    for (key, route) in table.list() {
+        assert!(key.starts_with('/'));
+        let data = serde_json::to_vec(&route.data).expect("what was parsed can be written");
+        let again = RouteTable::new(false);
+        let data = serde_json::from_slice(&data).expect("and read again");
+        again.add(&key, &route.target, data).expect("a stored route can be stored again");
+        assert!(again.get(&key).is_some());
+    }
+    assert!(status != 201 || api::carry_out(&table, &http::Method::GET, path, "", b"") == 200);
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::{prelude::*, test_runner::RngSeed};
+    use std::{
+        hash::{BuildHasher, RandomState},
+        sync::LazyLock,
+        time::{Duration, Instant},
+    };
 
-    /// The same inputs at every run.
-    fn bounded() -> ProptestConfig {
-        ProptestConfig {
-            cases: 2048,
-            rng_seed: RngSeed::Fixed(6),
+    use proptest::{
+        prelude::*,
+        test_runner::{RngSeed, TestRunner},
+    };
+
+    /// Where the inputs of this run begin; a failure names it, and `HIMALIA_FUZZ_SEED` repeats it.
+    static SEED: LazyLock<u64> = LazyLock::new(|| {
+        let given = std::env::var("HIMALIA_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok());
+        given.unwrap_or_else(|| RandomState::new().hash_one("seed"))
+    });
+    /// Time for all entry points together, in seconds: `HIMALIA_FUZZ_SECONDS`, or this.
+    const SECONDS: u32 = 16;
+    const ENTRY_POINTS: u32 = 8;
+
+    /// Calls an entry point with new inputs until its share of the time is over.
+    fn holds<S: Strategy>(inputs: S, check: impl Fn(S::Value)) {
+        let seconds = std::env::var("HIMALIA_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+        let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS).into()) / ENTRY_POINTS;
+        let mut runner = TestRunner::new(ProptestConfig {
+            cases: 64,
+            rng_seed: RngSeed::Fixed(*SEED),
             failure_persistence: None,
             ..ProptestConfig::default()
+        });
+        loop {
+            let run = runner.run(&inputs, |input| {
+                check(input);
+                Ok(())
+            });
+            run.unwrap_or_else(|error| panic!("HIMALIA_FUZZ_SEED={}: {error}", *SEED));
+            if Instant::now() >= end {
+                return;
+            }
         }
     }
 
@@ -175,57 +265,83 @@ mod tests {
         prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
     }
 
-    proptest! {
-        #![proptest_config(bounded())]
+    #[test]
+    fn paths_lead_where_they_are_forwarded() {
+        let inputs = "(/|\\\\|\\.|%2[eEfF]|%5c|%25|%[0-9a-f]{2}|[!-~]){0,24}";
+        holds(inputs, |raw| super::paths(&format!("/{raw}")));
+    }
 
-        #[test]
-        fn paths_lead_where_they_are_forwarded(raw in "(/|\\\\|\\.|%2[eEfF]|%5c|%25|%[0-9a-f]{2}|[!-~]){0,24}") {
-            super::paths(&format!("/{raw}"));
-        }
+    #[test]
+    fn borders_do_not_depend_on_pieces() {
+        holds((request_bytes(), 1usize..64), |(bytes, piece)| super::framing(&bytes, piece));
+    }
 
-        #[test]
-        fn borders_do_not_depend_on_pieces(bytes in request_bytes(), piece in 1usize..64) {
-            super::framing(&bytes, piece);
-        }
+    #[test]
+    fn proxy_protocol_headers_have_one_length() {
+        let begins: [&[u8]; 5] =
+            [b"PROXY TCP4 ", b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", b"\r\n\r\n\0\r\nQUIT\n", b""];
+        let line = "[0-9. :a-f]{0,40}\r\n".prop_map(String::into_bytes);
+        let inputs = (prop::sample::select(begins.to_vec()), prop_oneof![any::<Vec<u8>>(), line]);
+        holds(inputs, |(begin, rest)| super::proxy_protocol(&[begin, &rest[..]].concat()));
+    }
 
-        #[test]
-        fn proxy_protocol_headers_have_one_length(
-            start in prop::sample::select(vec![&b"PROXY TCP4 "[..], b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", b"\r\n\r\n\0\r\nQUIT\n", b""]),
-            rest in prop_oneof![any::<Vec<u8>>(), "[0-9. :a-f]{0,40}\r\n".prop_map(String::into_bytes)],
-        ) {
-            super::proxy_protocol(&[start, &rest[..]].concat());
-        }
+    /// Some header fields with values of these bytes.
+    fn fields<V: Strategy<Value: AsRef<[u8]>>>(
+        names: &'static [&'static str],
+        values: V,
+    ) -> impl Strategy<Value = Vec<(&'static str, V::Value)>> {
+        prop::collection::vec((prop::sample::select(names), values), 0..8)
+    }
 
-        #[test]
-        fn no_hop_by_hop_field_is_left(
-            fields in prop::collection::vec(
-                (
-                    prop::sample::select(vec!["connection", "te", "x-a", "upgrade", "keep-alive", "transfer-encoding", "host", "cookie"]),
-                    "(close|keep-alive|upgrade|x-a|cookie|te|host|trailers|chunked|[, ]|[!-~]){0,8}",
-                ),
-                0..8,
-            ),
-        ) {
+    #[test]
+    fn no_hop_by_hop_field_is_left() {
+        let names =
+            &["connection", "te", "x-a", "upgrade", "keep-alive", "transfer-encoding", "host", "cookie"];
+        let values = "(close|keep-alive|upgrade|x-a|cookie|te|host|trailers|chunked|[, ]|[!-~]|é){0,8}";
+        holds(fields(names, values), |fields| {
             super::header_fields(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-        }
+        });
+    }
 
-        #[test]
-        fn forwarded_headers_say_what_trusted_clients_and_we_say(
-            fields in prop::collection::vec(
-                (
-                    prop::sample::select(vec!["x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-host", "x-real-ip", "x-scheme", "forwarded", "host"]),
-                    any::<Vec<u8>>().prop_map(|bytes| bytes.into_iter().take(12).collect::<Vec<_>>()),
-                ),
-                0..8,
-            ),
-            trusted in any::<bool>(),
-        ) {
-            super::forwarded(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())), trusted);
-        }
+    #[test]
+    fn forwarded_headers_say_what_trusted_clients_and_we_say() {
+        let names = &[
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-port",
+            "x-forwarded-host",
+            "x-real-ip",
+            "x-scheme",
+            "forwarded",
+            "host",
+        ];
+        let values = prop::collection::vec(any::<u8>(), 0..12);
+        holds((fields(names, values), any::<bool>()), |(fields, trusted)| {
+            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+            super::forwarded(fields, trusted);
+        });
+    }
 
-        #[test]
-        fn the_api_reads_any_text(text in "(token|[0-9]{1,4}|[-:TZ+. %]|\\PC){0,16}") {
-            super::api_texts(&text);
-        }
+    #[test]
+    fn the_api_reads_any_text() {
+        holds("(token|[0-9]{1,4}|[-:TZ+. %]|\\PC){0,16}", |text| super::api_texts(&text));
+    }
+
+    #[test]
+    fn the_api_answers_any_request() {
+        let inputs = (
+            prop::sample::select(vec!["GET", "POST", "POST", "POST", "DELETE", "PATCH"]),
+            "/api/routes(/|a|%2[0-9a-f]|%[c-f][0-9a-f]|\\.|[ -~é]){0,12}",
+            "(inactive_?[sS]ince|=|&|[0-9T:Z-]|%2[0-9]){0,8}",
+            r#"(\{"target": ?"(http|https|http\+unix|ws|ftp)://([a-z.:/\[\]%0-9]|é){0,16}"(, ?"[a-z]{0,3}": ?("x"|1e9|null|\[\]|\{\}))?\}|[\[\]{}",:0-9 ]{0,12}|\PC{0,8})"#,
+        );
+        holds(inputs, |(method, path, query, body)| {
+            super::api(format!("{method} {} {query}\n{body}", path.replace(' ', "%20")).as_bytes());
+        });
+    }
+
+    #[test]
+    fn the_route_table_finds_what_a_search_through_all_keys_finds() {
+        holds("([+-]?(/{0,2}(a|b|user|é|[ -~]{0,3})){0,5}\n){0,40}", |text| super::routes(&text));
     }
 }

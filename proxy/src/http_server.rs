@@ -156,15 +156,13 @@ where
 
     async fn serve(self: Arc<Self>, stream: Stream, _place: OwnedSemaphorePermit) {
         let mut phase = self.phase.watch();
-        let stream = match (&self.tls, stream) {
-            (Some(tls), Stream::Tcp(tcp)) => {
-                match tokio::time::timeout(HANDSHAKE, tls.acceptor.accept(tcp)).await {
-                    Ok(Ok(stream)) => Stream::TlsServer(Box::new(stream)),
-                    Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
-                    Err(_) => return debug!("TLS handshake took too long"),
-                }
-            }
-            (_, stream) => stream,
+        let stream = match &self.tls {
+            Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => Stream::TlsServer(Box::new(stream)),
+                Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
+                Err(_) => return debug!("TLS handshake took too long"),
+            },
+            None => stream,
         };
         let server = Arc::clone(&self);
         let service = service_fn(move |request| {

@@ -121,6 +121,8 @@ impl Public {
 
     /// Waits for the end of all connections after [`stop`](Self::stop).
     pub(super) async fn ended(mut self) -> anyhow::Result<()> {
+        // Its copies of the sockets would go on accepting, for nobody.
+        self.offer = None;
         if let Some(serving) = self.serving.take() {
             serving.await??;
         }

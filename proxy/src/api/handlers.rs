@@ -1,12 +1,16 @@
 //! The methods of `/api/routes`.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 use url::{Url, form_urlencoded};
 
@@ -23,6 +27,8 @@ const CUT: &str = "/api/websockets/cut";
 const STATISTICS: &str = "/api/statistics";
 const DEFAULT_LIMIT: usize = 100;
 const MAX_BODY: usize = 1024 * 1024;
+/// For a request body, in which no token has been looked at yet.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -82,18 +88,10 @@ impl Handlers {
             (&Method::GET, STATISTICS, _) => return self.statistics(parts),
             _ => {}
         }
-        let key = match path.strip_prefix(ROOT) {
-            Some("") => None,
-            Some(key) if key.starts_with('/') => Some(key),
-            _ => return text(StatusCode::NOT_FOUND, "Not Found"),
+        let key = match key(&path, &parts.method) {
+            Ok(key) => key,
+            Err(refusal) => return refusal,
         };
-        if !matches!(parts.method, Method::GET | Method::POST | Method::DELETE) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "Method not supported");
-        }
-        let Ok(key) = key.map(path::decode).transpose() else {
-            return text(StatusCode::BAD_REQUEST, "Malformed percent-encoding in the path");
-        };
-        let key = key.as_deref().unwrap_or("/");
         // As in the original, a body that is no JSON is reported before the token is looked at.
         let posted = match parts.method {
             Method::POST => match read_json(body).await {
@@ -105,10 +103,14 @@ impl Handlers {
         if !self.auth.allows(&parts.headers) {
             return empty(StatusCode::FORBIDDEN);
         }
-        match (&parts.method, posted) {
+        self.carry_out(&parts.method, &key, parts.uri.query().unwrap_or_default(), posted)
+    }
+
+    fn carry_out(&self, method: &Method, key: &str, query: &str, posted: Option<Value>) -> Answer {
+        match (method, posted) {
             (_, Some(posted)) => self.post(key, posted),
             (&Method::DELETE, None) => self.delete(key),
-            _ if key == "/" => self.list(parts.uri.query().unwrap_or_default()),
+            _ if key == "/" => self.list(query),
             _ => self.get(key),
         }
     }
@@ -222,20 +224,43 @@ impl Handlers {
     }
 }
 
+/// The key of the route that a path of the API names.
+fn key(path: &str, method: &Method) -> Result<String, Answer> {
+    let key = match path.strip_prefix(ROOT) {
+        Some("") => "/",
+        Some(key) if key.starts_with('/') => key,
+        _ => return Err(text(StatusCode::NOT_FOUND, "Not Found")),
+    };
+    if !matches!(*method, Method::GET | Method::POST | Method::DELETE) {
+        return Err(text(StatusCode::METHOD_NOT_ALLOWED, "Method not supported"));
+    }
+    match path::decode(key) {
+        Ok(key) => Ok(key.into_owned()),
+        Err(_) => Err(text(StatusCode::BAD_REQUEST, "Malformed percent-encoding in the path")),
+    }
+}
+
 /// The path as a URL parser reads it: dot segments resolved, still percent-encoded.
 fn normalised(path: &str) -> Option<String> {
     Url::parse("http://base.invalid/").ok()?.join(path).ok().map(|url| url.path().to_owned())
 }
 
 async fn read_json(body: Incoming) -> Result<Value, Answer> {
-    let body = match Limited::new(body, MAX_BODY).collect().await {
+    let Ok(read) = timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await else {
+        return Err(text(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"));
+    };
+    let body = match read {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             return Err(text(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB"));
         }
         Err(error) => return Err(text(StatusCode::BAD_REQUEST, format!("Body not readable: {error}"))),
     };
-    serde_json::from_slice(&body)
+    parsed(&body)
+}
+
+fn parsed(body: &[u8]) -> Result<Value, Answer> {
+    serde_json::from_slice(body)
         .map_err(|error| text(StatusCode::BAD_REQUEST, format!("Body not valid JSON: {error}")))
 }
 
@@ -249,4 +274,22 @@ fn inactive_since(query: &str) -> Result<Option<i64>, String> {
         Some(given) if !given.is_empty() => date::parse(&given).map(Some).ok_or_else(|| given.into_owned()),
         _ => Ok(None),
     }
+}
+
+/// Carries out a request to the routes as if it had come over a connection, and returns the status.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn carry_out(
+    routes: &Arc<RouteTable>,
+    method: &Method,
+    path: &str,
+    query: &str,
+    body: &[u8],
+) -> StatusCode {
+    let handlers = Handlers::new(None, None, Arc::clone(routes), Metrics::new());
+    let Some(path) = normalised(path) else { return StatusCode::BAD_REQUEST };
+    let answer = key(&path, method).and_then(|key| {
+        let posted = (*method == Method::POST).then(|| parsed(body)).transpose()?;
+        Ok(handlers.carry_out(method, &key, query, posted))
+    });
+    answer.unwrap_or_else(|refusal| refusal).status()
 }

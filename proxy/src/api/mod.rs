@@ -117,3 +117,15 @@ pub(crate) fn read_texts(text: &str) {
     let _ = auth::shown_token(text);
     let _ = date::parse(text);
 }
+
+/// Carries out a request to the routes, without its token, and returns the status.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn carry_out(
+    routes: &Arc<RouteTable>,
+    method: &http::Method,
+    path: &str,
+    query: &str,
+    body: &[u8],
+) -> http::StatusCode {
+    handlers::carry_out(routes, method, path, query, body)
+}

@@ -12,16 +12,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
+use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{
     sync::mpsc,
-    task::spawn_local,
     time::{Instant, Sleep, sleep, timeout},
 };
 
-use super::pool::Lease;
+use super::{bounds, pool::Lease};
 use crate::{
     access_log::Entry,
     routes::Route,
@@ -180,23 +179,34 @@ impl Drop for RequestStream {
     }
 }
 
+/// Bodies that may be read to their end at the same time, and as many that may wait for that.
+pub(crate) const LINGERING_BODIES: usize = 256;
 /// Most bytes and longest time for which an unwanted request body is still read.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Reads abandoned request bodies to their end, within bounds.
 pub(crate) async fn drain_bodies(mut bodies: mpsc::Receiver<Incoming>) {
-    while let Some(mut body) = bodies.recv().await {
-        spawn_local(timeout(LINGER_TIME, async move {
-            let mut left = LINGER_BYTES;
-            while let Some(Ok(frame)) = body.frame().await {
-                let len = frame.data_ref().map_or(0, Bytes::len);
-                left = match left.checked_sub(len) {
-                    Some(left) => left,
-                    None => break,
-                };
+    let mut reading = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(body) = bodies.recv(), if reading.len() < LINGERING_BODIES => {
+                reading.push(timeout(LINGER_TIME, drain(body)));
             }
-        }));
+            Some(_) = reading.next() => {}
+            else => return,
+        }
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    let mut left = LINGER_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let len = frame.data_ref().map_or(0, Bytes::len);
+        left = match left.checked_sub(len) {
+            Some(left) => left,
+            None => return,
+        };
     }
 }
 
@@ -251,7 +261,7 @@ impl Relay {
         if let Some(lease) = self.lease.take() {
             // A body that the target never asked for leaves the connection in the middle of a request.
             let whole = self.gate.as_ref().is_none_or(|gate| !gate.is_waiting());
-            if whole {
+            if whole && !bounds::is_wanted(&self.worker.shared, lease.origin()) {
                 self.worker.pool.borrow().put(lease, self.worker.now());
             }
         }

@@ -10,7 +10,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -23,9 +22,6 @@ use crate::{
     server::worker::{Shared, Worker},
     target::Origin,
 };
-
-/// How long a request waits for a place.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Counts connections to targets over all workers.
 #[derive(Debug, Default)]
@@ -57,6 +53,11 @@ pub(crate) fn is_full(shared: &Shared, origin: &Origin) -> bool {
     let limits = &shared.settings.limits;
     origin.open.load(Relaxed) >= limits.connections_per_target
         || shared.bounds.total.load(Relaxed) >= limits.upstream_connections
+}
+
+/// Whether somebody waits for the place of a connection to `origin`, so that it must not lie idle.
+pub(crate) fn is_wanted(shared: &Shared, origin: &Origin) -> bool {
+    shared.bounds.waiting.load(Relaxed) > 0 && is_full(shared, origin)
 }
 
 /// A place within the bounds; given back when the connection is gone.
@@ -122,7 +123,7 @@ pub(crate) async fn acquire(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result
     }
     let _waiting = Waiting::new(&shared.bounds.waiting);
     shared.bounds.ask_for_idle();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + worker.settings().timeouts.place;
     loop {
         // Listening before looking, so that no release is missed in between.
         let mut released = pin!(shared.bounds.released.notified());

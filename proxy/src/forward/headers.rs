@@ -88,9 +88,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
 }
 
 fn remove_named(headers: &mut HeaderMap, connection: &HeaderValue) {
-    let Ok(names) = connection.to_str() else { return };
-    for name in names.split(',').map(str::trim) {
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+    for name in connection.as_bytes().split(|byte| *byte == b',') {
+        let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) else { continue };
         // Naming these would change where the message ends or whom it is for.
         if !matches!(name, header::HOST | header::CONTENT_LENGTH | header::TRAILER) {
             headers.remove(name);

@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod bounds;
 mod error_page;
 pub(crate) mod headers;
+pub(crate) mod health;
 mod multiplexed;
 pub(crate) mod pool;
 mod request;
@@ -32,7 +33,8 @@ use crate::{
     access_log,
     routes::{Route, path},
     server::{
-        client::{Client, Closing, Turn},
+        client::{Closing, Turn},
+        connection::Guest,
         websockets::Opener,
         worker::Worker,
     },
@@ -42,18 +44,15 @@ use crate::{
 const HEALTH_PATH: &str = "/_chp_healthz";
 
 /// Serves one request.
-pub(crate) async fn handle(
-    worker: &Rc<Worker>,
-    client: &Arc<Client>,
-    request: Request<Incoming>,
-) -> Response<ProxyBody> {
+pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Response<ProxyBody> {
+    let (worker, client) = (&guest.worker, &guest.client);
     let arrived = Instant::now();
     let (turn, fault) = client.begin();
     let logger = worker.shared.access_log.as_ref();
     let mut entry = logger.map(|logger| access_log::Entry::new(logger, client, &request));
     let mut response = match fault {
-        Some(fault) => refuse(worker, StatusCode::BAD_REQUEST, fault.message(), turn),
-        None => dispatch(worker, client, request, turn, arrived, &mut entry).await,
+        Some(fault) => refuse(worker, fault.status(), fault.message(), turn),
+        None => dispatch(guest, request, turn, arrived, &mut entry).await,
     };
     worker.stats.latency.observe(arrived.elapsed());
     if client.secure
@@ -78,13 +77,13 @@ pub(crate) async fn handle(
 
 /// Finds out what is asked for, and who is to answer.
 async fn dispatch(
-    worker: &Rc<Worker>,
-    client: &Arc<Client>,
+    guest: &Rc<Guest>,
     request: Request<Incoming>,
     turn: Turn,
     arrived: Instant,
     entry: &mut Option<Box<access_log::Entry>>,
 ) -> Response<ProxyBody> {
+    let (worker, client) = (&guest.worker, &guest.client);
     let (mut parts, body) = request.into_parts();
     let wish = if client.multiplexed {
         worker.stats.multiplexed_requests.inc();
@@ -143,7 +142,7 @@ async fn dispatch(
     match opener {
         // A websocket is opened once and lives long: its future is kept out of the one for every request.
         Some(opener) => {
-            Box::pin(websocket(worker, client, parts, Ends { route: &route, uri: &uri, opener }, turn)).await
+            Box::pin(websocket(guest, parts, Ends { route: &route, uri: &uri, opener }, turn, entry)).await
         }
         None => web(worker, parts, body, route, &uri, turn).await,
     }
@@ -213,12 +212,13 @@ async fn web(
 
 /// Forwards an upgrade request, and joins both connections when the target agrees.
 async fn websocket(
-    worker: &Rc<Worker>,
-    client: &Arc<Client>,
+    guest: &Rc<Guest>,
     mut parts: Parts,
     ends: Ends<'_>,
     turn: Turn,
+    entry: &mut Option<Box<access_log::Entry>>,
 ) -> Response<ProxyBody> {
+    let (worker, client) = (&guest.worker, &guest.client);
     let Ends { route, uri, mut opener } = ends;
     let asked = response::Asked::of(&parts, worker.settings());
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
@@ -251,7 +251,12 @@ async fn websocket(
                 parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 (Some(turn), None)
             };
-            let held = Held { client: Arc::clone(client), turn: later };
+            // Logged when the websocket ends, with all that went through it.
+            let mut entry = entry.take();
+            if let Some(entry) = &mut entry {
+                entry.status = parts.status;
+            }
+            let held = Held { guest: Rc::clone(guest), turn: later, entry };
             tunnel::start(worker, held, Arc::clone(route), opener, (upgrade, target_upgrade));
             Response::from_parts(parts, ProxyBody::empty(now))
         }

@@ -10,7 +10,7 @@ use std::{
 
 use hyper::client::conn::http1::SendRequest;
 
-use super::body::RequestBody;
+use super::{body::RequestBody, upstream::Progress};
 use crate::target::Origin;
 
 /// A connection in use, to be put back when its response has ended.
@@ -19,11 +19,20 @@ pub(crate) struct Lease {
     /// Where to put it back: a count of this thread alone, unlike that of the origin.
     stack: Rc<Stack>,
     pub(crate) sender: SendRequest<RequestBody>,
+    /// Of its bytes, where silence has a limit.
+    pub(crate) progress: Option<Arc<Progress>>,
+}
+
+impl Lease {
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.stack.origin
+    }
 }
 
 #[derive(Debug)]
 struct Idle {
     sender: SendRequest<RequestBody>,
+    progress: Option<Arc<Progress>>,
     since: u64,
 }
 
@@ -51,24 +60,30 @@ impl Pool {
     pub(crate) fn take(&self, origin: &Origin) -> Option<Lease> {
         let stack = self.stacks.get(&origin.id)?;
         let mut idle = stack.idle.borrow_mut();
-        while let Some(Idle { sender, .. }) = idle.pop_back() {
+        while let Some(Idle { sender, progress, .. }) = idle.pop_back() {
             // One that is not ready still sends a request body that its target has already answered.
             if sender.is_ready() {
-                return Some(Lease { stack: Rc::clone(stack), sender });
+                return Some(Lease { stack: Rc::clone(stack), sender, progress });
             }
         }
         None
     }
 
     /// A new connection, to be put back here after its response.
-    pub(crate) fn lease(&mut self, origin: &Arc<Origin>, sender: SendRequest<RequestBody>) -> Lease {
+    pub(crate) fn lease(
+        &mut self,
+        origin: &Arc<Origin>,
+        sender: SendRequest<RequestBody>,
+        progress: Option<Arc<Progress>>,
+    ) -> Lease {
         let new = || Rc::new(Stack { origin: Arc::clone(origin), idle: RefCell::default() });
-        Lease { stack: Rc::clone(self.stacks.entry(origin.id).or_insert_with(new)), sender }
+        let stack = Rc::clone(self.stacks.entry(origin.id).or_insert_with(new));
+        Lease { stack, sender, progress }
     }
 
     /// Puts a connection back after its response; `now` in milliseconds of the worker.
     pub(crate) fn put(&self, lease: Lease, now: u64) {
-        let Lease { stack, sender } = lease;
+        let Lease { stack, sender, progress } = lease;
         if self.limit == 0 || sender.is_closed() {
             return;
         }
@@ -76,7 +91,7 @@ impl Pool {
         if idle.len() >= self.limit {
             idle.pop_front();
         }
-        idle.push_back(Idle { sender, since: now });
+        idle.push_back(Idle { sender, progress, since: now });
     }
 
     /// Closes the idle connections to all origins for which `needed` says so.

@@ -10,6 +10,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -18,18 +19,22 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::spawn_local,
+    time::{Instant, Sleep, sleep},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::upstream::UpstreamIo;
 use crate::{
+    access_log::Entry,
     metrics::{OpenGauge, Tally},
     routes::Route,
     server::{
         ClientIo,
-        client::{Client, Turn},
+        client::Turn,
+        connection::Guest,
         stream::Stream,
-        websockets::Opener,
+        websockets::{Listed, Opener},
         worker::Worker,
     },
 };
@@ -39,10 +44,12 @@ const TURN: usize = 256 * 1024;
 
 /// What stays with a websocket for as long as it lives.
 pub(crate) struct Held {
-    pub(crate) client: Arc<Client>,
+    /// The client's connection, whose place within the bounds a websocket keeps.
+    pub(crate) guest: Rc<Guest>,
     /// The request, where the connection serves others beside it.
     #[expect(dead_code, reason = "held for its drop")]
     pub(crate) turn: Option<Turn>,
+    pub(crate) entry: Option<Box<Entry>>,
 }
 
 /// Joins the two connections, client's first, as soon as both have been upgraded.
@@ -53,22 +60,29 @@ pub(crate) fn start(
     opener: Opener,
     upgrades: (OnUpgrade, OnUpgrade),
 ) {
-    let tracked = worker.tasks.track_future(run(Rc::clone(worker), held, route, opener, upgrades));
-    spawn_local(tracked);
+    // Listed before the client knows that it is open: an order to cut it may come with the next byte.
+    let cut = worker.cut.child_token();
+    let listed = worker.shared.websockets.list(opener, Arc::clone(&route), cut.clone());
+    let running = run(Rc::clone(worker), held, route, (cut, listed), upgrades);
+    spawn_local(worker.tasks.track_future(running));
 }
 
 async fn run(
     worker: Rc<Worker>,
-    held: Held,
+    mut held: Held,
     route: Arc<Route>,
-    opener: Opener,
+    (cut, _listed): (CancellationToken, Listed),
     (from_client, from_target): (OnUpgrade, OnUpgrade),
 ) {
-    let (from_client, from_target) = match tokio::try_join!(from_client, from_target) {
+    let upgraded = tokio::select! {
+        upgraded = async { tokio::try_join!(from_client, from_target) } => upgraded,
+        () = cut.cancelled() => return,
+    };
+    let (from_client, from_target) = match upgraded {
         Ok(upgraded) => upgraded,
         Err(error) => return debug!(route = %route.key, %error, "websocket was not opened"),
     };
-    let (client_stream, client_bytes) = if held.client.multiplexed {
+    let (client_stream, client_bytes) = if held.guest.client.multiplexed {
         (Stream::Multiplexed(Box::new(TokioIo::new(from_client))), Bytes::new())
     } else {
         let Some((stream, bytes)) = plain::<ClientIo>(from_client) else { return };
@@ -76,15 +90,28 @@ async fn run(
     };
     let Some((target_stream, target_bytes)) = plain::<UpstreamIo>(from_target) else { return };
     let _open = OpenGauge::new(&worker.stats.open_websockets);
-    let cut = worker.cut.child_token();
-    let _listed = worker.shared.websockets.list(opener, Arc::clone(&route), cut.clone());
     route.activity.touch();
-    let mut tunnel = Tunnel {
-        ends: (client_stream, target_stream),
-        up: Direction::new(client_bytes, &worker.stats.received_bytes),
-        down: Direction::new(target_bytes, &worker.stats.sent_bytes),
+    // On HTTP/2 the bytes are counted where those of the connection are.
+    let elsewhere = Tally::default();
+    let (received, sent) = if held.guest.client.multiplexed {
+        (&elsewhere, &elsewhere)
+    } else {
+        (&worker.stats.received_bytes, &worker.stats.sent_bytes)
     };
-    let joined = poll_fn(|cx| tunnel.poll(cx, &worker, &route));
+    let mut tunnel = Tunnel {
+        patience: worker.settings().timeouts.half_closed,
+        silence: None,
+        ends: (client_stream, target_stream),
+        up: Direction::new(client_bytes, received),
+        down: Direction::new(target_bytes, sent),
+    };
+    let joined = poll_fn(|cx| {
+        let polled = tunnel.poll(cx, &worker, &route);
+        if let Some(entry) = &mut held.entry {
+            entry.bytes += std::mem::take(&mut tunnel.down.passed);
+        }
+        polled
+    });
     let end = tokio::select! {
         end = joined => end,
         () = cut.cancelled() => Ok(()),
@@ -107,6 +134,10 @@ where
 }
 
 struct Tunnel<'a> {
+    /// How long the other side may be silent once one has ended, with the timer once it runs. A socket tells nobody
+    /// that its peer is gone when there is nothing left to send to it.
+    patience: Duration,
+    silence: Option<Pin<Box<Sleep>>>,
     ends: (Stream, UpstreamIo),
     up: Direction<'a>,
     down: Direction<'a>,
@@ -119,7 +150,22 @@ impl Tunnel<'_> {
         let (client, target) = &mut self.ends;
         let up = self.up.poll(cx, client, target, &mut scratch, route)?;
         let down = self.down.poll(cx, target, client, &mut scratch, route)?;
-        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        match (up.is_ready(), down.is_ready()) {
+            (true, true) => Poll::Ready(Ok(())),
+            (false, false) => Poll::Pending,
+            _ => self.poll_silence(cx),
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let moved = std::mem::take(&mut self.up.moved) | std::mem::take(&mut self.down.moved);
+        let patience = self.patience;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(patience)));
+        if moved {
+            silence.as_mut().reset(Instant::now() + patience);
+        }
+        ready!(silence.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -130,6 +176,10 @@ struct Direction<'a> {
     pending: Bytes,
     state: DirectionState,
     unflushed: bool,
+    /// Bytes came or went since somebody looked.
+    moved: bool,
+    /// Bytes read since somebody looked.
+    passed: u64,
     bytes: &'a Tally,
 }
 
@@ -143,7 +193,9 @@ enum DirectionState {
 
 impl<'a> Direction<'a> {
     fn new(pending: Bytes, bytes: &'a Tally) -> Self {
-        Self { pending, state: DirectionState::Open, unflushed: false, bytes }
+        // What came together with the head of the answer has passed as well.
+        let passed = pending.len() as u64;
+        Self { pending, state: DirectionState::Open, unflushed: false, moved: false, passed, bytes }
     }
 
     fn poll<R, W>(
@@ -166,6 +218,7 @@ impl<'a> Direction<'a> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.pending.advance(written);
+                self.moved = true;
                 self.unflushed = true;
                 if self.pending.is_empty() {
                     // Only a new value lets go of the memory.
@@ -203,6 +256,8 @@ impl<'a> Direction<'a> {
             }
             route.activity.touch();
             moved += bytes.len();
+            self.moved = true;
+            self.passed += bytes.len() as u64;
             self.bytes.add(bytes.len() as u64);
             match Pin::new(&mut *to).poll_write(cx, bytes) {
                 Poll::Ready(written) => {

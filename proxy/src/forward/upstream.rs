@@ -4,8 +4,12 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Method, Request, Response, request};
@@ -16,7 +20,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
     task::spawn_local,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::debug;
 
@@ -27,6 +31,7 @@ use super::{
 };
 use crate::{
     server::{
+        clock::Clock,
         stream::Stream,
         worker::{Worker, configure},
     },
@@ -44,6 +49,8 @@ pub(crate) enum UpstreamError {
     Connect(#[source] io::Error),
     #[error("connecting took too long")]
     ConnectTimeout,
+    #[error("connecting took too long a moment ago, and is tried again by another request")]
+    Unreachable,
     #[error("the bound of {limit} connections {scope} is met")]
     Busy { scope: &'static str, limit: usize },
     #[error("the connection broke before an answer: {0}")]
@@ -57,7 +64,7 @@ impl UpstreamError {
     pub(crate) fn class(&self) -> usize {
         match self {
             Self::Connect(_) => 0,
-            Self::ConnectTimeout => 1,
+            Self::ConnectTimeout | Self::Unreachable => 1,
             Self::Busy { .. } => 2,
             Self::Broken(_) => 3,
             Self::ResponseTimeout => 4,
@@ -73,7 +80,37 @@ pub(crate) const ERROR_CLASSES: [&str; 5] =
 #[derive(Debug)]
 pub(crate) struct UpstreamIo {
     stream: Stream,
+    progress: Option<Arc<Progress>>,
     _permit: Permit,
+}
+
+/// When bytes went to a target or came from it; kept only where there is a limit on its silence.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    clock: Clock,
+    last: AtomicU64,
+}
+
+impl Progress {
+    fn note(&self) {
+        self.last.store(self.clock.millis(), Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_millis(self.clock.millis().saturating_sub(self.last.load(Relaxed)))
+    }
+}
+
+impl UpstreamIo {
+    /// Notes what a poll did.
+    fn noted<T>(&self, polled: Poll<T>) -> Poll<T> {
+        if polled.is_ready()
+            && let Some(progress) = &self.progress
+        {
+            progress.note();
+        }
+        polled
+    }
 }
 
 impl AsyncRead for UpstreamIo {
@@ -82,13 +119,17 @@ impl AsyncRead for UpstreamIo {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.noted(polled)
     }
 }
 
 impl AsyncWrite for UpstreamIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.noted(polled)
     }
 
     fn poll_write_vectored(
@@ -96,7 +137,9 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.noted(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -114,12 +157,18 @@ impl AsyncWrite for UpstreamIo {
 
 /// Opens a new connection to an origin.
 async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, UpstreamError> {
+    let patience = worker.settings().timeouts.connect;
+    let attempt = origin.health.attempt(patience).ok_or(UpstreamError::Unreachable)?;
     let permit = bounds::acquire(worker, origin).await?;
-    let stream = timeout(worker.settings().timeouts.connect, open(worker, origin))
-        .await
-        .map_err(|_| UpstreamError::ConnectTimeout)?
-        .map_err(UpstreamError::Connect)?;
-    let io = TokioIo::new(UpstreamIo { stream, _permit: permit });
+    let Ok(opened) = timeout(patience, open(worker, origin)).await else {
+        attempt.failed();
+        return Err(UpstreamError::ConnectTimeout);
+    };
+    attempt.answered();
+    let stream = opened.map_err(UpstreamError::Connect)?;
+    let limited = worker.settings().timeouts.response.is_some();
+    let progress = limited.then(|| Arc::new(Progress { clock: worker.clock(), last: AtomicU64::new(0) }));
+    let io = TokioIo::new(UpstreamIo { stream, progress: progress.clone(), _permit: permit });
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_RESPONSE_HEAD)
         .max_headers(MAX_RESPONSE_HEADERS)
@@ -131,7 +180,7 @@ async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, Ups
             debug!(%error, "target connection ended");
         }
     });
-    Ok(worker.pool.borrow_mut().lease(origin, sender))
+    Ok(worker.pool.borrow_mut().lease(origin, sender, progress))
 }
 
 async fn open(worker: &Worker, origin: &Origin) -> io::Result<Stream> {
@@ -188,18 +237,28 @@ async fn exchange(
     lease: &mut Lease,
     request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, Failed> {
+    let limited = worker.settings().timeouts.response.zip(lease.progress.clone());
     let sending = lease.sender.try_send_request(request);
-    let sent = match worker.settings().timeouts.response {
-        None => sending.await,
-        Some(limit) => match timeout(limit, sending).await {
-            Ok(sent) => sent,
-            Err(_) => return Err((UpstreamError::ResponseTimeout, None)),
+    let sent = match limited {
+        Some((limit, progress)) => tokio::select! {
+            biased;
+            sent = sending => sent,
+            () = silent(&progress, limit) => return Err((UpstreamError::ResponseTimeout, None)),
         },
+        None => sending.await,
     };
     sent.map_err(|mut error| {
         let unsent = error.take_message().map(Box::new);
         (UpstreamError::Broken(error.into_error()), unsent)
     })
+}
+
+/// Waits until no byte has gone either way for as long as the limit, beginning now.
+async fn silent(progress: &Progress, limit: Duration) {
+    progress.note();
+    while let Some(left) = limit.checked_sub(progress.silence()).filter(|left| !left.is_zero()) {
+        sleep(left).await;
+    }
 }
 
 /// A second copy of a request that may be sent twice.

@@ -45,6 +45,10 @@ pub struct Timeouts {
     pub keep_alive: Duration,
     /// From the first byte of a request head to its last. Default 60 s.
     pub request_head: Duration,
+    /// A place within the bounds on connections to targets. Default 0.25 s.
+    pub place: Duration,
+    /// A websocket of which one side has ended, without a byte from the other. Default 60 s.
+    pub half_closed: Duration,
     /// An idle connection to a target. Default 60 s.
     pub upstream_idle: Duration,
     /// How long a request body is held back for a target's `100 Continue`. Default 1 s.
@@ -67,6 +71,8 @@ impl Default for Timeouts {
             client: None,
             keep_alive: Duration::from_secs(75),
             request_head: Duration::from_mins(1),
+            place: Duration::from_millis(250),
+            half_closed: Duration::from_mins(1),
             upstream_idle: Duration::from_mins(1),
             expect_continue: Duration::from_secs(1),
             error_page: Duration::from_secs(5),

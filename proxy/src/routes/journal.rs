@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// The last change may have been written in part.
+    torn: bool,
 }
 
 impl Journal {
@@ -48,7 +50,7 @@ impl Journal {
         let routes = read(&file, path).map_err(problem)?;
         let saved =
             routes.into_iter().map(|(key, document)| SavedRoute { key, document, last_activity: None });
-        Ok((Self { path: path.to_owned(), file, lines: 0 }, saved.collect()))
+        Ok((Self { path: path.to_owned(), file, lines: 0, torn: false }, saved.collect()))
     }
 
     /// Replaces the file by one with exactly these routes, in one step.
@@ -70,8 +72,13 @@ impl Journal {
             std::fs::rename(&fresh, &self.path)?;
             OpenOptions::new().append(true).open(&self.path)
         };
-        self.file = write().map_err(|source| self.problem(source))?;
+        self.file = write().map_err(|source| {
+            // On a full disk it would be in the way, and the next change writes it again.
+            let _ = std::fs::remove_file(&fresh);
+            self.problem(source)
+        })?;
         self.lines = routes.len();
+        self.torn = false;
         Ok(())
     }
 
@@ -106,14 +113,24 @@ impl Journal {
         count: usize,
         all: impl FnOnce() -> Vec<SavedRoute>,
     ) -> Result<(), ProxyError> {
-        if self.lines >= SLACK + 4 * count {
+        if self.torn || self.lines >= SLACK + 4 * count || self.is_detached() {
             return self.rewrite(&all());
         }
         let mut bytes = serde_json::to_vec(line).map_err(|error| self.problem(error.into()))?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes).map_err(|source| self.problem(source))?;
+        if let Err(source) = self.file.write_all(&bytes) {
+            self.torn = true;
+            return Err(self.problem(source));
+        }
         self.lines += 1;
         Ok(())
+    }
+
+    /// Whether the path leads to another file by now: a second process was started with it, be it in vain.
+    fn is_detached(&self) -> bool {
+        let identity = |data: std::fs::Metadata| (data.dev(), data.ino());
+        let (open, named) = (self.file.metadata().map(identity), std::fs::metadata(&self.path).map(identity));
+        !matches!((open, named), (Ok(open), Ok(named)) if open == named)
     }
 
     fn problem(&self, source: io::Error) -> ProxyError {
@@ -178,6 +195,49 @@ mod tests {
         assert_eq!((route.target.as_str(), route.data), ("http://127.0.0.1:2", data()));
         again.add("/next", "http://127.0.0.1:3", Map::new()).unwrap();
         assert_eq!(RouteTable::persistent(false, &path).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn another_process_at_the_same_file_does_not_detach_this_one_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let table = RouteTable::persistent(false, &path).unwrap();
+        table.add("/one", "http://127.0.0.1:1", Map::new()).unwrap();
+        // A second start, which then finds the address in use.
+        drop(RouteTable::persistent(false, &path).unwrap());
+        table.add("/two", "http://127.0.0.1:2", Map::new()).unwrap();
+        assert!(table.remove("/one"));
+        let again = RouteTable::persistent(false, &path).unwrap();
+        assert_eq!(again.list().keys().collect::<Vec<_>>(), ["/two"]);
+    }
+
+    #[test]
+    fn a_change_that_was_written_in_part_does_not_spoil_those_that_follow() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        let all = |keys: &[&str]| -> Vec<SavedRoute> {
+            let saved = |key: &&str| SavedRoute {
+                key: (*key).to_owned(),
+                document: Map::from_iter([("target".to_owned(), "http://127.0.0.1:1".into())]),
+                last_activity: None,
+            };
+            keys.iter().map(saved).collect()
+        };
+        let add = |journal: &mut Journal, keys: &[&str]| {
+            let last = all(keys).pop().unwrap();
+            journal.added(&last.key, &last.document, keys.len(), || all(keys)).is_ok()
+        };
+        assert!(add(&mut journal, &["/a"]));
+        let full = File::open(&path).unwrap();
+        // As on a full disk: some bytes are written, then no more.
+        let whole = std::mem::replace(&mut journal.file, full);
+        (&whole).write_all(b"{\"key\":\"/b\"").unwrap();
+        assert!(!add(&mut journal, &["/a", "/b"]));
+        assert!(add(&mut journal, &["/a", "/b", "/c"]));
+        assert!(add(&mut journal, &["/a", "/b", "/c", "/d"]));
+        let again = RouteTable::persistent(false, &path).unwrap();
+        assert_eq!(again.list().keys().collect::<Vec<_>>(), ["/a", "/b", "/c", "/d"]);
     }
 
     #[test]

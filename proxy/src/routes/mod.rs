@@ -12,3 +12,5 @@ mod tests;
 
 pub(crate) use table::{Route, RouteKind, SavedRoute};
 pub use table::{RouteInfo, RouteTable};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use trie::segments;

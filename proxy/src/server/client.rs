@@ -11,7 +11,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 
-use super::{clock::Clock, framing::Fault};
+use super::{clock::Clock, framing::Fault, shares::Requests};
 
 /// How a connection was told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,8 @@ pub(crate) struct Client {
     pub(crate) multiplexed: bool,
     pub(crate) trusted: bool,
     clock: Clock,
+    /// Those of all HTTP/2 connections from the same address.
+    requests: Option<Requests>,
     last_io: AtomicU64,
     /// When the unfinished head began; 0 when there is none.
     head_since: AtomicU64,
@@ -75,7 +77,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(origin: Origin, clock: Clock) -> Self {
+    pub(crate) fn new(origin: Origin, clock: Clock, requests: Option<Requests>) -> Self {
         let address = origin
             .remote
             .map(|address| address.ip().to_canonical().to_string())
@@ -86,6 +88,7 @@ impl Client {
             multiplexed: origin.multiplexed,
             trusted: origin.trusted,
             clock,
+            requests,
             last_io: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             heads: AtomicU64::new(0),
@@ -132,7 +135,8 @@ impl Client {
         self.served.store(number, Relaxed);
         self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);
         if self.multiplexed {
-            return (Turn(Arc::clone(self)), None);
+            let crowded = self.requests.as_ref().is_some_and(|requests| !requests.begin());
+            return (Turn(Arc::clone(self)), crowded.then_some(Fault::Crowded));
         }
         self.close_after_last();
         let at = self.fault_at.load(Relaxed);
@@ -208,6 +212,9 @@ pub(crate) struct Turn(Arc<Client>);
 impl Drop for Turn {
     fn drop(&mut self) {
         let client = &self.0;
+        if let Some(requests) = &client.requests {
+            requests.end();
+        }
         client.in_flight.store(client.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
         client.note_io();
         if client.is_half_closed() {

@@ -18,62 +18,81 @@ use hyper::{
     service::HttpService,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncWriteExt, task::spawn_local, time::timeout};
+use tokio::task::spawn_local;
 use tracing::debug;
 
 use super::{
     ClientIo,
     client::{Client, Closing, Origin},
     greeting::{self, Greeted, Version},
+    refusal::{self, Bound},
+    shares::Share,
     stream::Stream,
     worker::{Place, Worker},
 };
 use crate::forward::{self, body::ProxyBody};
 
-/// Time for telling a client that there are too many.
-const FAREWELL: Duration = Duration::from_secs(10);
 /// A silent HTTP/2 connection is asked after this time whether it still lives, and has this long to say so.
 const PING_AFTER: Duration = Duration::from_secs(45);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-/// What a client may send on HTTP/2 before the target has taken it: for one request, and for all together.
+/// What a client may send on HTTP/2 before the target has taken it: for one request, and for all together. Many targets
+/// that take nothing must not stop the requests beside them.
 const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// A client's connection as its requests see it. A websocket keeps it beyond the end of HTTP, and with it the
+/// connection's place within the bounds.
+pub(crate) struct Guest {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) client: Arc<Client>,
+    _share: Option<Share>,
+    _place: Place,
+}
 
 /// Serves requests until either side ends the connection.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<SocketAddr>, place: Place) {
-    let Some(Greeted { stream, remote, secure, version }) =
-        greeting::greet(&worker.shared, stream, remote).await
-    else {
-        return;
-    };
-    let trusted = worker.settings().trusts(remote);
-    let exempt = trusted && worker.settings().trusted_proxies.is_some();
-    let share = match remote {
-        Some(remote) if !exempt => match worker.shared.shares.take(remote.ip()) {
-            Some(share) => Some(share),
-            None => {
+    let shared = &worker.shared;
+    // Before the greeting, in which a client may take its time; only the PROXY protocol tells the client in it.
+    let mut share = None;
+    if !shared.settings.proxy_protocol {
+        share = match shared.share(remote) {
+            Ok(share) => share,
+            Err(_) => {
                 worker.stats.refused_clients.inc();
-                return match version {
-                    Version::Http1 => tell(stream, CLIENT_IS_FULL).await,
-                    Version::Http2 => {}
-                };
+                // Boxed, so that every connection need not have room for it.
+                return Box::pin(refusal::refuse(shared, stream, remote, Bound::Client, place)).await;
             }
-        },
-        _ => None,
-    };
+        };
+    }
+    let Some(greeted) = greeting::greet(shared, stream, remote).await else { return };
+    if shared.settings.proxy_protocol {
+        share = match shared.share(greeted.remote) {
+            Ok(share) => share,
+            Err(_) => {
+                worker.stats.refused_clients.inc();
+                return Box::pin(refusal::refuse_greeted(shared, greeted, Bound::Client)).await;
+            }
+        };
+    }
+    let Greeted { stream, remote, secure, version } = greeted;
+    let trusted = worker.settings().trusts(remote);
     let multiplexed = version == Version::Http2;
     let origin = Origin { remote, secure, multiplexed, trusted };
-    let client = Arc::new(Client::new(origin, worker.clock()));
+    let requests = share.as_ref().filter(|_| multiplexed).map(Share::requests);
+    let client = Arc::new(Client::new(origin, worker.clock(), requests));
     let _registered = worker.register(&client);
-    let _held = (share, place);
     let limits = &worker.settings().limits;
     let stats = Arc::clone(&worker.stats);
     let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), limits.request_head, stats));
-    let service_client = Arc::clone(&client);
-    let service_worker = Rc::clone(&worker);
+    let guest = Rc::new(Guest {
+        worker: Rc::clone(&worker),
+        client: Arc::clone(&client),
+        _share: share,
+        _place: place,
+    });
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (worker, client) = (Rc::clone(&service_worker), Arc::clone(&service_client));
-        async move { Ok::<Response<ProxyBody>, Infallible>(forward::handle(&worker, &client, request).await) }
+        let guest = Rc::clone(&guest);
+        async move { Ok::<Response<ProxyBody>, Infallible>(forward::handle(&guest, request).await) }
     });
     let ended = match version {
         Version::Http1 => {
@@ -105,7 +124,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
 
 /// Runs the requests of an HTTP/2 connection on the worker's own thread.
 #[derive(Debug, Clone, Copy)]
-struct Local;
+pub(super) struct Local;
 
 impl<F> hyper::rt::Executor<F> for Local
 where
@@ -114,29 +133,6 @@ where
 {
     fn execute(&self, request: F) {
         spawn_local(request);
-    }
-}
-
-const PROXY_IS_FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 40\r\n\
-    retry-after: 1\r\nconnection: close\r\n\r\nThe proxy has too many open connections\n";
-const CLIENT_IS_FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 47\r\n\
-    retry-after: 1\r\nconnection: close\r\n\r\nThis address has too many connections already.\n";
-
-/// Tells a client that there is no room and closes the connection.
-pub(crate) async fn refuse(stream: Stream, place: Place) {
-    tell(stream, PROXY_IS_FULL).await;
-    drop(place);
-}
-
-async fn tell(mut stream: Stream, answer: &[u8]) {
-    let told = timeout(FAREWELL, async {
-        stream.write_all(answer).await?;
-        stream.shutdown().await
-    });
-    if let Ok(Err(error)) = told.await {
-        debug!(%error, "client was not told that there is no room");
     }
 }
 

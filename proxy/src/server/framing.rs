@@ -7,6 +7,7 @@
 
 use std::mem;
 
+use http::StatusCode;
 use memchr::{memchr, memchr2};
 
 /// Why a request is refused although it could be parsed.
@@ -23,11 +24,13 @@ pub(crate) enum Fault {
     TransferEncoding,
     LengthAndEncoding,
     Desynchronised,
+    /// Nothing is wrong with the request but that there are too many.
+    Crowded,
 }
 
 impl Fault {
     pub(crate) fn from_code(code: u8) -> Self {
-        const ALL: [Fault; 10] = [
+        const ALL: [Fault; 11] = [
             Fault::None,
             Fault::LineEnding,
             Fault::FoldedHeader,
@@ -38,8 +41,17 @@ impl Fault {
             Fault::TransferEncoding,
             Fault::LengthAndEncoding,
             Fault::Desynchronised,
+            Fault::Crowded,
         ];
         ALL.get(usize::from(code)).copied().unwrap_or(Fault::Desynchronised)
+    }
+
+    /// The status of the answer.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        }
     }
 
     /// What the client is told.
@@ -54,6 +66,7 @@ impl Fault {
             Self::ContentLength => "Content-Length must be given once, as a number",
             Self::TransferEncoding => "the only transfer encoding accepted is chunked, in HTTP/1.1",
             Self::LengthAndEncoding => "Content-Length and Transfer-Encoding exclude each other",
+            Self::Crowded => "this address has too many requests under way",
             Self::Desynchronised => "the request body is not framed correctly",
         }
     }

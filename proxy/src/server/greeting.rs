@@ -42,10 +42,11 @@ pub(crate) struct Greeted {
 
 /// Makes a connection ready; `None` when the client does not keep to the protocol.
 pub(crate) async fn greet(shared: &Shared, stream: Stream, remote: Option<SocketAddr>) -> Option<Greeted> {
-    let Stream::Tcp(tcp) = stream else {
+    let settings = &shared.settings;
+    if shared.tls_server.is_none() && !settings.proxy_protocol && !settings.http2_cleartext {
         return Some(Greeted { stream, remote, secure: false, version: Version::Http1 });
-    };
-    match timeout(GREETING, greet_tcp(shared, tcp, remote)).await {
+    }
+    match timeout(GREETING, by_protocols(shared, stream, remote)).await {
         Ok(Ok(greeted)) => Some(greeted),
         Ok(Err(error)) => {
             debug!(%error, "connection did not begin as it should");
@@ -58,18 +59,19 @@ pub(crate) async fn greet(shared: &Shared, stream: Stream, remote: Option<Socket
     }
 }
 
-async fn greet_tcp(
+async fn by_protocols(
     shared: &Shared,
-    mut tcp: TcpStream,
+    mut stream: Stream,
     mut remote: Option<SocketAddr>,
 ) -> io::Result<Greeted> {
     if shared.settings.proxy_protocol
-        && let Some(told) = proxied_for(&mut tcp).await?
+        && let Stream::Tcp(tcp) = &mut stream
+        && let Some(told) = proxied_for(tcp).await?
     {
         remote = Some(told);
     }
     if let Some(tls) = &shared.tls_server {
-        let tls = tls.acceptor.accept(tcp).await?;
+        let tls = tls.acceptor.accept(stream).await?;
         let version = match tls.get_ref().1.alpn_protocol() {
             Some(b"h2") => Version::Http2,
             // The handshake was all that the authority wanted.
@@ -78,9 +80,12 @@ async fn greet_tcp(
         };
         return Ok(Greeted { stream: Stream::TlsServer(Box::new(tls)), remote, secure: true, version });
     }
-    let http2 = shared.settings.http2_cleartext && begins_with_preface(&tcp).await?;
+    let http2 = match &stream {
+        Stream::Tcp(tcp) if shared.settings.http2_cleartext => begins_with_preface(tcp).await?,
+        _ => false,
+    };
     let version = if http2 { Version::Http2 } else { Version::Http1 };
-    Ok(Greeted { stream: Stream::Tcp(tcp), remote, secure: false, version })
+    Ok(Greeted { stream, remote, secure: false, version })
 }
 
 /// Reads the PROXY protocol header, and nothing behind it.

@@ -3,7 +3,7 @@
 pub(crate) mod client;
 mod client_io;
 pub(crate) mod clock;
-mod connection;
+pub(crate) mod connection;
 mod descriptors;
 pub(crate) mod framing;
 mod greeting;
@@ -11,6 +11,7 @@ pub(crate) mod listener;
 mod phase;
 mod proxy;
 pub(crate) mod proxy_protocol;
+mod refusal;
 mod scissors;
 pub(crate) mod settings;
 mod shares;

@@ -21,7 +21,7 @@ const JOINED: usize = 2048;
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    TlsServer(Box<tokio_rustls::server::TlsStream<Stream>>),
     TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
     /// One request of an HTTP/2 connection that became a websocket.
     Multiplexed(Box<TokioIo<Upgraded>>),
@@ -33,7 +33,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.take_error(),
             Self::Unix(stream) => stream.take_error(),
-            Self::TlsServer(stream) => stream.get_ref().0.take_error(),
+            Self::TlsServer(stream) => return stream.get_ref().0.take_error(),
             Self::TlsClient(stream) => stream.get_ref().0.take_error(),
             Self::Multiplexed(_) => return None,
         }
@@ -76,6 +76,7 @@ impl AsyncWrite for Stream {
         let this = self.get_mut();
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         if let Self::Tcp(stream) = this
+            && slices.len() > 1
             && total <= JOINED
         {
             // A head with a small body: copying them is cheaper than what the system does for several pieces.

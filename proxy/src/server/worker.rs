@@ -30,8 +30,9 @@ use super::{
     connection,
     listener::{Bound, Listener},
     phase::{Phase, PhaseControl, PhaseWatch},
+    refusal,
     settings::Settings,
-    shares::Shares,
+    shares::{Exhausted, Share, Shares},
     stream::Stream,
     tls::ServerTls,
     websockets::Websockets,
@@ -40,6 +41,7 @@ use crate::{
     access_log::AccessLogger,
     error::ProxyError,
     forward::{
+        body::LINGERING_BODIES,
         bounds::{self, Bounds},
         drain_bodies,
         pool::Pool,
@@ -48,8 +50,9 @@ use crate::{
     routes::RouteTable,
 };
 
-/// Request bodies that may be read to their end at the same time after their requests were answered.
-const LINGERING_BODIES: usize = 256;
+/// How long an idle connection may take to end once it was told to: as long as it was allowed to be idle, within these.
+const SHORTEST_GRACE: Duration = Duration::from_secs(1);
+const LONGEST_GRACE: Duration = Duration::from_secs(30);
 /// Size of the buffer through which websocket bytes pass, one for each worker.
 const SCRATCH: usize = 64 * 1024;
 
@@ -62,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) tls_client: tokio_rustls::TlsConnector,
     pub(crate) client_connections: AtomicUsize,
     pub(crate) shares: Arc<Shares>,
+    /// Clients that are being told that there is no room.
+    pub(crate) refusals: AtomicUsize,
     pub(crate) bounds: Bounds,
     pub(crate) websockets: Arc<Websockets>,
     pub(crate) access_log: Option<AccessLogger>,
@@ -84,9 +89,10 @@ impl Shared {
         access_log: Option<AccessLogger>,
     ) -> Self {
         let all = settings.limits.client_connections;
+        let targets = settings.limits.upstream_connections;
         let one = settings.limits.connections_per_client.unwrap_or(all - all / 4);
         Self {
-            shares: Shares::new(one),
+            shares: Shares::new(one, targets - targets / 4),
             websockets: Arc::default(),
             access_log,
             phase: PhaseControl::default(),
@@ -96,7 +102,17 @@ impl Shared {
             tls_server,
             tls_client,
             client_connections: AtomicUsize::new(0),
+            refusals: AtomicUsize::new(0),
             bounds: Bounds::default(),
+        }
+    }
+
+    /// A client's share in the connections; none is counted for UNIX sockets and trusted proxies.
+    pub(crate) fn share(&self, remote: Option<SocketAddr>) -> Result<Option<Share>, Exhausted> {
+        let exempt = self.settings.trusted_proxies.is_some() && self.settings.trusts(remote);
+        match remote {
+            Some(remote) if !exempt => self.shares.take(remote.ip()).map(Some),
+            _ => Ok(None),
         }
     }
 }
@@ -184,9 +200,14 @@ impl Worker {
     fn sweep(&self) {
         let timeouts = &self.settings().timeouts;
         let now = self.now();
+        let grace = timeouts.keep_alive.clamp(SHORTEST_GRACE, LONGEST_GRACE);
         let expired = |since: u64, limit: Duration| Duration::from_millis(now.saturating_sub(since)) > limit;
         for client in self.clients.borrow().open.values() {
             match client.waiting() {
+                // It was told to go and has not gone: the rest of an answer is not read, or no farewell comes.
+                Waiting::Idle(since) if expired(since, timeouts.keep_alive + grace) => {
+                    client.close(Closing::Abort);
+                }
                 Waiting::Idle(since) if expired(since, timeouts.keep_alive) => {
                     client.close(Closing::Graceful);
                 }
@@ -376,7 +397,10 @@ async fn take(worker: &Rc<Worker>, accepted: io::Result<(Stream, Option<SocketAd
     let serving: std::pin::Pin<Box<dyn Future<Output = ()>>> =
         if open >= worker.settings().limits.client_connections {
             worker.stats.refused_connections.inc();
-            Box::pin(connection::refuse(stream, place))
+            let worker = Rc::clone(worker);
+            Box::pin(async move {
+                refusal::refuse(&worker.shared, stream, remote, refusal::Bound::Proxy, place).await;
+            })
         } else {
             Box::pin(connection::serve(Rc::clone(worker), stream, remote, place))
         };

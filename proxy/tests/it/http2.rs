@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
-use hub_proxy::{ProxyOptions, options::TlsFiles};
+use hub_proxy::{
+    ProxyOptions,
+    options::{Limits, TlsFiles},
+};
 use hyper::{
     body::{Frame, Incoming},
     client::conn::http2::SendRequest,
@@ -271,6 +274,109 @@ async fn over_tls_the_client_chooses_between_the_protocols() {
         let _ = patiently(stream.read_to_end(&mut answer)).await;
         assert!(answer.starts_with(b"HTTP/1.1 200 "));
     }
+}
+
+#[tokio::test]
+async fn connections_without_handshake_count_and_who_finds_no_room_is_told_in_its_protocol() {
+    let fixture = |name: &str| {
+        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
+    };
+    let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
+    let name = || rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    for limits in [
+        Limits { client_connections: 1, ..Limits::default() },
+        Limits { connections_per_client: Some(1), ..Limits::default() },
+    ] {
+        let proxy = TestProxy::start(ProxyOptions { tls: tls.clone(), limits, ..options() });
+        let _silent = proxy.connect().await;
+        until(|| proxy.metric("proxy_open_connections").as_deref() == Some("1")).await;
+
+        let tcp = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        let mut stream = patiently(tls_client(&["http/1.1"]).connect(name(), tcp)).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = patiently(stream.read_to_end(&mut answer)).await;
+        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
+
+        let tcp = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        let stream = patiently(tls_client(&["h2"]).connect(name(), tcp)).await.unwrap();
+        let mut sender = speak(stream).await;
+        let response = patiently(sender.send_request(get("/_chp_healthz"))).await.unwrap();
+        assert_eq!(response.status(), 503);
+        assert!(text(response).await.contains("too many"));
+        until(|| sender.is_closed()).await;
+    }
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_reads_do_not_stop_those_beside_them() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        let request = raw.head().await.unwrap();
+        if request.target() == "/stuck" {
+            std::future::pending::<()>().await;
+        }
+        assert_eq!(raw.take(3).await, b"abc");
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    })
+    .await;
+    let proxy = TestProxy::with(cleartext(), target.address);
+    let sender = connect(&proxy).await;
+    let block = Bytes::from(vec![b'x'; 64 * 1024]);
+    let stuck: Vec<_> = (0..8)
+        .map(|_| {
+            let frames = std::iter::repeat_with({
+                let block = block.clone();
+                move || Ok::<_, std::convert::Infallible>(Frame::data(block.clone()))
+            });
+            let body = BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)));
+            tokio::spawn(sender.clone().send_request(Request::post("http://h/stuck").body(body).unwrap()))
+        })
+        .collect();
+    // Until all buffers on the way are full.
+    let mut seen = (0, 0);
+    until(|| {
+        let now = proxy.metric("proxy_received_bytes").and_then(|count| count.parse::<u64>().ok());
+        let now = now.unwrap_or_default();
+        seen = if now > 8 * 1024 * 1024 && now == seen.0 { (now, seen.1 + 1) } else { (now, 0) };
+        seen.1 > 40
+    })
+    .await;
+    let quick = Request::post("http://h/quick").body(Full::new(Bytes::from("abc")).boxed()).unwrap();
+    let response = patiently(sender.clone().send_request(quick)).await.unwrap();
+    assert_eq!(text(response).await, "ok");
+    for stuck in stuck {
+        stuck.abort();
+    }
+}
+
+#[tokio::test]
+async fn one_client_cannot_take_all_connections_to_targets_by_overlapping_requests() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        while let Some(request) = raw.request().await {
+            if request.target() == "/stuck" {
+                std::future::pending::<()>().await;
+            }
+            raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let limits = Limits { upstream_connections: 8, ..Limits::default() };
+    let proxy = TestProxy::with(ProxyOptions { limits, proxy_protocol: true, ..cleartext() }, target.address);
+    let connect = async |client: &str| {
+        let mut stream = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        stream.write_all(format!("PROXY TCP4 {client} 127.0.0.1 1 2\r\n").as_bytes()).await.unwrap();
+        speak(stream).await
+    };
+    let (one, two) = (connect("192.0.2.1").await, connect("192.0.2.1").await);
+    let mut held: futures_util::stream::FuturesUnordered<_> =
+        (0..10).map(|number| [&one, &two][number % 2].clone().send_request(get("/stuck"))).collect();
+    for _ in 0..4 {
+        let response = patiently(futures_util::StreamExt::next(&mut held)).await.unwrap().unwrap();
+        assert_eq!(response.status(), 503);
+    }
+    // The other six wait for their target, and leave two places for somebody else.
+    let mut other = connect("192.0.2.2").await;
+    assert_eq!(text(patiently(other.send_request(get("/quick"))).await.unwrap()).await, "ok");
+    assert_eq!(held.len(), 6);
 }
 
 #[tokio::test]

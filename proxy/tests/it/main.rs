@@ -13,6 +13,7 @@ mod cross;
 mod errors;
 mod flags;
 mod forwarding;
+mod frames;
 mod greeting;
 mod handover;
 mod http2;

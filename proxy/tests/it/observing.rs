@@ -165,6 +165,36 @@ async fn the_access_log_has_a_line_for_each_request_and_no_secret() {
 }
 
 #[tokio::test]
+async fn a_websocket_is_logged_when_it_ends_with_all_that_went_through_it() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        raw.request().await;
+        raw.send(format!("{SWITCH}\r\n")).await;
+        raw.send("hello").await;
+        raw.is_closed().await;
+    })
+    .await;
+    let base = format!("http://{}", target.address);
+    let flags = ["--access-log", "json", "--log-level", "error", "--default-target", &base];
+    let mut process = Process::start(&Which::Ours, &flags).await;
+    let mut lines = BufReader::new(process.output()).lines();
+    let mut raw = Raw::connect(process.public).await;
+    raw.send("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    assert_eq!(raw.head().await.unwrap().status(), 101);
+    assert_eq!(raw.take(5).await, b"hello");
+    drop(raw);
+    let line = patiently(async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the log goes on");
+            if line.contains("/ws") {
+                break line;
+            }
+        }
+    })
+    .await;
+    assert!(line.contains(r#""status":101,"bytes":5,"#), "{line}");
+}
+
+#[tokio::test]
 async fn connections_beyond_the_system_s_descriptors_are_told_so() {
     let limits = hub_proxy::options::Limits { client_connections: usize::MAX / 4, ..Default::default() };
     let proxy = TestProxy::start(ProxyOptions { limits, ..options() });

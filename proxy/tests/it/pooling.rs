@@ -12,9 +12,9 @@ use hub_proxy::{
     ProxyOptions,
     options::{Limits, Timeouts},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
-use super::support::{Raw, Target, TestProxy, options, patiently, until};
+use super::support::{PATIENCE, Raw, Target, TestProxy, options, patiently, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -173,6 +173,26 @@ async fn a_request_beyond_the_bound_of_connections_is_answered_503_and_others_go
 }
 
 #[tokio::test]
+async fn a_request_that_waits_for_a_place_gets_that_of_one_which_ended() {
+    let limits = Limits { connections_per_target: 2, ..Limits::default() };
+    let timeouts = Timeouts { place: PATIENCE, ..Timeouts::default() };
+    let (target, release) = waiting().await;
+    let proxy = TestProxy::with(ProxyOptions { limits, timeouts, ..options() }, target.address);
+    let mut held = Vec::new();
+    for number in 1..=3 {
+        let mut raw = proxy.connect().await;
+        raw.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        held.push(raw);
+        until(|| proxy.metric("requests_web") == Some(number.to_string())).await;
+    }
+    // All three answer soon, though the target keeps its connections.
+    release.add_permits(10);
+    for raw in &mut held {
+        assert_eq!(timeout(PATIENCE / 4, raw.response()).await.expect("soon").status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn a_client_connection_beyond_the_bound_is_told_so() {
     let target = Target::fixed(OK).await;
     let limits = Limits { client_connections: 1, ..Limits::default() };
@@ -193,8 +213,22 @@ async fn a_client_connection_beyond_the_bound_is_told_so() {
 }
 
 #[tokio::test]
-async fn connecting_is_given_up_after_a_while() {
-    // Nobody accepts here, and the queue of one is full.
+async fn a_refused_client_that_is_still_sending_is_not_reset() {
+    let limits = Limits { client_connections: 1, ..Limits::default() };
+    let proxy = TestProxy::start(ProxyOptions { limits, ..options() });
+    let _first = proxy.connect().await;
+    until(|| proxy.metric("proxy_open_connections").as_deref() == Some("1")).await;
+    let mut second = proxy.connect().await;
+    assert_eq!(second.response().await.status(), 503);
+    for _ in 0..3 {
+        // A reset would have arrived by the second piece, and would have taken an answer along that was not read yet.
+        second.send(vec![b'x'; 10_000]).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// An address where connecting ends in silence: nobody accepts, and the queue is full.
+fn silent_address() -> (std::net::SocketAddr, Vec<socket2::Socket>) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
     listener.bind(&any.into()).unwrap();
@@ -207,6 +241,32 @@ async fn connecting_is_given_up_after_a_while() {
         let _ = filler.connect(&address.into());
         fillers.push(filler);
     }
+    fillers.push(listener);
+    (address, fillers)
+}
+
+#[tokio::test]
+async fn requests_to_a_target_that_cannot_be_reached_do_not_all_wait_for_it() {
+    let (address, _held) = silent_address();
+    let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
+    // Each worker finds out for itself.
+    let workers = std::num::NonZeroUsize::new(1);
+    let proxy = TestProxy::with(ProxyOptions { timeouts, workers, ..options() }, address);
+    assert_eq!(proxy.get("/").await.status(), 503);
+    // One of them may try again.
+    let asked = (0..8).map(|_| async {
+        let begin = std::time::Instant::now();
+        assert_eq!(proxy.get("/").await.status(), 503);
+        begin.elapsed()
+    });
+    let times = futures_util::future::join_all(asked).await;
+    let slow = times.iter().filter(|time| **time > Duration::from_secs(2)).count();
+    assert!(slow <= 1, "{times:?}");
+}
+
+#[tokio::test]
+async fn connecting_is_given_up_after_a_while() {
+    let (address, _held) = silent_address();
     let timeouts = Timeouts { connect: Duration::from_millis(100), ..Timeouts::default() };
     let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, address);
     assert_eq!(proxy.get("/").await.status(), 503);

@@ -213,6 +213,16 @@ impl Raw {
         self.read.drain(..count).collect()
     }
 
+    /// Exactly `count` bytes; `None` when the connection ends before.
+    pub(crate) async fn try_take(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read.len() < count {
+            if self.fill().await == 0 {
+                return None;
+            }
+        }
+        Some(self.read.drain(..count).collect())
+    }
+
     pub(crate) async fn line(&mut self) -> String {
         loop {
             if let Some(end) = self.read.windows(2).position(|two| two == b"\r\n") {

@@ -1,6 +1,13 @@
 //! Upgrades, byte by byte.
 
-use super::support::{Raw, Target, TestProxy, dead_address, patiently, until};
+use std::time::Duration;
+
+use hub_proxy::{
+    ProxyOptions,
+    options::{Limits, Timeouts},
+};
+
+use super::support::{Raw, Target, TestProxy, dead_address, options, patiently, until};
 
 const UPGRADE: &str = "GET /ws?x=1 HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
                        Sec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -166,4 +173,46 @@ async fn an_upgrade_to_something_else_is_an_ordinary_request() {
     assert_eq!(answer.status(), 200);
     assert!(!answer.text().contains("upgrade"), "{}", answer.text());
     assert!(!answer.text().contains("http2-settings"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_websocket_counts_in_the_bounds_of_clients_for_as_long_as_it_lives() {
+    let target = echoing().await;
+    for limits in [
+        Limits { client_connections: 1, ..Limits::default() },
+        Limits { connections_per_client: Some(1), ..Limits::default() },
+    ] {
+        let proxy = TestProxy::with(ProxyOptions { limits, ..options() }, target.address);
+        let mut websocket = proxy.connect().await;
+        websocket.send(UPGRADE).await;
+        assert_eq!(websocket.head().await.unwrap().status(), 101);
+        websocket.send("x").await;
+        assert_eq!(websocket.take(1).await, b"x");
+        assert_eq!(proxy.connect().await.response().await.status(), 503);
+        until(|| proxy.metric("proxy_open_connections").as_deref() == Some("1")).await;
+        drop(websocket);
+        until(|| proxy.metric("proxy_open_connections").as_deref() == Some("0")).await;
+        assert_eq!(proxy.get("/_chp_healthz").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_whose_client_has_left_ends_when_its_target_stays_silent() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        raw.request().await;
+        raw.send(SWITCH).await;
+        // As a stopped process: neither reads nor writes, nor notices that the other side has ended.
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let timeouts = Timeouts { half_closed: Duration::from_millis(100), ..Timeouts::default() };
+    let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, target.address);
+    let mut raw = proxy.connect().await;
+    raw.send(UPGRADE).await;
+    assert_eq!(raw.head().await.unwrap().status(), 101);
+    until(|| proxy.metric("proxy_open_websockets").as_deref() == Some("1")).await;
+    raw.half_close().await;
+    assert!(raw.is_closed().await);
+    until(|| proxy.metric("proxy_open_websockets").as_deref() == Some("0")).await;
+    until(|| proxy.metric("proxy_open_upstream_connections").as_deref() == Some("0")).await;
 }

@@ -1,11 +1,12 @@
 //! Flags about TLS: of clients, of the API's users, and towards targets.
 
 use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Process, fixture, get, refused, same};
 use crate::{
     program::TOKEN,
-    support::{Raw, Target, dead_address},
+    support::{Raw, Target, dead_address, patiently, until},
     tls_client::TlsClient,
 };
 
@@ -262,4 +263,43 @@ async fn client_ssl_request_cert_changes_nothing() {
 async fn client_ssl_reject_unauthorized_changes_nothing() {
     let own = ["--client-ssl-ca", &fixture("ca.pem"), "--client-ssl-reject-unauthorized"];
     assert_eq!(targets(&own).await, [503, 200]);
+}
+
+/// The begin of an answer over TLS from a UNIX socket that is named by `flag`.
+async fn over_socket(flag: &str, path: &str, pair: &[String]) -> String {
+    same(async |which| {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let port = dead_address().await.port().to_string();
+        let mut all: Vec<&str> = pair.iter().map(String::as_str).collect();
+        all.extend([flag, socket.to_str().unwrap()]);
+        all.extend(match flag {
+            "--socket" => ["--api-ip", "127.0.0.1", "--api-port", &port],
+            _ => ["--ip", "127.0.0.1", "--port", &port],
+        });
+        let _process = Process::spawn_bare(&which, &all, &[]);
+        until(|| std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+        let stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        let Ok(mut stream) = patiently(TlsClient::showing(None).over(stream)).await else {
+            return "no TLS".to_owned();
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: token {TOKEN}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = patiently(stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).chars().take(12).collect()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ssl_key_and_ssl_cert_go_with_socket() {
+    assert_eq!(over_socket("--socket", "/_chp_healthz", &pair("--ssl")).await, "HTTP/1.1 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_ssl_key_and_api_ssl_cert_go_with_api_socket() {
+    assert_eq!(over_socket("--api-socket", "/api/routes", &pair("--api-ssl")).await, "HTTP/1.1 200");
 }
