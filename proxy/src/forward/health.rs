@@ -2,7 +2,7 @@
 //!
 //! Where connecting ends in silence, each request would wait for the whole connect timeout, and hold a place within the
 //! bounds for as long. So after such a failure one request tries again from time to time, and the others are answered
-//! at once. Requests over connections that are open do not look here. Each worker finds out for itself.
+//! at once. Requests over connections that are open do not look here.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},

@@ -249,7 +249,7 @@ fn silent_address() -> (std::net::SocketAddr, Vec<socket2::Socket>) {
 async fn requests_to_a_target_that_cannot_be_reached_do_not_all_wait_for_it() {
     let (address, _held) = silent_address();
     let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
-    // Each worker finds out for itself.
+    // With one worker all requests meet the same memory.
     let workers = std::num::NonZeroUsize::new(1);
     let proxy = TestProxy::with(ProxyOptions { timeouts, workers, ..options() }, address);
     assert_eq!(proxy.get("/").await.status(), 503);
