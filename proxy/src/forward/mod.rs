@@ -4,7 +4,6 @@ pub(crate) mod body;
 pub(crate) mod bounds;
 mod error_page;
 pub(crate) mod headers;
-pub(crate) mod health;
 mod multiplexed;
 pub(crate) mod pool;
 mod request;

@@ -49,8 +49,6 @@ pub(crate) enum UpstreamError {
     Connect(#[source] io::Error),
     #[error("connecting took too long")]
     ConnectTimeout,
-    #[error("connecting took too long a moment ago, and is tried again by another request")]
-    Unreachable,
     #[error("the bound of {limit} connections {scope} is met")]
     Busy { scope: &'static str, limit: usize },
     #[error("the connection broke before an answer: {0}")]
@@ -64,7 +62,7 @@ impl UpstreamError {
     pub(crate) fn class(&self) -> usize {
         match self {
             Self::Connect(_) => 0,
-            Self::ConnectTimeout | Self::Unreachable => 1,
+            Self::ConnectTimeout => 1,
             Self::Busy { .. } => 2,
             Self::Broken(_) => 3,
             Self::ResponseTimeout => 4,
@@ -158,13 +156,10 @@ impl AsyncWrite for UpstreamIo {
 /// Opens a new connection to an origin.
 async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, UpstreamError> {
     let patience = worker.settings().timeouts.connect;
-    let attempt = origin.health.attempt(patience).ok_or(UpstreamError::Unreachable)?;
     let permit = bounds::acquire(worker, origin).await?;
     let Ok(opened) = timeout(patience, open(worker, origin)).await else {
-        attempt.failed();
         return Err(UpstreamError::ConnectTimeout);
     };
-    attempt.answered();
     let stream = opened.map_err(UpstreamError::Connect)?;
     let limited = worker.settings().timeouts.response.is_some();
     let progress = limited.then(|| Arc::new(Progress { clock: worker.clock(), last: AtomicU64::new(0) }));

@@ -246,25 +246,6 @@ fn silent_address() -> (std::net::SocketAddr, Vec<socket2::Socket>) {
 }
 
 #[tokio::test]
-async fn requests_to_a_target_that_cannot_be_reached_do_not_all_wait_for_it() {
-    let (address, _held) = silent_address();
-    let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
-    // With one worker all requests meet the same memory.
-    let workers = std::num::NonZeroUsize::new(1);
-    let proxy = TestProxy::with(ProxyOptions { timeouts, workers, ..options() }, address);
-    assert_eq!(proxy.get("/").await.status(), 503);
-    // One of them may try again.
-    let asked = (0..8).map(|_| async {
-        let begin = std::time::Instant::now();
-        assert_eq!(proxy.get("/").await.status(), 503);
-        begin.elapsed()
-    });
-    let times = futures_util::future::join_all(asked).await;
-    let slow = times.iter().filter(|time| **time > Duration::from_secs(2)).count();
-    assert!(slow <= 1, "{times:?}");
-}
-
-#[tokio::test]
 async fn connecting_is_given_up_after_a_while() {
     let (address, _held) = silent_address();
     let timeouts = Timeouts { connect: Duration::from_millis(100), ..Timeouts::default() };
