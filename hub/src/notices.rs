@@ -85,7 +85,8 @@ pub async fn follow(hub: &Hub) {
     loop {
         if waker.is_none() {
             // The database may be away: then nothing is ended there either.
-            waker = hub.db.waker().await.ok().flatten();
+            let heard = tokio::time::timeout(LOOK, hub.db.waker()).await;
+            waker = heard.ok().and_then(Result::ok).flatten();
         }
         match look(hub, &mut seen).await {
             Ok(()) => is_away = false,

@@ -217,18 +217,20 @@ mod tests {
     fn holds<S: Strategy>(inputs: S, check: impl Fn(S::Value)) {
         let seconds = std::env::var("HIMALIA_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
         let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS).into()) / ENTRY_POINTS;
-        let mut runner = TestRunner::new(ProptestConfig {
-            cases: 64,
-            rng_seed: RngSeed::Fixed(*SEED),
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        });
-        loop {
+        for round in 0.. {
+            let seed = SEED.wrapping_add(round);
+            // A runner counts its cases over all its runs, so each round needs a new one.
+            let mut runner = TestRunner::new(ProptestConfig {
+                cases: 64,
+                rng_seed: RngSeed::Fixed(seed),
+                failure_persistence: None,
+                ..ProptestConfig::default()
+            });
             let run = runner.run(&inputs, |input| {
                 check(input);
                 Ok(())
             });
-            run.unwrap_or_else(|error| panic!("HIMALIA_FUZZ_SEED={}: {error}", *SEED));
+            run.unwrap_or_else(|error| panic!("HIMALIA_FUZZ_SEED={seed}: {error}"));
             if Instant::now() >= end {
                 return;
             }

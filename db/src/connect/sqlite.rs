@@ -114,7 +114,8 @@ pub(super) struct Logged {
 /// Has a file use a write-ahead log where that works. Whoever has chosen another mode is left with it, and so is a file that
 /// another process uses at this moment.
 pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<Option<Logged>, sqlx::Error> {
-    if !statfs(sqlite.get_filename()).is_ok_and(|on| LOCAL.contains(&on.filesystem_type())) {
+    let file = sqlite.get_filename();
+    if !statfs(file).is_ok_and(|on| LOCAL.contains(&on.filesystem_type())) || is_mounted_alone(file) {
         return Ok(None);
     }
     let mut connection = sqlite.connect().await?;
@@ -131,6 +132,18 @@ pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<Option<Lo
     // The index is made when it is first needed.
     connection.execute("SELECT COUNT(*) FROM sqlite_master").await?;
     Ok(Some(Logged { connection, restore }))
+}
+
+/// Whether a file was mounted by itself into a container. Log and index would lie where no other program looks for them,
+/// and go with the container.
+fn is_mounted_alone(file: &Path) -> bool {
+    let (Ok(file), Ok(mounts)) =
+        (std::fs::canonicalize(file), std::fs::read_to_string("/proc/self/mountinfo"))
+    else {
+        return false;
+    };
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    places.map(|place| place.replace("\\040", " ")).any(|place| Path::new(&place) == file)
 }
 
 /// Makes a change and undoes it. Only that finds all of: a read-only file, a folder in which no journal can be made,

@@ -21,7 +21,7 @@ use crate::app::Hub;
 use crate::web::error::ApiResult;
 
 /// Most logins of one user; with one more, one ends that was not seen again, or else not for longest.
-pub const MOST: usize = 50;
+pub const MOST: usize = 200;
 /// Longest name of a browser that is kept, in characters.
 const LONGEST_AGENT: usize = 512;
 /// How long several tabs of a browser may take to log in.

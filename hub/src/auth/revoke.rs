@@ -46,7 +46,7 @@ async fn end_those<'r>(
         let Some(last) = page.last() else { break };
         after = last.id;
         for user in &page {
-            if let Some(revocation) = account(hub, user).as_ref().and_then(&concerning) {
+            if let Some(revocation) = account_in_use(hub, user).as_ref().and_then(&concerning) {
                 end(hub, user, revocation).await?;
                 ended += 1;
             }
@@ -57,12 +57,8 @@ async fn end_those<'r>(
     Ok(ended)
 }
 
-/// The account that a user's login came from.
-fn account(hub: &Hub, user: &users::Model) -> Option<Account> {
-    hub.auth.authenticator.account(&identity(hub, user)?)
-}
-
-/// The same, unless nothing is left of it but whose the name is: its login was ended already.
+/// The account that a user's login came from, unless nothing is left of it but whose the name is: its login was ended
+/// already.
 fn account_in_use(hub: &Hub, user: &users::Model) -> Option<Account> {
     let who = identity(hub, user)?;
     let authenticator = &hub.auth.authenticator;

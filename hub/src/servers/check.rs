@@ -135,6 +135,7 @@ impl Servers {
         failure.at = Some(self.clock.now());
         self.events.failed(key, &failure);
         self.take_down(entry, record, StopMode::Now).await;
+        self.store.tell_routes(&self.tasks);
         self.keep_failure(entry, &failure).await;
         entry.live.fail(Failure::Failed(Arc::new(failure)));
     }

@@ -250,6 +250,8 @@ impl Servers {
         if let Err(error) = self.store.mark_ready(entry.id, sink.run, state).await {
             warn!(user = %entry.live.key.user, server = %entry.live.key.server, %error, "cannot note that a server is up");
         }
+        // Others may still have the route to where it ran before: while it started they left that alone.
+        self.store.tell_routes(&self.tasks);
         Ok(Up::Started)
     }
 

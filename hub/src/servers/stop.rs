@@ -110,7 +110,7 @@ impl Servers {
             info!(user = %key.user, server = %key.server, "User {key} server took {:.3} seconds to stop", began.elapsed().as_secs_f64());
             let cause = order.exited.as_ref().map(|exit| exit.cause.unwrap_or("exited"));
             self.events.stopped(&key, cause);
-            self.store.tell_stopped(&self.tasks);
+            self.store.tell_routes(&self.tasks);
         }
         if stopped && !entry.is_start_queued() && (record.restart_until.is_some() || restart) {
             self.forget_restart(entry).await;

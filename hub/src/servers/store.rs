@@ -55,8 +55,8 @@ impl Store {
         Self { db, rbac, crypt, urls, clock, grants, hub: HubName::fresh() }
     }
 
-    /// Tells other hubs that a server was stopped, whose route they may have as well.
-    pub(super) fn tell_stopped(&self, tasks: &Tasks) {
+    /// Tells other hubs that a server runs elsewhere than before or no more, whose route they may have as well.
+    pub(super) fn tell_routes(&self, tasks: &Tasks) {
         notices::tell(tasks, &self.db, &self.clock, vec![Notice::Routes]);
     }
 

@@ -70,6 +70,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
             Ok(share) => share,
             Err(_) => {
                 worker.stats.refused_clients.inc();
+                drop(place);
                 return Box::pin(refusal::refuse_greeted(shared, greeted, Bound::Client)).await;
             }
         };

@@ -84,10 +84,11 @@ pub(super) async fn refuse(
     place: Place,
 ) {
     let Some(_telling) = Telling::begin(&shared.refusals) else { return };
+    // Who is told has no place: it would be missing to those who come next.
+    drop(place);
     if let Some(greeted) = greeting::greet(shared, stream, remote).await {
         tell(greeted, bound).await;
     }
-    drop(place);
 }
 
 /// Tells a client that has been greeted.

@@ -50,9 +50,6 @@ use crate::{
     routes::RouteTable,
 };
 
-/// How long an idle connection may take to end once it was told to: as long as it was allowed to be idle, within these.
-const SHORTEST_GRACE: Duration = Duration::from_secs(1);
-const LONGEST_GRACE: Duration = Duration::from_secs(30);
 /// Size of the buffer through which websocket bytes pass, one for each worker.
 const SCRATCH: usize = 64 * 1024;
 
@@ -200,14 +197,9 @@ impl Worker {
     fn sweep(&self) {
         let timeouts = &self.settings().timeouts;
         let now = self.now();
-        let grace = timeouts.keep_alive.clamp(SHORTEST_GRACE, LONGEST_GRACE);
         let expired = |since: u64, limit: Duration| Duration::from_millis(now.saturating_sub(since)) > limit;
         for client in self.clients.borrow().open.values() {
             match client.waiting() {
-                // It was told to go and has not gone: the rest of an answer is not read, or no farewell comes.
-                Waiting::Idle(since) if expired(since, timeouts.keep_alive + grace) => {
-                    client.close(Closing::Abort);
-                }
                 Waiting::Idle(since) if expired(since, timeouts.keep_alive) => {
                     client.close(Closing::Graceful);
                 }

@@ -119,16 +119,6 @@ async fn idle_clients_are_let_go_after_the_keep_alive_time() {
     assert!(proxy.connect().await.is_closed().await);
 }
 
-#[tokio::test]
-async fn an_idle_client_that_does_not_let_itself_be_told_to_go_is_cut() {
-    let timeouts = Timeouts { keep_alive: Duration::from_millis(100), ..Timeouts::default() };
-    let proxy = TestProxy::start(ProxyOptions { timeouts, http2_cleartext: true, ..options() });
-    let mut raw = proxy.connect().await;
-    // Settings, and never an answer to what the proxy says.
-    raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-    while raw.fill().await > 0 {}
-}
-
 /// Serves one websocket and plain requests that wait for a permit.
 async fn slow_target() -> (Target, Arc<Semaphore>) {
     let release = Arc::new(Semaphore::new(0));
