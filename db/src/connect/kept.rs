@@ -9,7 +9,7 @@ use std::time::Duration;
 use sea_orm::{ConnAcquireErr, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_query_sqlx::SqlxValues;
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
@@ -25,10 +25,8 @@ struct Inner {
     options: SqliteConnectOptions,
     places: Semaphore,
     patience: Duration,
-    /// Set where there is a write-ahead log.
+    /// Set where there is a write-ahead log; also for [`Kept::note`].
     logged: AsyncMutex<Option<Logged>>,
-    /// For [`Kept::note`], likewise.
-    notes: AsyncMutex<Option<SqliteConnection>>,
     /// The one that was used last comes first: it knows the statements.
     idle: Mutex<Vec<SqliteConnection>>,
 }
@@ -37,8 +35,8 @@ impl Kept {
     /// At most `most` connections, which are waited for no longer than `patience`.
     pub(super) fn new(options: SqliteConnectOptions, most: usize, patience: Duration) -> Self {
         let places = Semaphore::new(most);
-        let (logged, notes, idle) = (AsyncMutex::default(), AsyncMutex::default(), Mutex::default());
-        Self(Arc::new(Inner { options, places, patience, logged, notes, idle }))
+        let (logged, idle) = (AsyncMutex::default(), Mutex::default());
+        Self(Arc::new(Inner { options, places, patience, logged, idle }))
     }
 
     /// See [`crate::Db::log_ahead`]. The index of the log, if there is one and this is the first time.
@@ -47,28 +45,23 @@ impl Kept {
         if logged.is_some() {
             return Ok(None);
         }
-        let failed = |error| DbErr::Conn(driver(error));
-        *logged = sqlite::log_ahead(&self.0.options).await.map_err(failed)?;
-        if logged.is_none() {
-            return Ok(None);
-        }
-        let hasty = self.0.options.clone().synchronous(SqliteSynchronous::Normal);
-        *self.0.notes.lock().await = Some(hasty.connect().await.map_err(failed)?);
-        Ok(LogIndex::open(self.0.options.get_filename()))
+        *logged = sqlite::log_ahead(&self.0.options).await.map_err(|error| DbErr::Conn(driver(error)))?;
+        Ok(logged.is_some().then(|| LogIndex::open(self.0.options.get_filename())).flatten())
     }
 
     /// The same as [`Kept::execute`] for what need not have reached the disk when it is done: no other process misses it,
-    /// and it is on the disk with the next commit that is waited for; a failure of the machine may undo it. Safe with a
-    /// write-ahead log only.
+    /// and it is on the disk with the next commit that is waited for; a failure of the machine may undo it.
     pub(crate) async fn note(&self, statement: &Statement) -> Result<ExecResult, DbErr> {
-        let mut notes = self.0.notes.lock().await;
-        let Some(connection) = notes.as_mut() else {
-            drop(notes);
+        let mut logged = self.0.logged.lock().await;
+        let Some(Logged { connection, .. }) = logged.as_mut() else {
+            drop(logged);
             return self.execute(statement).await;
         };
-        let done = query(statement).execute(connection).await;
-        if is_broken(&done) {
-            *notes = None;
+        let done = query(statement).execute(&mut *connection).await;
+        if is_broken(&done)
+            && let Ok(fresh) = sqlite::hasty(&self.0.options).connect().await
+        {
+            *connection = fresh;
         }
         done.map(ExecResult::from).map_err(|error| DbErr::Exec(driver(error)))
     }
@@ -102,9 +95,8 @@ impl Kept {
     /// Closes what is idle and lends no more.
     pub(crate) async fn close(&self) {
         self.0.places.close();
-        let notes = self.0.notes.lock().await.take();
         let idle = std::mem::take(&mut *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        for connection in idle.into_iter().chain(notes) {
+        for connection in idle {
             // The file is whole in any case.
             let _ = connection.close().await;
         }

@@ -15,7 +15,7 @@ use nix::sys::statfs::{
     XFS_SUPER_MAGIC, statfs,
 };
 use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 
 use super::DbOptions;
@@ -105,7 +105,7 @@ fn create(path: &Path) -> Result<bool, DbError> {
 /// A file that has a write-ahead log.
 #[derive(Debug)]
 pub(super) struct Logged {
-    /// Nobody asks it for anything: for as long as it is open the log and its index stay.
+    /// For as long as it is open the log and its index stay. What it commits is not waited for to reach the disk.
     pub(super) connection: SqliteConnection,
     /// Whether the file is to get `DELETE` back, which every program begins with.
     pub(super) restore: bool,
@@ -118,7 +118,7 @@ pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<Option<Lo
     if !statfs(file).is_ok_and(|on| LOCAL.contains(&on.filesystem_type())) || is_mounted_alone(file) {
         return Ok(None);
     }
-    let mut connection = sqlite.connect().await?;
+    let mut connection = hasty(sqlite).connect().await?;
     let had: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
     let mut restore = false;
     if had == "delete" {
@@ -132,6 +132,11 @@ pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<Option<Lo
     // The index is made when it is first needed.
     connection.execute("SELECT COUNT(*) FROM sqlite_master").await?;
     Ok(Some(Logged { connection, restore }))
+}
+
+/// The same for a connection that does not wait for the disk at each commit, which is safe with a write-ahead log only.
+pub(super) fn hasty(sqlite: &SqliteConnectOptions) -> SqliteConnectOptions {
+    sqlite.clone().synchronous(SqliteSynchronous::Normal)
 }
 
 /// Whether a file was mounted by itself into a container. Log and index would lie where no other program looks for them,

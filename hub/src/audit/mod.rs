@@ -20,9 +20,11 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use self::chain::{AuditError, Chain};
+use crate::web::api;
 use crate::web::caller::{Caller, Via, Who};
 use crate::web::facts::Facts;
 use crate::web::log::scrub;
+use crate::web::routes::class_of;
 
 /// Longest text of a record that comes from a request, in characters.
 const LONGEST_TEXT: usize = 512;
@@ -116,7 +118,7 @@ impl Audit {
     /// Records a call that was answered, if it was one that changes something.
     pub fn call(&self, rq: &HttpRequest, facts: &Facts, id: &str, status: StatusCode) {
         let Some(chain) = &self.chain else { return };
-        let handler = rq.match_name().unwrap_or_default();
+        let handler = class_of(rq).unwrap_or_default();
         if !changes(rq.method(), handler, status) {
             return;
         }
@@ -163,7 +165,8 @@ fn subject(rq: &HttpRequest) -> Option<String> {
     if let Some(noted) = rq.extensions().get::<Subject>() {
         return Some(shorten(&noted.0));
     }
-    let text = rq.match_info().get("user").or_else(|| rq.match_info().get("owner"))?;
+    let named = |name| rq.match_info().get(name).or_else(|| api::named(rq, name));
+    let text = named("user").or_else(|| named("owner"))?;
     let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
     Some(shorten(&text))
 }

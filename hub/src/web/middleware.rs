@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 
 use super::error::ApiError;
 use super::log;
+use super::routes::class_of;
 use crate::app::Hub;
 use crate::sessions::cookies::SetCookie;
 
@@ -181,7 +182,7 @@ fn tag(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 fn report(hub: &Hub, response: &ServiceResponse<BoxBody>, id: &str, took: Duration) {
     let request = response.request();
     let status = response.status();
-    let handler = request.match_name().unwrap_or("jupyterhub.handlers.pages.ProxyErrorHandler");
+    let handler = class_of(request).unwrap_or("jupyterhub.handlers.pages.ProxyErrorHandler");
     hub.metrics.request(request.method().as_str(), handler, status.as_u16(), took);
     let error = response.response().error().and_then(|e| e.as_error::<ApiError>());
     let facts = super::facts::Facts::of(request, hub);

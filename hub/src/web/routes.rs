@@ -1,7 +1,7 @@
 //! Which request goes where. Resources carry the name of stock's handler class, which is the metrics' label.
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpMessage as _, Resource};
+use actix_web::{HttpMessage as _, HttpRequest, Resource};
 
 use super::pages::login::AuthPath;
 use super::pages::{admin, error, home, login, misc, oauth, sessions, share, spawn, user};
@@ -13,6 +13,12 @@ const MAX_FORM: usize = 1 << 20;
 
 fn resource(path: &str, name: &str) -> Resource {
     web::resource(path.to_owned()).name(name).default_service(web::to(misc::no_method))
+}
+
+/// The name of stock's handler class for a request that was answered, if anything was found for it.
+pub fn class_of(rq: &HttpRequest) -> Option<&str> {
+    let placed = rq.extensions().get::<api::Placed>().copied();
+    placed.map(api::Placed::class).or_else(|| rq.match_name())
 }
 
 /// All routes.

@@ -4,8 +4,6 @@
 
 mod table;
 
-use std::fmt::Write as _;
-
 use hub_core::scopes::{Decision, Resource, ScopeSet};
 
 use crate::ErrorBody;
@@ -162,22 +160,6 @@ impl Endpoint {
             Decision::Hidden => Some(ErrorBody::new(404, NO_ACCESS)),
             Decision::Lacking => Some(ErrorBody::lacks_scopes(self.scopes)),
         }
-    }
-
-    /// The path with an expression for every parameter, `/users/{user:[^/]+}/servers/{server:[^/]*}`, as routers take
-    /// it.
-    pub fn pattern(&self) -> String {
-        let mut pattern = String::new();
-        for segment in self.segments() {
-            pattern.push('/');
-            let written = match segment {
-                Segment::Literal(text) => pattern.write_str(text),
-                Segment::Param { name, may_be_empty: true } => write!(pattern, "{{{name}:[^/]*}}"),
-                Segment::Param { name, may_be_empty: false } => write!(pattern, "{{{name}:[^/]+}}"),
-            };
-            debug_assert!(written.is_ok(), "writing to a string cannot fail");
-        }
-        pattern
     }
 }
 

@@ -1,6 +1,6 @@
 //! The REST API below `{base}hub/api`, but for `/oauth2`. Answers to `jupyterhub.apihandlers`.
 //!
-//! Routes and authorisation come from [`ENDPOINTS`]: [`configure`] walks the table, and `call::Call::open` asks for
+//! Routes and authorisation come from one table, [`jupyterhub_api_compat::endpoints::ENDPOINTS`], and `call::Call::open` asks for
 //! what the table says before a handler sees the request. A handler reads its arguments, calls the repositories and
 //! services of the hub, and shapes the answer.
 
@@ -16,6 +16,7 @@ mod groups;
 mod idempotency;
 mod identity;
 mod lists;
+mod places;
 mod progress;
 mod proxy;
 mod server_start;
@@ -29,17 +30,16 @@ mod user_list;
 mod users;
 mod wait;
 
-use std::collections::BTreeMap;
-
 use actix_web::http::{Method as HttpMethod, StatusCode};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::LocalBoxFuture;
-use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, EndpointId, Method, Xsrf};
+use jupyterhub_api_compat::endpoints::{Endpoint, EndpointId, Method};
 
 use self::call::Call;
 pub use self::description::Description;
 pub use self::idempotency::Idempotency;
+pub use self::places::{Placed, named};
 use super::error::{ApiError, ApiResult};
 use super::pages::misc;
 use crate::app::Hub;
@@ -159,34 +159,33 @@ fn class_of(name: &str) -> String {
     }
 }
 
-/// Registers everything in a scope that is mounted at `{base}hub/api`.
+/// Registers everything in a scope that is mounted at `{base}hub/api`. Health and metrics, which are handlers of pages in
+/// stock, get a resource each; the paths of all others are looked up at once ([`places`]).
 pub fn configure(cfg: &mut ServiceConfig) {
-    let mut paths: BTreeMap<&str, Vec<&'static Endpoint>> = BTreeMap::new();
-    for endpoint in ENDPOINTS {
-        paths.entry(endpoint.path).or_default().push(endpoint);
-    }
-    for endpoints in paths.values() {
-        let Some(first) = endpoints.first() else { continue };
-        let (answers, name) = handler(first.id);
-        if matches!(answers, Handler::Elsewhere) {
-            continue;
-        }
-        let mut resource = web::resource(first.pattern()).name(&class_of(name));
-        for endpoint in endpoints.iter().copied() {
+    for place in places::of_pages() {
+        let mut resource = web::resource(place.path).name(&place.class);
+        for endpoint in place.endpoints.iter().copied() {
             let route = web::method(method_of(endpoint.method));
             resource = resource
                 .route(route.to(move |rq: HttpRequest, body: web::Payload| serve(endpoint, rq, body)));
         }
-        // Health and metrics are handlers of pages in stock.
-        cfg.service(match first.xsrf {
-            Xsrf::Page if first.id == EndpointId::Metrics => {
-                resource.default_service(web::to(misc::no_method_for_programs))
-            }
-            Xsrf::Page => resource.default_service(web::to(misc::no_method)),
-            _ => resource.default_service(web::to(other_method)),
+        let for_programs = place.endpoints.iter().any(|endpoint| endpoint.id == EndpointId::Metrics);
+        cfg.service(if for_programs {
+            resource.default_service(web::to(misc::no_method_for_programs))
+        } else {
+            resource.default_service(web::to(misc::no_method))
         });
     }
-    cfg.default_service(web::to(unknown_path));
+    cfg.default_service(web::to(dispatch));
+}
+
+/// A call of anything else. Not even `OPTIONS` is answered where there is nothing.
+async fn dispatch(rq: HttpRequest, body: web::Payload) -> ApiResult<HttpResponse> {
+    let place = places::find(&rq).ok_or_else(ApiError::not_found)?;
+    match place.endpoints.iter().find(|endpoint| method_of(endpoint.method) == rq.method()) {
+        Some(endpoint) => serve(endpoint, rq, body).await,
+        None => other_method(&rq),
+    }
 }
 
 fn method_of(method: Method) -> HttpMethod {
@@ -216,15 +215,10 @@ pub async fn metrics(rq: HttpRequest, body: web::Payload) -> ApiResult<HttpRespo
     serve(endpoint.ok_or_else(ApiError::not_found)?, rq, body).await
 }
 
-/// A method that a resource does not have; browsers ask by `OPTIONS` before calls from other sites.
-async fn other_method(rq: HttpRequest) -> ApiResult<HttpResponse> {
+/// A method that a place does not have; browsers ask by `OPTIONS` before calls from other sites.
+fn other_method(rq: &HttpRequest) -> ApiResult<HttpResponse> {
     if rq.method() == HttpMethod::OPTIONS {
         return Ok(answer::empty_json(StatusCode::OK));
     }
     Err(ApiError::bare(StatusCode::METHOD_NOT_ALLOWED))
-}
-
-/// Not even `OPTIONS` is answered where there is nothing.
-async fn unknown_path() -> ApiResult<HttpResponse> {
-    Err(ApiError::not_found())
 }
