@@ -6,6 +6,7 @@ mod conformance;
 mod proxy;
 mod serving;
 mod support;
+mod upgrade;
 
 use support::Place;
 
