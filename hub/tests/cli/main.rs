@@ -4,6 +4,7 @@
 
 mod conformance;
 mod proxy;
+mod services;
 mod serving;
 mod support;
 mod upgrade;
