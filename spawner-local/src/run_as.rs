@@ -116,7 +116,7 @@ impl RunAs {
     /// When the command was not executed; nothing of it is left then.
     pub async fn run(&self, reenter: &[OsString], command: CommandOf<'_>) -> Result<Child, RunAsError> {
         let CommandOf { argv, env, directory } = command;
-        let helper = |what: String| RunAsError::Helper(what);
+        let helper = RunAsError::Helper;
         let (program, first) = reenter.split_first().ok_or_else(|| helper("no program".to_owned()))?;
         let mut entered = Command::new(program);
         entered.args(first).env_clear().stderr(Stdio::inherit());

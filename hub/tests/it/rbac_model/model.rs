@@ -196,13 +196,16 @@ pub(super) fn expected_of_narrowed(
     let asked: Held = asked.union(&identity(owner)).cloned().collect();
     let may = |scope: &str, on: On| allows(&asked, scope, on) && allows(owned, scope, on);
     let anything = |scope: &str| THINGS.iter().chain([&On::User(owner)]).any(|on| may(scope, *on));
-    let any = |holds: &dyn Fn(&str) -> bool| route.scopes.iter().any(|scope| holds(scope));
-    match route.on {
-        On::Some if any(&anything) => Expected::Allowed,
-        On::Some => Expected::Lacking,
-        on if any(&|scope| may(scope, on)) => Expected::Allowed,
-        On::All => Expected::Lacking,
-        _ if any(&anything) => Expected::Hidden,
-        _ => Expected::Lacking,
+    let something = route.scopes.iter().any(|scope| anything(scope));
+    let allowed = match route.on {
+        On::Some => something,
+        on => route.scopes.iter().any(|scope| may(scope, on)),
+    };
+    if allowed {
+        Expected::Allowed
+    } else if something && route.on != On::All {
+        Expected::Hidden
+    } else {
+        Expected::Lacking
     }
 }

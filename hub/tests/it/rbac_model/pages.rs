@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 
-use super::model::{CONTAINED, Expected, FILTERS, expanded, expected, identity, seen_of_page};
+use super::model::{CONTAINED, Expected, FILTERS, Held, expanded, expected, identity, seen_of_page};
 use super::narrowed::bare_hub;
 use super::routes::{PAGES, Refusal};
 
@@ -22,7 +22,7 @@ async fn pages_let_in_whom_the_model_lets_in() {
         let held = match filter {
             // Of a role it is whoever has the role, who is no server and no service.
             "!user" => expanded(scope, &format!("!user={name}")),
-            "!server" | "!service" => Default::default(),
+            "!server" | "!service" => Held::new(),
             named => expanded(scope, named),
         };
         let held = held.into_iter().chain(identity(&name)).collect();
