@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 
 use hub_core::{SpawnError, UserName};
+use nix::errno::Errno;
 use nix::unistd::{Uid, User, getgrouplist};
 
 use crate::faults;
@@ -78,13 +79,20 @@ fn switch_to(name: &UserName, user: &User) -> Result<Switch, SpawnError> {
     if user.uid.is_root() {
         return Err(faults::root_refused(name));
     }
-    let login = CString::new(name.as_str()).map_err(|_| faults::no_such_user(name))?;
-    let groups = getgrouplist(&login, user.gid).map_err(|errno| faults::user_database(name, errno))?;
-    Ok(Switch {
-        uid: user.uid.as_raw(),
-        gid: user.gid.as_raw(),
-        groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
-    })
+    Switch::to(user).map_err(|errno| faults::user_database(name, errno))
+}
+
+impl Switch {
+    /// The account with all its groups, as the system's databases have them.
+    pub(crate) fn to(user: &User) -> Result<Self, Errno> {
+        let login = CString::new(user.name.as_str()).map_err(|_| Errno::EINVAL)?;
+        let groups = getgrouplist(&login, user.gid)?;
+        Ok(Self {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+        })
+    }
 }
 
 /// The template with the name in it. Names are checked when people are made known to the hub, but names of long

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -32,18 +33,10 @@ pub(crate) fn start(
     let Some((program, first)) = reenter.split_first() else {
         return Err(faults::helper_failed("no program to start it with"));
     };
-    let mut child = Command::new(program)
-        .args(first)
-        .arg(HELPER_ARGUMENT)
-        .env_clear()
-        .env(LAUNCH_VARIABLE, launch)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .map_err(|error| faults::spawn_failed(Path::new(program), &error))?;
-    let (Some(orders), Some(report)) = (child.stdin.take(), child.stdout.take()) else {
+    let mut command = Command::new(program);
+    command.args(first).env_clear().env(LAUNCH_VARIABLE, launch).current_dir("/").stderr(log);
+    let spawned = enter(command).map_err(|error| faults::spawn_failed(Path::new(program), &error))?;
+    let (child, Some(helper)) = spawned else {
         return Err(faults::helper_failed("no pipes"));
     };
     // not reaped yet, so its number is its own
@@ -56,12 +49,19 @@ pub(crate) fn start(
         .flatten()
         .ok_or_else(|| faults::helper_failed("it ended at once"))?
         .process;
-    Ok((child, process, Helper { orders, report }))
+    Ok((child, process, helper))
+}
+
+/// Starts a program, whose directory and streams are set but for the two that the hub talks over, as a helper.
+pub(crate) fn enter(mut program: Command) -> io::Result<(Child, Option<Helper>)> {
+    let mut child = program.arg(HELPER_ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let pipes = child.stdin.take().zip(child.stdout.take());
+    Ok((child, pipes.map(|(orders, report)| Helper { orders, report })))
 }
 
 impl Helper {
     /// Hands over; success means that the command was executed.
-    pub(crate) async fn become_server(mut self, spec: &Spec) -> Result<(), Refusal> {
+    pub(crate) async fn become_it(mut self, spec: &Spec) -> Result<(), Refusal> {
         let orders = serde_json::to_vec(spec).map_err(|error| Refusal::Broken(error.to_string()))?;
         // a helper that ended already has closed its input; its answer or exit code says more than that
         let written = self.orders.write_all(&orders).await;

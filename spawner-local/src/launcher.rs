@@ -1,4 +1,4 @@
-//! The helper process that becomes a server.
+//! The helper process that becomes a server, or a service of another account ([`crate::RunAs`]).
 //!
 //! Rust's standard library has no safe way to leave a session or set groups between fork and exec, so the hub
 //! enters its own program again: [`intercept`] at the very top of `main` recognises the call. The helper
@@ -42,7 +42,7 @@ pub(crate) struct Spec {
     pub(crate) env: BTreeMap<String, String>,
     /// Whom to become.
     pub(crate) switch: Option<Switch>,
-    /// Directory to start in.
+    /// Directory to start in; empty stays in the helper's.
     pub(crate) home: String,
     /// Whether to make it, and to insist on it.
     pub(crate) make_home: bool,
@@ -145,13 +145,15 @@ fn become_server(spec: &Spec) -> Failure {
 
 fn prepare(spec: &Spec) -> Result<PathBuf, Failure> {
     redirect().map_err(|errno| failure(Step::Streams, "standard streams", errno))?;
+    if spec.home.is_empty() {
+        become_user_of(spec)?;
+        return find(&spec.argv[0], spec.env.get("PATH").map(String::as_str));
+    }
     let home = Path::new(&spec.home);
     if spec.make_home {
         make_home(home, spec.switch.as_ref()).map_err(|error| io_failure(Step::Home, home, &error))?;
     }
-    if let Some(switch) = &spec.switch {
-        become_user(switch).map_err(|errno| failure(Step::SwitchUser, &switch.uid.to_string(), errno))?;
-    }
+    become_user_of(spec)?;
     let own = spec.below.as_ref().map(|below| home.join(below));
     if let Some(own) = &own {
         DirBuilder::new().recursive(true).create(own).map_err(|error| io_failure(Step::Home, own, &error))?;
@@ -198,6 +200,11 @@ fn make_link(home: &Path, link: &Link) -> io::Result<()> {
     std::os::unix::fs::symlink(&link.to, &path)
 }
 
+fn become_user_of(spec: &Spec) -> Result<(), Failure> {
+    let Some(switch) = &spec.switch else { return Ok(()) };
+    become_user(switch).map_err(|errno| failure(Step::SwitchUser, &switch.uid.to_string(), errno))
+}
+
 /// Groups first, user last: the other way round the right to change groups is gone.
 fn become_user(switch: &Switch) -> Result<(), Errno> {
     let wanted: Vec<Gid> = switch.groups.iter().copied().map(Gid::from_raw).collect();
@@ -214,7 +221,7 @@ fn become_user(switch: &Switch) -> Result<(), Errno> {
         if extra {
             return Err(errno);
         }
-        eprintln!("The groups of the user could not be set ({errno}); the server runs with fewer groups.");
+        eprintln!("The groups of the user could not be set ({errno}); it runs with fewer groups.");
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ mod options;
 mod port;
 mod procfs;
 mod registry;
+mod run_as;
 mod signals;
 mod spawner;
 mod start;
@@ -37,6 +38,7 @@ use hub_core::{PluginError, Spawner, SpawnerContext, SpawnerPlugin};
 use serde_json::Value;
 
 pub use options::{LocalOptions, SwitchUser};
+pub use run_as::{CommandOf, RunAs, RunAsError};
 pub use spawner::LocalSpawner;
 
 /// The `kind`.

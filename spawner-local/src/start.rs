@@ -135,7 +135,7 @@ impl LocalSpawner {
         state.start_time = Some(process.start_time);
         // Stored before the helper is told what to run: from here on the server can be found.
         sink.save_state(state.write()).await?;
-        if let Err(refusal) = helper.become_server(&spec).await {
+        if let Err(refusal) = helper.become_it(&spec).await {
             self.registry.leave(&job.key, process);
             return Err(match refusal {
                 Refusal::Failed(failure) => {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jupyterhub_api_compat::client::{Client as TypedClient, StartServer, Started, TokenWanted};
+use jupyterhub_api_compat::models::Server;
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
@@ -192,12 +194,14 @@ impl Person {
     }
 }
 
-/// The REST API with a token. Clones share connections.
+/// The REST API with a token: raw requests, and the typed client for everything that it has a call for, which is so
+/// proved against every hub of the tests. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Api {
     http: Client,
     base: Url,
     token: String,
+    typed: TypedClient,
 }
 
 impl Api {
@@ -207,7 +211,14 @@ impl Api {
     /// When the address is none.
     pub fn new(base: &str, token: &str) -> Result<Self> {
         let http = Client::builder().redirect(Policy::none()).timeout(TIMEOUT).build()?;
-        Ok(Self { http, base: Url::parse(base)?.join("hub/api/")?, token: token.to_owned() })
+        let base = Url::parse(base)?.join("hub/api/")?;
+        let typed = TypedClient::new(base.as_str(), &token.into())?;
+        Ok(Self { http, base, token: token.to_owned(), typed })
+    }
+
+    /// The typed client, with the same token.
+    pub fn typed(&self) -> &TypedClient {
+        &self.typed
     }
 
     /// The token.
@@ -265,47 +276,48 @@ impl Api {
     /// Makes a user.
     ///
     /// # Errors
-    /// When the status is not 201.
+    /// When the hub refuses, or tells of another one.
     pub async fn add_user(&self, user: &str) -> Result<()> {
-        let (status, value) = self.send(Method::POST, &format!("users/{user}"), Value::Null).await?;
-        ensure!(status == 201, "adding {user} answers {status}: {value}");
+        let made = self.typed.create_users(&[user.to_owned()], false).await?;
+        ensure!(made.iter().map(|made| made.name.as_str()).eq([user]), "asked for {user}, made {made:?}");
         Ok(())
     }
 
     /// Asks for a server to be started; does not wait.
     ///
     /// # Errors
-    /// When the status is neither 201 nor 202.
-    pub async fn request_start(&self, user: &str, server: &str) -> Result<StatusCode> {
-        let (status, value) = self.send(Method::POST, &server_path(user, server), Value::Null).await?;
-        ensure!(status == 201 || status == 202, "starting {user}/{server} answers {status}: {value}");
-        Ok(status)
+    /// When the hub refuses.
+    pub async fn request_start(&self, user: &str, server: &str) -> Result<Started> {
+        Ok(self.typed.start_server(user, server, &StartServer::default()).await?)
     }
 
     /// Starts a server and waits until it is ready.
     ///
     /// # Errors
     /// When it does not become ready.
-    pub async fn start_server(&self, user: &str, server: &str) -> Result<Value> {
-        self.request_start(user, server).await?;
-        self.server_is_ready(user, server).await
+    pub async fn start_server(&self, user: &str, server: &str) -> Result<Server> {
+        Ok(self.typed.bring_up(user, server, &StartServer::default(), TIMEOUT).await?)
     }
 
     /// Waits until a server is ready; its model.
     ///
     /// # Errors
     /// When it does not become ready.
-    pub async fn server_is_ready(&self, user: &str, server: &str) -> Result<Value> {
+    pub async fn server_is_ready(&self, user: &str, server: &str) -> Result<Server> {
         eventually(&format!("server {user}/{server} is ready"), TIMEOUT, || async move {
-            let user = self.fetch(&format!("users/{user}")).await?;
-            let model = user.pointer("/servers").and_then(|servers| servers.get(server)).cloned();
-            match model {
-                Some(model) if model.get("ready") == Some(&Value::Bool(true)) => Ok(Some(model)),
-                Some(_) => Ok(None),
-                None => bail!("the server is gone: {user}"),
+            match self.active_server(user, server).await? {
+                Some(model) => Ok(model.ready.then_some(model)),
+                None => bail!("server {user}/{server} is gone"),
             }
         })
         .await
+    }
+
+    /// The model of a server that runs, at least partly.
+    async fn active_server(&self, user: &str, server: &str) -> Result<Option<Server>> {
+        let model = self.typed.user(user).await?;
+        let servers = model.servers.as_option().context("no servers in the model")?;
+        Ok(servers.get(server).filter(|server| !server.stopped).cloned())
     }
 
     /// Stops a server and waits until it is gone.
@@ -313,8 +325,7 @@ impl Api {
     /// # Errors
     /// When it is not gone in time.
     pub async fn stop_server(&self, user: &str, server: &str) -> Result<()> {
-        let (status, value) = self.send(Method::DELETE, &server_path(user, server), Value::Null).await?;
-        ensure!(status == 204 || status == 202, "stopping {user}/{server} answers {status}: {value}");
+        self.typed.stop_server(user, server, false).await?;
         self.server_is_gone(user, server).await
     }
 
@@ -324,10 +335,7 @@ impl Api {
     /// When it is not gone in time.
     pub async fn server_is_gone(&self, user: &str, server: &str) -> Result<()> {
         eventually(&format!("server {user}/{server} is gone"), TIMEOUT, || async move {
-            let user = self.fetch(&format!("users/{user}")).await?;
-            let servers =
-                user.pointer("/servers").and_then(Value::as_object).context("no servers in the model")?;
-            Ok((!servers.contains_key(server)).then_some(()))
+            Ok(self.active_server(user, server).await?.is_none().then_some(()))
         })
         .await
     }
@@ -335,14 +343,8 @@ impl Api {
     /// Makes a token for a user with all that user's rights.
     ///
     /// # Errors
-    /// When the status is not 201.
+    /// When the hub refuses.
     pub async fn new_token(&self, user: &str) -> Result<String> {
-        let (status, value) = self.send(Method::POST, &format!("users/{user}/tokens"), json!({})).await?;
-        ensure!(status == 201, "a token for {user} answers {status}: {value}");
-        Ok(value.get("token").and_then(Value::as_str).context("no token in the answer")?.to_owned())
+        Ok(self.typed.create_token(user, &TokenWanted::default()).await?.token)
     }
-}
-
-fn server_path(user: &str, server: &str) -> String {
-    if server.is_empty() { format!("users/{user}/server") } else { format!("users/{user}/servers/{server}") }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use sea_orm::DbBackend;
 
 use super::check::{State, state};
 use super::create::{create_missing, lock, stamp, unlock};
@@ -39,8 +40,15 @@ pub async fn upgrade(db: &Db, now: DateTime<Utc>) -> Result<Option<Upgraded>, Db
     }
     position(&from)?;
     let backup = match db.file() {
-        Some(file) => Some(backup::backup(db, file, now).await?),
-        None => None,
+        Some(file) => {
+            let copy = backup::backup(db, file, now).await?;
+            tracing::info!(backup = %copy.display(), "the database was copied before its upgrade");
+            Some(copy)
+        }
+        None => {
+            warn_of_no_backup(db, &from);
+            None
+        }
     };
     let tx = db.begin().await?;
     lock(&tx).await?;
@@ -50,6 +58,26 @@ pub async fn upgrade(db: &Db, now: DateTime<Utc>) -> Result<Option<Upgraded>, Db
     unlocked?;
     tx.commit().await?;
     Ok(Some(Upgraded { from, backup }))
+}
+
+/// Says that whoever runs the server must have a backup, and how one is made.
+fn warn_of_no_backup(db: &Db, from: &str) {
+    let (program, final_steps) = match db.backend() {
+        DbBackend::Postgres => ("pg_dump", "It is one transaction: should it fail, nothing has changed"),
+        DbBackend::MySql => (
+            "mariadb-dump",
+            "Each of its steps is final: should it fail, run upgrade-db again or restore the dump",
+        ),
+        // A database in memory.
+        _ => return,
+    };
+    tracing::warn!(
+        database = db.shown_url(),
+        from,
+        to = HEAD,
+        "the database is upgraded without a backup, as it is on a server: have a dump by {program}, which is the only \
+         way back to the version before. {final_steps}."
+    );
 }
 
 /// Where in [`REVISIONS`] the way from `revision` begins.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use hub_core::secret::{ExposeSecret as _, SecretString};
 use hub_db::repo;
+use hub_spawner_local::{CommandOf, RunAs};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use reqwest::Client;
@@ -34,6 +35,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A service that ran for this long is a good one.
 const GOOD_RUN: Duration = Duration::from_mins(1);
+/// This program, which becomes a service of another account.
+const REENTER: &str = "/proc/self/exe";
 /// Pause between two questions whether a service answers.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -51,13 +54,6 @@ pub(super) struct Process {
     pub(super) id: i32,
     pub(super) section: hub_config::ServiceSection,
     pub(super) token: SecretString,
-}
-
-/// The account that a service runs as.
-#[derive(Debug, Clone, Copy)]
-struct Account {
-    uid: u32,
-    gid: u32,
 }
 
 impl Managed {
@@ -85,9 +81,10 @@ pub async fn start(hub: &actix_web::web::Data<Hub>) -> anyhow::Result<()> {
 
 async fn first_start(hub: &actix_web::web::Data<Hub>, process: Process) -> anyhow::Result<()> {
     let name = process.section.name.clone();
-    let account = account(&process).with_context(|| format!("services: {name:?}"))?;
+    let account = account(&process).await.with_context(|| format!("services: {name:?}"))?;
     end_leftover(hub, &process).await;
-    let mut child = launch(hub, &process, account).with_context(|| format!("services: {name:?}"))?;
+    let mut child =
+        launch(hub, &process, account.as_ref()).await.with_context(|| format!("services: {name:?}"))?;
     note_pid(hub, &process, child.id()).await;
     if let Some(url) = &process.section.url {
         let answered = tokio::select! {
@@ -153,38 +150,33 @@ pub async fn check_external(hub: &Hub) {
     }
 }
 
-fn account(process: &Process) -> anyhow::Result<Option<Account>> {
-    let Some(name) = process.section.user.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
-    let found =
-        nix::unistd::User::from_name(name).with_context(|| format!("user: cannot look up {name:?}"))?;
-    let Some(user) = found else { bail!("user: there is no system user {name:?}") };
-    let own = nix::unistd::geteuid();
-    if user.uid == own {
-        return Ok(None);
-    }
-    if !own.is_root() {
-        bail!("user: only a hub that runs as root can run a service as {name:?}");
-    }
-    Ok(Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
+/// The account that a service shall run as; none is the hub's own.
+async fn account(process: &Process) -> anyhow::Result<Option<RunAs>> {
+    let Some(name) = process.section.user.clone().filter(|name| !name.is_empty()) else { return Ok(None) };
+    Ok(Some(tokio::task::spawn_blocking(move || RunAs::account(&name)).await??))
 }
 
-fn launch(hub: &Hub, process: &Process, account: Option<Account>) -> anyhow::Result<Child> {
+async fn launch(hub: &Hub, process: &Process, account: Option<&RunAs>) -> anyhow::Result<Child> {
     let section = &process.section;
     let own = hub_config::Sources::process_env();
-    let env = service_env(&hub.config, &hub.urls, section, process.token.expose_secret(), &own);
+    let mut env = service_env(&hub.config, &hub.urls, section, process.token.expose_secret(), &own);
+    env.extend(account.into_iter().flat_map(RunAs::variables));
     let (program, arguments) = section.command.split_first().context("command: is empty")?;
-    let mut command = Command::new(find(program, own.get("PATH")));
-    command.args(arguments).env_clear().envs(env).stdin(Stdio::null()).process_group(0);
-    if let Some(directory) = &section.cwd {
-        command.current_dir(directory);
-    }
-    if let Some(account) = account {
-        // Without the groups of the hub: setting the user clears them.
-        command.uid(account.uid).gid(account.gid);
-    }
-    let child = command.spawn().with_context(|| {
-        format!("command: cannot run {program:?}; check that it exists and may be executed")
-    })?;
+    let found = find(program, own.get("PATH"));
+    let child = if let Some(account) = account.filter(|account| account.is_another()) {
+        let argv = std::iter::once(found.to_string_lossy().into_owned()).chain(arguments.iter().cloned());
+        let command = CommandOf { argv: argv.collect(), env, directory: section.cwd.as_deref() };
+        account.run(&[REENTER.into()], command).await?
+    } else {
+        let mut command = Command::new(found);
+        command.args(arguments).env_clear().envs(env).stdin(Stdio::null()).process_group(0);
+        if let Some(directory) = &section.cwd {
+            command.current_dir(directory);
+        }
+        command.spawn().with_context(|| {
+            format!("command: cannot run {program:?}; check that it exists and may be executed")
+        })?
+    };
     info!(service = %section.name, pid = child.id(), "service started");
     Ok(child)
 }
@@ -200,7 +192,7 @@ fn find(program: &str, path: Option<&String>) -> PathBuf {
 }
 
 /// Keeps a service running until the hub ends.
-async fn keep(hub: std::sync::Arc<Hub>, process: Process, account: Option<Account>, child: Child) {
+async fn keep(hub: std::sync::Arc<Hub>, process: Process, account: Option<RunAs>, child: Child) {
     let name = &process.section.name;
     let stop = hub.managed.stop.clone();
     let mut pause = FIRST_PAUSE;
@@ -229,7 +221,7 @@ async fn keep(hub: std::sync::Arc<Hub>, process: Process, account: Option<Accoun
             () = stop.cancelled() => return,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
-        child = match launch(&hub, &process, account) {
+        child = match launch(&hub, &process, account.as_ref()).await {
             Ok(child) => {
                 note_pid(&hub, &process, child.id()).await;
                 Some(child)

@@ -4,8 +4,10 @@
 
 mod conformance;
 mod proxy;
+mod services;
 mod serving;
 mod support;
+mod upgrade;
 
 use support::Place;
 

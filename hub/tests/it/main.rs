@@ -23,6 +23,7 @@ mod known;
 mod large;
 mod lines;
 mod logins;
+mod managed;
 mod old_names;
 mod outage;
 mod pages;

@@ -62,28 +62,82 @@ impl Relay {
     }
 }
 
-/// A database of its own on the test server, and where that server is. In continuous integration there must be one.
-async fn fresh() -> Option<(Db, String, url::Url)> {
-    let variable = "HIMALIA_TEST_POSTGRES_URL";
-    let Some(server) = std::env::var(variable).ok().filter(|url| !url.is_empty()) else {
-        assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
-        return None;
-    };
-    let mut options = DbOptions::new(&server);
-    options.max_connections = 1;
-    let admin = Db::connect(options).await.unwrap();
-    let name = format!("himalia_outage_{}", &random_hex32()[..12]);
-    admin.conn().execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let mut url: url::Url = server.parse().unwrap();
-    url.set_path(&name);
-    Some((admin, name, url))
+/// A kind of database server.
+struct Kind {
+    /// Where the tests are told of one.
+    variable: &'static str,
+    /// The port when the address names none.
+    port: u16,
+    /// What follows the name of a database that is dropped although somebody uses it.
+    drop: &'static str,
+    /// The number of connections to a database, as a condition of the table of connections.
+    connections: &'static str,
+}
+
+const POSTGRESQL: Kind = Kind {
+    variable: "HIMALIA_TEST_POSTGRES_URL",
+    port: 5432,
+    drop: " WITH (FORCE)",
+    connections: "pg_stat_activity WHERE datname",
+};
+const MARIADB: Kind = Kind {
+    variable: "HIMALIA_TEST_MARIADB_URL",
+    port: 3306,
+    drop: "",
+    connections: "information_schema.PROCESSLIST WHERE DB",
+};
+
+/// A database of its own on a test server.
+struct Fresh {
+    admin: Db,
+    name: String,
+    url: url::Url,
+    kind: Kind,
+}
+
+impl Fresh {
+    /// None without such a server; in continuous integration there must be one.
+    async fn on(kind: Kind) -> Option<Self> {
+        let Some(server) = std::env::var(kind.variable).ok().filter(|url| !url.is_empty()) else {
+            assert!(std::env::var_os("CI").is_none(), "{} is not set", kind.variable);
+            return None;
+        };
+        let mut options = DbOptions::new(&server);
+        options.max_connections = 1;
+        let admin = Db::connect(options).await.unwrap();
+        let name = format!("himalia_outage_{}", &random_hex32()[..12]);
+        admin.conn().execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let mut url: url::Url = server.parse().unwrap();
+        url.set_path(&name);
+        Some(Self { admin, name, url, kind })
+    }
+
+    /// The server's host and port.
+    fn server(&self) -> String {
+        format!("{}:{}", self.url.host_str().unwrap(), self.url.port().unwrap_or(self.kind.port))
+    }
+
+    async fn drop(self) {
+        let Self { admin, name, kind, .. } = self;
+        admin.conn().execute_unprepared(&format!("DROP DATABASE {name}{}", kind.drop)).await.unwrap();
+        admin.close().await.unwrap();
+    }
 }
 
 #[actix_web::test]
-async fn requests_get_503_while_the_database_is_away_and_servers_go_on() {
-    let Some((admin, name, mut url)) = fresh().await else { return };
-    let relay =
-        Arc::new(Relay::to(&format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))).await);
+async fn requests_get_503_while_postgresql_is_away_and_servers_go_on() {
+    outage_of(POSTGRESQL).await;
+}
+
+#[actix_web::test]
+async fn requests_get_503_while_mariadb_is_away_and_servers_go_on() {
+    outage_of(MARIADB).await;
+}
+
+async fn outage_of(kind: Kind) {
+    let Some(database) = Fresh::on(kind).await else { return };
+    let relay = Arc::new(Relay::to(&database.server()).await);
+    let mut url = database.url.clone();
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(relay.address.port())).unwrap();
     let test = TestHub::with(|config| {
@@ -128,13 +182,22 @@ async fn requests_get_503_while_the_database_is_away_and_servers_go_on() {
     root.delete("/users/ada/server", None).await.is_empty(204, "");
 
     drop(test);
-    admin.conn().execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
-    admin.close().await.unwrap();
+    database.drop().await;
 }
 
 #[actix_web::test]
-async fn more_requests_than_connections_wait_and_are_all_answered() {
-    let Some((admin, name, url)) = fresh().await else { return };
+async fn more_requests_than_connections_to_postgresql_wait_and_are_all_answered() {
+    crowd_at(POSTGRESQL).await;
+}
+
+#[actix_web::test]
+async fn more_requests_than_connections_to_mariadb_wait_and_are_all_answered() {
+    crowd_at(MARIADB).await;
+}
+
+async fn crowd_at(kind: Kind) {
+    let Some(database) = Fresh::on(kind).await else { return };
+    let url = &database.url;
     let test = TestHub::with(|config| {
         config.db.url = url.as_str().into();
         config.db.max_connections = 2;
@@ -143,12 +206,15 @@ async fn more_requests_than_connections_wait_and_are_all_answered() {
     let root = test.root();
     let answers = futures_util::future::join_all((0..100).map(|_| root.get("/users"))).await;
     assert!(answers.iter().all(|answer| answer.code() == 200));
-    // The server fails this division when there are more.
+    // The server cannot read a row of rows: an error when there are more than two connections.
+    let connections = format!("SELECT 1 FROM {} = '{}'", database.kind.connections, database.name);
     let at_most_two = format!(
-        "SELECT 1 / (CASE WHEN count(*) <= 2 THEN 1 ELSE 0 END) FROM pg_stat_activity WHERE datname = '{name}'"
+        "SELECT CASE WHEN (SELECT count(*) FROM ({connections}) AS open) <= 2 THEN 1 ELSE ({connections}) END"
     );
-    admin.conn().execute_unprepared(&at_most_two).await.unwrap();
+    database.admin.conn().execute_unprepared(&at_most_two).await.unwrap();
+    let more_than_none =
+        format!("SELECT CASE WHEN EXISTS ({connections}) THEN 1 ELSE (SELECT 1 UNION ALL SELECT 1) END");
+    database.admin.conn().execute_unprepared(&more_than_none).await.unwrap();
     drop(test);
-    admin.conn().execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
-    admin.close().await.unwrap();
+    database.drop().await;
 }

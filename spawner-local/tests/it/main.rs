@@ -8,5 +8,6 @@ mod crash;
 mod faults;
 mod lifecycle;
 mod logs;
+mod run_as;
 mod stopping;
 mod support;

@@ -44,6 +44,12 @@ impl Answer {
         Self { status: facts.status, headers, body }
     }
 
+    /// Whether it is an internal error of a hub. Both proxies have one status for paths that they cannot decode, which
+    /// never reach a hub.
+    pub(super) fn is_internal_error(&self) -> bool {
+        self.status == 500 && self.headers.contains_key("x-jupyterhub-version")
+    }
+
     /// What differs: its name, and how it is here and there.
     pub(super) fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
         let mut found = Vec::new();

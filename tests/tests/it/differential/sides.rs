@@ -28,13 +28,13 @@ pub(super) struct Sides {
     seen: BTreeSet<String>,
 }
 
-/// Differences that are meant wherever they occur: key, what differs, how it is in stock and how here (`*` is anything).
-/// Each must occur.
+/// Differences that are meant wherever they occur: key, what differs, how it is in stock and how here (`*` at the end is
+/// anything, `!` at the beginning is anything else). Each must occur.
 pub(super) const EVERYWHERE: &[(&str, &str, &str, &str)] = &[
     ("request-id", "x-request-id", "none", "*"),
     ("pages-not-stored", "cache-control", "none", "no-store"),
     ("progress-unbuffered", "x-accel-buffering", "none", "no"),
-    ("no-internal-errors", "status", "500 *", "*"),
+    ("no-internal-errors", "status", "500 *", "!5*"),
 ];
 
 /// One hub and what is known of it.
@@ -95,6 +95,10 @@ impl Sides {
             let (stock, ours) = try_join(one.ask(ask, caller), other.ask(ask, caller))
                 .await
                 .with_context(|| format!("{caller} {} {}", ask.method, ask.path))?;
+            if intended_count && ours.is_internal_error() && stock.is_internal_error() {
+                let Ask { method, path, body, .. } = ask;
+                found.push(format!("{caller} {method} {path} {body}\n    an internal error of both"));
+            }
             for (field, was, is) in stock.differences(&ours) {
                 if intended_count && self.is_meant_everywhere(&field, &was, &is) {
                     if field == "status" {
@@ -120,9 +124,13 @@ impl Sides {
     }
 
     fn is_meant_everywhere(&mut self, field: &str, was: &str, is: &str) -> bool {
-        let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+        let is_like = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
             Some(begin) => text.starts_with(begin),
             None => pattern == text,
+        };
+        let fits = |pattern: &str, text: &str| match pattern.strip_prefix('!') {
+            Some(other) => !is_like(other, text),
+            None => is_like(pattern, text),
         };
         let found = EVERYWHERE.iter().find(|(_, name, a, b)| *name == field && fits(a, was) && fits(b, is));
         if let Some((key, ..)) = found {

@@ -7,6 +7,7 @@ use hub_tests::hub::{Hub, Kind};
 use hub_tests::kernel::Kernel;
 use hub_tests::settings::Settings;
 use hub_tests::wait::eventually;
+use jupyterhub_api_compat::client::Started;
 use serde_json::Value;
 
 use super::with_both_hubs;
@@ -74,7 +75,7 @@ async fn crash_while_pending(kind: Kind, settings: Settings, hold: &std::path::P
     let administrator = hub.administrator()?;
     administrator.add_user("alice").await?;
     let status = administrator.request_start("alice", "").await?;
-    ensure!(status == 202, "the start is over too early: {status}");
+    ensure!(status == Started::Pending, "the start is over too early");
     let mark = &hub.mark;
     eventually("the server's process begins", Duration::from_secs(30), || async {
         Ok((!mark.with_command("until [").is_empty()).then_some(()))

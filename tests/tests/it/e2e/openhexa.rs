@@ -248,8 +248,8 @@ async fn the_service_has_its_role_and_no_more(bench: &Bench) -> Result<()> {
 async fn the_default_server_has_its_own_credentials(bench: &Bench, editor: &Person) -> Result<()> {
     let page = editor.follow("hub/spawn").await?;
     ensure!(page.status == 200, "the start answers {}", page.status);
-    let model = bench.hub.administrator()?.server_is_ready(QUOTED, "").await?;
-    ensure!(model["ready"] == true, "{model}");
+    let model = bench.hub.administrator()?.server_is_ready(EDITOR, "").await?;
+    ensure!(model.ready, "{model:?}");
     let calls = bench.calls("/notebooks/default-credentials/").await?;
     ensure!(calls.len() == 1 && calls[0]["status"] == 200, "{calls:?}");
     Ok(())
@@ -300,7 +300,7 @@ async fn the_application_logs_out(bench: &Bench, editor: &Person) -> Result<()> 
     ensure!(answer == json!({"status": 302, "location": bench.app.url("/front")}), "{answer}");
     let administrator = bench.hub.administrator()?;
     for server in [PLAIN, LONG, PROFILED, ""] {
-        administrator.server_is_gone(QUOTED, server).await?;
+        administrator.server_is_gone(EDITOR, server).await?;
     }
     // The other browser has a session of its own at the application, so it comes back in; its login at the hub ended.
     let answer = elsewhere.get("hub/home").await?;

@@ -10,6 +10,7 @@ use hub_tests::hub::{Hub, Kind};
 use hub_tests::kernel::Kernel;
 use hub_tests::settings::Settings;
 use hub_tests::wait::eventually;
+use jupyterhub_api_compat::client::Started;
 
 use super::ready;
 
@@ -117,7 +118,10 @@ async fn the_next_process_does_not_wait_for_starts_that_are_under_way() -> Resul
     let mut hub = Hub::start(Kind::Himalia, settings).await?;
     let administrator = hub.administrator()?;
     administrator.add_user("alice").await?;
-    ensure!(administrator.request_start("alice", "").await? == 202, "the start is over too early");
+    ensure!(
+        administrator.request_start("alice", "").await? == Started::Pending,
+        "the start is over too early"
+    );
     let mark = &hub.mark;
     eventually("the server's process begins", SOON, || async {
         Ok((!mark.with_command("until [").is_empty()).then_some(()))

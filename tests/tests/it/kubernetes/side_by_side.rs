@@ -117,7 +117,7 @@ async fn objects(kind: Kind) -> Result<Objects> {
         ensure!(status == 201 || status == 202, "starting {user}/{server} answers {status}: {answer}");
     }
     for (user, server, _) in STARTS {
-        administrator.server_is_ready(&urlencoded(user), server).await.with_context(|| user.to_owned())?;
+        administrator.server_is_ready(user, server).await.with_context(|| user.to_owned())?;
     }
     let mut objects = Objects::new();
     for resource in ["pods", "persistentvolumeclaims"] {

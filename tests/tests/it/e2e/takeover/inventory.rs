@@ -1,7 +1,11 @@
-//! All that a hub tells an administrator, to be compared with what another tells.
+//! All that a hub tells an administrator, to be compared with what another tells. The typed client reads the same, and
+//! must not lose or change anything of it.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use hub_tests::hub::Hub;
+use jupyterhub_api_compat::client::UserQuery;
+use jupyterhub_api_compat::models::User;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// What changes by itself, or belongs to one hub's process.
@@ -18,18 +22,19 @@ impl Inventory {
     pub(super) async fn of(hub: &Hub) -> Result<Self> {
         let administrator = hub.administrator()?;
         let mut all = Map::new();
-        let users = administrator.fetch("users?include_stopped_servers=1&limit=200").await?;
-        let names: Vec<String> = users
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|user| user.get("name").and_then(Value::as_str).map(str::to_owned))
-            .collect();
-        all.insert("users".to_owned(), by_name(users));
+        let client = administrator.typed();
+        let mut typed = Map::new();
+        let wanted = UserQuery { stopped_servers: true, ..UserQuery::default() };
+        let users: Vec<User> = client.users(&wanted).await?;
+        let models = administrator.fetch("users?include_stopped_servers=1&limit=200").await?;
+        all.insert("users".to_owned(), by_name(models));
+        keep(&mut typed, "users", &users)?;
         for path in ["groups", "services"] {
             all.insert(path.to_owned(), by_name(administrator.fetch(path).await?));
         }
-        for name in names {
+        keep(&mut typed, "groups", &client.groups().await?)?;
+        keep(&mut typed, "services", &client.services().await?)?;
+        for name in users.iter().map(|user| user.name.as_str()) {
             for what in ["tokens", "shared"] {
                 let path = format!("users/{name}/{what}");
                 all.insert(path.clone(), administrator.fetch(&path).await?);
@@ -38,7 +43,13 @@ impl Inventory {
                 let path = format!("{what}/{name}");
                 all.insert(path.clone(), administrator.fetch(&path).await?);
             }
+            let tokens = json!({ "api_tokens": client.tokens(name).await? });
+            keep(&mut typed, &format!("users/{name}/tokens"), &tokens)?;
+            keep(&mut typed, &format!("users/{name}/shared"), &client.shared_with_user(name).await?)?;
+            keep(&mut typed, &format!("shares/{name}"), &client.shares(name, None).await?)?;
+            keep(&mut typed, &format!("share-codes/{name}"), &client.share_codes(name, None).await?)?;
         }
+        agree(&all, typed).context("what the typed client reads")?;
         let routes = administrator.fetch("proxy").await?;
         let targets = routes.as_object().into_iter().flatten();
         let targets = targets.map(|(path, route)| (path.clone(), json!(route.get("target")))).collect();
@@ -62,6 +73,41 @@ impl Inventory {
         let mut found = Vec::new();
         compare("", &whole(self), &whole(other), &mut found);
         found
+    }
+}
+
+fn keep(typed: &mut Map<String, Value>, path: &str, models: &impl Serialize) -> Result<()> {
+    typed.insert(path.to_owned(), by_name(serde_json::to_value(models)?));
+    Ok(())
+}
+
+/// Fails unless both are the same but for keys without a value, which older hubs leave out.
+fn agree(raw: &Map<String, Value>, typed: Map<String, Value>) -> Result<()> {
+    let plain = |map: Map<String, Value>| {
+        let mut value = Value::Object(map);
+        tidy(&mut value, &FLEETING);
+        without_nulls(&mut value);
+        value
+    };
+    let mut found = Vec::new();
+    compare("", &plain(raw.clone()), &plain(typed), &mut found);
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
+
+/// Pages are lists for the client, and a list of the items and where it ends for whoever asks for it as it is.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(items) = map.get_mut("items").filter(|items| items.is_array()).map(Value::take) {
+                *value = items;
+                return without_nulls(value);
+            }
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_nulls),
+        _ => {}
     }
 }
 
