@@ -77,6 +77,10 @@ impl Authenticator for KeycloakAuthenticator {
         self.inner.refresh(who, rq, alone).await
     }
 
+    fn refresh_takes(&self) -> Duration {
+        self.inner.refresh_takes()
+    }
+
     fn fresh_until(&self, who: &Identity) -> Option<DateTime<Utc>> {
         self.inner.fresh_until(who)
     }

@@ -317,6 +317,10 @@ impl Authenticator for OidcAuthenticator {
         }
     }
 
+    fn refresh_takes(&self) -> Duration {
+        self.engine.renewal_takes()
+    }
+
     fn fresh_until(&self, who: &Identity) -> Option<DateTime<Utc>> {
         let tokens = Tokens::of_state(who.auth_state.as_ref()?)?;
         tokens.refresh()?;

@@ -70,6 +70,18 @@ impl Claims {
         Vec::new()
     }
 
+    /// Whether there are more values than are told: the provider names another place for them (`_claim_names`), as some do
+    /// for people in many groups, or there are more than are read.
+    pub fn lacks_some(&self, path: &ClaimPath) -> bool {
+        let elsewhere = |source: &Map<String, Value>| {
+            let names = source.get("_claim_names").and_then(Value::as_object);
+            names.is_some_and(|names| {
+                path.alternatives().any(|path| names.keys().any(|name| begins_with(path, name)))
+            })
+        };
+        self.sources().into_iter().any(elsewhere) || self.values(path).len() >= MOST_VALUES
+    }
+
     /// The same as texts; what is no text, number or truth value is left out, as are empty texts.
     pub fn texts(&self, path: &ClaimPath) -> Vec<String> {
         texts(&self.values(path))
@@ -102,6 +114,11 @@ impl Claims {
     pub fn emails(&self) -> impl Iterator<Item = &str> {
         self.sources().into_iter().filter_map(|source| source.get("email")?.as_str())
     }
+}
+
+/// Whether a path leads through a claim.
+fn begins_with(path: &str, claim: &str) -> bool {
+    path.strip_prefix(claim).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Values that are texts, or can be written as one.

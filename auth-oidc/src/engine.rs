@@ -1,6 +1,7 @@
 //! Talking to the provider: codes and refresh tokens become tokens, tokens become claims.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use hub_core::{AuthenticatorContext, Clock, Identity, PluginError};
@@ -12,6 +13,7 @@ use tracing::debug;
 use crate::checks::{Expected, access_token_hash};
 use crate::claims::Claims;
 use crate::client_auth::ClientProof;
+use crate::exchange;
 use crate::fault::{Fault, TokenFault};
 use crate::http::Http;
 use crate::identity::{Mapper, Rules};
@@ -127,6 +129,10 @@ impl Engine {
         if self.options.enable_pkce {
             form.push(("code_verifier", &login.verifier));
         }
+        // What protects the login cannot be replaced by the configuration.
+        let extra = self.options.token_params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let extra: Vec<_> = extra.filter(|(name, _)| !form.iter().any(|(known, _)| known == name)).collect();
+        form.extend(extra);
         let mut tokens = self.token_request(endpoints, &form, None).await?;
         let mut id_token = Map::new();
         if self.options.is_oidc() {
@@ -202,13 +208,7 @@ impl Engine {
         fields: &[(&str, &str)],
         old: Option<&Tokens>,
     ) -> Result<Tokens, Fault> {
-        let mut form: Vec<(String, String)> =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        for (name, value) in &self.options.token_params {
-            if !fields.iter().any(|(known, _)| known == name) {
-                form.push((name.clone(), value.clone()));
-            }
-        }
+        let form = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let now = self.clock.now();
         let request = self.http.request(Method::POST, &endpoints.token);
         let request = self.proof.apply(request, form, endpoints, now)?;
@@ -284,6 +284,16 @@ impl Engine {
     /// The person.
     pub(crate) fn identity(&self, claims: &Claims, tokens: &Tokens) -> Result<Identity, Refusal> {
         self.rules.identity(claims, tokens, &*self.mapper)
+    }
+
+    /// Longest time from the first look at a login to renewed tokens: each request of the provider takes its time at most,
+    /// and all exchanges together theirs.
+    pub(crate) fn renewal_takes(&self) -> Duration {
+        // The document, the claims of the old token and its keys; the tokens and their keys, the claims and their keys.
+        const REQUESTS: u32 = 7;
+        let exchanges =
+            if self.options.token_exchange.is_empty() { Duration::ZERO } else { exchange::PATIENCE };
+        self.options.http_timeout * REQUESTS + exchanges
     }
 
     pub(crate) fn renew_before(&self) -> TimeDelta {

@@ -14,7 +14,7 @@ use crate::tokens::Tokens;
 /// Most exchanges for one login.
 pub(crate) const MOST: usize = 8;
 /// How long all of them may take together: refresh tokens that work once wait to be stored meanwhile.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";

@@ -146,10 +146,11 @@ impl Rules {
             ..Mapped::default()
         };
         mapper.map(claims, &mut mapped).map_err(|error| Refusal::new("rule_blocks", error))?;
-        bound(&mut mapped.groups, "groups");
-        bound(&mut mapped.roles, "roles");
         let admin = self.admin(claims, &mapped);
         let allowed = self.admission(claims, tokens, &mapped, admin, &name)?;
+        // Only now: nobody gets out of a blocked group by being in many others.
+        bound(&mut mapped.groups, "groups");
+        bound(&mut mapped.roles, "roles");
         let display_name =
             self.display_name.as_ref().and_then(|path| claims.first(path)).map(|(text, _)| text);
         Ok(Identity {
@@ -227,6 +228,10 @@ impl Rules {
         };
         if mapped.groups.iter().any(|group| self.blocked_groups.contains(group)) {
             return deny("blocked_groups");
+        }
+        if !self.blocked_groups.is_empty() && self.groups.as_ref().is_some_and(|path| claims.lacks_some(path))
+        {
+            return deny("groups_incomplete");
         }
         if !self.required_claims.iter().all(|rule| rule.holds(claims)) {
             return deny("required_claims");

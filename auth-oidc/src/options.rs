@@ -89,7 +89,7 @@ pub struct OidcOptions {
     pub scope: Vec<String>,
     /// Further query arguments of `authorize_url`, such as `kc_idp_hint` or `prompt`.
     pub extra_authorize_params: BTreeMap<String, String>,
-    /// Further fields of requests to `token_url`.
+    /// Further fields of the request to `token_url` that makes tokens of a code; renewals and exchanges have none of them.
     pub token_params: BTreeMap<String, String>,
     /// Sends a PKCE challenge. Off only for providers that refuse it.
     pub enable_pkce: bool,

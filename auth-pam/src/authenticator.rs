@@ -21,6 +21,10 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_PASSWORD: usize = 4_096;
 
 /// Logs in by the accounts of this machine. Answers to `PAMAuthenticator`.
+///
+/// How long a refused login takes tells nobody whether there is such an account: PAM is asked about every name that can
+/// be one, by one question in a process of its own, and what PAM has refused is looked up nowhere. Its modules wait as
+/// long for an account that is not there as for a wrong password (`pam_unix` computes a hash for either).
 #[derive(Debug)]
 pub struct PamAuthenticator {
     options: Arc<PamOptions>,
@@ -152,6 +156,40 @@ mod tests {
         assert_eq!(root(&options(&["nogroup"], &["root"])), Ok((Some(false), true)));
         let typo = root(&options(&["rooot"], &[]));
         assert_eq!(typo, Err(AccountError::NoGroup("rooot".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn a_try_asks_as_much_about_an_account_that_is_not_there() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let helper = folder.path().join("helper");
+        let asked = folder.path().join("asked");
+        let text = format!(
+            "#!/bin/sh\ncat >> {0}\necho >> {0}\necho '{{\"result\": \"refused\", \"why\": \"no\"}}'\n",
+            asked.display()
+        );
+        std::fs::write(&helper, text).unwrap();
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o700)).unwrap();
+        // Groups would be looked up, and an account that is not there would be found out by that.
+        let options = PamOptions {
+            helper: Some(helper),
+            pam_normalize_username: true,
+            ..options(&["root"], &["nogroup", "no-such-group"])
+        };
+        let hub = PamAuthenticator::new(options).unwrap();
+        let mut told = Vec::new();
+        for user in ["root", "nobody", "there-is-no-such-account"] {
+            let form = [("username", user), ("password", "wrong")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+            let request = LoginRequest { form: form.into(), ..LoginRequest::default() };
+            told.push(hub.finish(&request).await.unwrap_err().to_string());
+            let questions = std::fs::read_to_string(&asked).unwrap();
+            assert_eq!(questions.lines().count(), 1, "{user}: {questions}");
+            assert!(questions.contains(user), "{questions}");
+            std::fs::remove_file(&asked).unwrap();
+        }
+        told.dedup();
+        assert_eq!(told, ["invalid credentials: PAM: no"]);
     }
 
     #[test]

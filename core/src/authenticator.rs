@@ -64,6 +64,12 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
         Ok(Refresh::Valid)
     }
 
+    /// Longest time that [`Authenticator::refresh`] takes, alone. Others wait for it for as long; when a hub ends
+    /// meanwhile, so do they for what is left of it.
+    fn refresh_takes(&self) -> Duration {
+        Duration::from_secs(45)
+    }
+
     /// Until when a login can be taken to hold without [`Authenticator::refresh`], if that is sooner than
     /// `authenticator.auth_refresh_age` says: before tokens run out that servers get.
     fn fresh_until(&self, _who: &Identity) -> Option<DateTime<Utc>> {

@@ -2,15 +2,15 @@
 //!
 //! Each of them has a proxy, caches and requests of its own. What one of them ends in the database, the others would go
 //! on with for as long as they do not look: websockets of sessions and tokens, answers about a login. So whoever ends it
-//! leaves a notice there ([`hub_db::repo::notices`]) and everybody reads it: on PostgreSQL at once, woken by the
-//! database, and everywhere within a few seconds. Notices are read by whoever left them as well; all of them may
-//! be followed twice.
+//! leaves a notice there ([`hub_db::repo::notices`]) and everybody else reads it: on PostgreSQL at once, woken by the
+//! database, and everywhere within a few seconds. All of them may be followed twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hub_core::Clock;
+use hub_core::secret::random_hex32;
 use hub_db::{Db, DbBackend, DbError, Waker, repo};
 use hub_proxy::Cut;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const LOOK_UNASKED: Duration = Duration::from_secs(10);
 /// Shortest pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Orders in one notice: each has less than 700 bytes.
+/// Most orders in one notice.
 const ORDERS: usize = 40;
 
 /// Something that was ended.
@@ -41,9 +41,46 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// Orders to cut websockets, in as many notices as they need.
+    /// Orders to cut websockets, in as many notices as they need: names may have letters of many bytes.
     pub fn of_cuts(orders: &[Cut]) -> Vec<Self> {
-        orders.chunks(ORDERS).map(|orders| Self::Cut(orders.to_vec())).collect()
+        orders.chunks(ORDERS).flat_map(fitting).collect()
+    }
+}
+
+/// Halves orders until each part fits. One alone always does: names have 255 letters at most.
+fn fitting(orders: &[Cut]) -> Vec<Notice> {
+    let notice = Notice::Cut(orders.to_vec());
+    let fits = Told::size(&notice) <= repo::notices::LONGEST;
+    if orders.len() < 2 || fits {
+        return vec![notice];
+    }
+    let (first, second) = orders.split_at(orders.len() / 2);
+    [fitting(first), fitting(second)].concat()
+}
+
+/// A notice as it stands in the database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Told {
+    /// Who left it.
+    by: String,
+    what: Notice,
+}
+
+impl Told {
+    fn text(&self) -> Result<String, DbError> {
+        serde_json::to_string(self)
+            .map_err(|error| DbError::Invalid(format!("a notice cannot be written: {error}")))
+    }
+
+    /// How much room a notice takes, whoever leaves it; one that cannot be written is told of when it is left.
+    fn size(what: &Notice) -> usize {
+        let told = Self { by: "0".repeat(32), what: what.clone() };
+        told.text().map_or(0, |text| repo::notices::stored_size(&text))
+    }
+
+    /// What another hub tells: what this one has told it has done itself.
+    fn by_another(self, own: &str) -> Option<Notice> {
+        (self.by != own).then_some(self.what)
     }
 }
 
@@ -52,26 +89,47 @@ fn has_others(db: &Db) -> bool {
     db.backend() != DbBackend::Sqlite
 }
 
-/// Tells the other hubs, beside whatever goes on.
-pub fn tell(tasks: &Tasks, db: &Db, clock: &Arc<dyn Clock>, notices: Vec<Notice>) {
-    if notices.is_empty() || !has_others(db) {
-        return;
+/// What this hub has to say to the others. Clones speak for the same hub.
+#[derive(Debug, Clone)]
+pub struct Notices {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    by: Arc<str>,
+}
+
+impl Notices {
+    /// Of a hub that has said nothing yet.
+    pub fn new(db: Db, clock: Arc<dyn Clock>) -> Self {
+        Self { db, clock, by: random_hex32().into() }
     }
-    let (db, clock) = (db.clone(), Arc::clone(clock));
-    // To its end: nobody would tell them later.
-    tasks.spawn_to_end(async move {
-        let told = async {
-            for notice in notices {
-                let text = serde_json::to_string(&notice)
-                    .map_err(|error| DbError::Invalid(format!("a notice cannot be written: {error}")))?;
-                repo::notices::put(db.conn(), text, clock.now()).await?;
+
+    /// Tells the other hubs, beside whatever goes on: nobody waits for it, and no request fails by it.
+    pub fn tell(&self, tasks: &Tasks, notices: Vec<Notice>) {
+        if notices.is_empty() || !has_others(&self.db) {
+            return;
+        }
+        let own = self.clone();
+        // To its end: nobody would tell them later.
+        tasks.spawn_to_end(async move {
+            for what in notices {
+                own.leave(what).await;
             }
-            db.wake().await
+            if let Err(error) = own.db.wake().await {
+                debug!(%error, "the other hubs read what was told a little later");
+            }
+        });
+    }
+
+    /// Leaves one notice. That it does not work keeps none of the others from being left.
+    async fn leave(&self, what: Notice) {
+        let told = async {
+            let text = Told { by: self.by.to_string(), what }.text()?;
+            repo::notices::put(self.db.conn(), text, self.clock.now()).await
         };
         if let Err(error) = told.await {
             warn!(%error, "other hubs on this database may go on with what was ended");
         }
-    });
+    }
 }
 
 /// Reads what the other hubs tell, for as long as this one runs.
@@ -122,8 +180,12 @@ async fn wait(waker: &mut Option<Waker>) -> bool {
 async fn look(hub: &Hub, seen: &mut HashSet<i32>) -> Result<(), DbError> {
     let recent = repo::notices::recent(hub.db.conn(), hub.clock.now()).await?;
     for notice in recent.iter().filter(|notice| !seen.contains(&notice.id)) {
-        match serde_json::from_str(&notice.text) {
-            Ok(notice) => obey(hub, notice).await,
+        match serde_json::from_str::<Told>(&notice.text) {
+            Ok(told) => {
+                if let Some(what) = told.by_another(&hub.notices.by) {
+                    obey(hub, what).await;
+                }
+            }
             Err(error) => debug!(%error, "a notice that this version does not know"),
         }
     }
@@ -149,15 +211,39 @@ async fn obey(hub: &Hub, notice: Notice) {
 mod tests {
     use super::*;
 
+    fn order(user: &str, server: &str) -> Cut {
+        let route = format!("/user/{}/{}", user.repeat(255), server.repeat(255));
+        Cut { session: Some("s".repeat(255)), route: Some(route), ..Cut::default() }
+    }
+
     #[test]
-    fn orders_fit_into_notices_however_many_there_are() {
-        let longest = Cut { session: Some("s".repeat(255)), route: Some("/r".repeat(150)), ..Cut::default() };
-        let notices = Notice::of_cuts(&vec![longest; 2 * ORDERS + 1]);
-        assert_eq!(notices.len(), 3);
-        for notice in notices {
-            let text = serde_json::to_string(&notice).unwrap();
-            assert!(text.len() <= repo::notices::LONGEST, "{}", text.len());
-            assert_eq!(serde_json::from_str::<Notice>(&text).unwrap(), notice);
+    fn orders_fit_into_notices_however_many_there_are_and_whatever_their_names() {
+        for (order, least) in
+            [(order("a", "b"), 3), (order("é", "\""), 3), (order("\u{1F600}", "\u{20BB7}"), 17)]
+        {
+            let orders = vec![order; 2 * ORDERS + 1];
+            let notices = Notice::of_cuts(&orders);
+            assert!(notices.len() >= least, "{}", notices.len());
+            let mut read = Vec::new();
+            for what in notices {
+                let text = Told { by: random_hex32(), what: what.clone() }.text().unwrap();
+                let size = repo::notices::stored_size(&text);
+                assert!(size <= repo::notices::LONGEST, "{size}");
+                assert_eq!(size, Told::size(&what));
+                let Notice::Cut(part) = serde_json::from_str::<Told>(&text).unwrap().what else { panic!() };
+                read.extend(part);
+            }
+            assert_eq!(read, orders, "none is lost, and none is told twice");
+        }
+    }
+
+    #[test]
+    fn what_a_hub_has_told_itself_is_not_done_again() {
+        for what in [Notice::Routes, Notice::Login(7), Notice::Cut(vec![order("a", "b")])] {
+            let text = Told { by: "one".to_owned(), what: what.clone() }.text().unwrap();
+            let told: Told = serde_json::from_str(&text).unwrap();
+            assert_eq!(told.clone().by_another("one"), None);
+            assert_eq!(told.by_another("two"), Some(what));
         }
     }
 }

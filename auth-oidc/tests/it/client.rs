@@ -1,12 +1,13 @@
 //! How the hub proves itself, and what is wrong with options.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hub_core::AuthenticatorContext;
+use hub_core::{AuthenticatorContext, Identity, Refresh};
 use serde_json::json;
 
 use crate::provider::payload;
@@ -38,6 +39,45 @@ async fn the_secret_goes_where_the_provider_wants_it() {
             "{document}"
         );
     }
+}
+
+#[tokio::test]
+async fn further_fields_go_with_the_code_and_nothing_else() {
+    let bench = Bench::with(json!({
+        "token_params": {"resource": "https://graph.example", "grant_type": "password", "code": "another"},
+        "token_exchange": {"store": {"audience": "store-api"}},
+        "server_environment": {"STORE": "{exchanged.store}"},
+    }))
+    .await;
+    let who = Identity { name: "ada".to_owned(), ..bench.login().await.unwrap() };
+    bench.clock.pass(chrono::TimeDelta::minutes(5));
+    assert!(matches!(bench.hub.refresh(&who, None, true).await, Ok(Refresh::Updated(_))));
+    let mut seen = Vec::new();
+    for (_, form) in bench.provider.requests() {
+        let grant = form["grant_type"].rsplit(':').next().unwrap().to_owned();
+        assert!(form.get("code").is_none_or(|code| code != "another"), "{form:?}");
+        seen.push((grant, form.get("resource").map(String::as_str) == Some("https://graph.example")));
+    }
+    let expected = [
+        ("authorization_code", true),
+        ("token-exchange", false),
+        ("refresh_token", false),
+        ("token-exchange", false),
+    ];
+    assert_eq!(seen, expected.map(|(grant, with)| (grant.to_owned(), with)));
+}
+
+#[tokio::test]
+async fn a_refresh_may_take_as_long_as_all_its_requests() {
+    let takes = async |more: serde_json::Value| Bench::with(more).await.hub.refresh_takes();
+    let plain = takes(json!({"http_timeout": "10s"})).await;
+    assert!(plain >= Duration::from_secs(70), "{plain:?}");
+    assert_eq!(takes(json!({"http_timeout": "20s"})).await, 2 * plain);
+    let exchange = json!({
+        "http_timeout": "10s", "token_exchange": {"store": {"audience": "store-api"}},
+        "server_environment": {"STORE": "{exchanged.store}"},
+    });
+    assert!(takes(exchange).await >= plain + Duration::from_secs(10));
 }
 
 #[tokio::test]

@@ -235,7 +235,12 @@ impl Provider {
 
     /// The last request to the token endpoint.
     pub(crate) fn last_request(&self) -> (Option<String>, BTreeMap<String, String>) {
-        self.inner.state.lock().unwrap().requests.last().cloned().unwrap()
+        self.requests().pop().unwrap()
+    }
+
+    /// All of them.
+    pub(crate) fn requests(&self) -> Vec<(Option<String>, BTreeMap<String, String>)> {
+        self.inner.state.lock().unwrap().requests.clone()
     }
 
     /// The person agrees: what the browser brings back.

@@ -335,6 +335,92 @@ async fn when_groups_cannot_be_had_nobody_gets_in() {
 }
 
 #[tokio::test]
+async fn groups_that_only_look_alike_open_nothing() {
+    for groups in [
+        json!(["staff-guests"]),
+        json!(["sta"]),
+        json!(["Staff"]),
+        json!(["staff "]),
+        json!(["/staff"]),
+        json!(["staff/guests"]),
+        json!(["other/staff"]),
+        json!(["staff,guests"]),
+        json!("guests,staff"),
+        json!({"staff": true}),
+        json!([["staff"]]),
+        json!([{"name": "staff"}]),
+        json!([]),
+    ] {
+        let options = json!({"allowed_groups": ["staff"], "admin_groups": ["staff"]});
+        let (who, _) = attempt(options, |knobs| knobs.userinfo = json!({"groups": groups})).await;
+        let who = who.unwrap();
+        assert_eq!((who.allowed, who.admin), (false, Some(false)), "{groups}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_out_of_a_blocked_group_by_being_in_many() {
+    let many = |name: &str, count: usize| {
+        let mut groups: Vec<String> = (0..count).map(|number| format!("a{number:05}")).collect();
+        groups.push(name.to_owned());
+        json!({ "groups": groups })
+    };
+    let blocked = json!({"blocked_groups": ["zz"], "allowed_groups": ["a00000"]});
+    refused("blocked_groups", blocked.clone(), |knobs| knobs.userinfo = many("zz", 1_500)).await;
+    refused("groups_incomplete", blocked.clone(), |knobs| knobs.userinfo = many("zz", 5_000)).await;
+    // Too many for the answer: the provider names another place for them, at which nobody asks.
+    refused("groups_incomplete", blocked.clone(), |knobs| {
+        knobs.id_token = json!({"_claim_names": {"groups": "src1"}});
+    })
+    .await;
+    let (who, _) = attempt(blocked, |knobs| knobs.userinfo = many("zy", 1_500)).await;
+    assert!(who.unwrap().allowed);
+    // Without groups to keep out, who is in too many is in those that are told.
+    let open = json!({"allowed_groups": ["a00000"]});
+    let (who, _) = attempt(open, |knobs| knobs.userinfo = many("zz", 5_000)).await;
+    assert!(who.unwrap().allowed);
+}
+
+#[tokio::test]
+async fn an_account_of_another_identity_provider_behind_the_provider_is_refused() {
+    let options = json!({
+        "username_claim": "email",
+        "required_claims": [{"claim": "idp", "values": ["https://idp.example.org/shibboleth"]}],
+    });
+    for idp in [
+        json!("https://idp.evil.com/shibboleth"),
+        json!("https://idp.example.org/shibboleth/"),
+        json!("https://idp.example.org/shibboleth?x"),
+        json!("HTTPS://IDP.EXAMPLE.ORG/shibboleth"),
+        json!({"https://idp.example.org/shibboleth": 1}),
+        Value::Null,
+    ] {
+        refused("required_claims", options.clone(), |knobs| {
+            knobs.userinfo = json!({"idp": idp, "email": "boss@example.org", "email_verified": true});
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_is_named_nobody_gets_in() {
+    // Empty lists are no rule that everybody fits.
+    for options in [
+        json!({}),
+        json!({"allowed_groups": [], "allowed_claims": [], "allowed_scopes": [], "allowed_email_domains": []}),
+        json!({"allowed_claims": [{"claim": "role", "values": ["admin"]}]}),
+    ] {
+        let (who, _) = attempt(options.clone(), |knobs| {
+            knobs.userinfo =
+                json!({"groups": ["staff"], "role": "", "email": "ada@example.org", "email_verified": true});
+        })
+        .await;
+        let who = who.unwrap();
+        assert_eq!((who.allowed, who.admin), (false, None), "{options}");
+    }
+}
+
+#[tokio::test]
 async fn only_claims_that_the_configuration_trusts_make_administrators() {
     let by_claim = json!({"admin_claims": [{"claim": "realm_access.roles", "values": ["boss"]}]});
     for userinfo in [

@@ -1,5 +1,5 @@
-use hub_core::HookError;
 use hub_core::spawner::Bind;
+use hub_core::{HookError, Identity, Refresh};
 use serde_json::{Value, json};
 
 use crate::app::Answer;
@@ -146,4 +146,25 @@ async fn the_hubs_own_variables_are_not_the_applications() {
     assert_eq!(job.env["JUPYTERHUB_API_TOKEN"], "own");
     assert_eq!(job.env["N"], "7");
     assert!(!job.env.contains_key("JPY_X") && !job.env.contains_key("GONE"));
+}
+
+#[tokio::test]
+async fn each_start_brings_fresh_credentials_and_nothing_else_asks_for_any() {
+    let bench = Bench::start().await;
+    let mut answer = workspace();
+    for token in ["first", "second"] {
+        answer["env"]["HEXA_TOKEN"] = json!(token);
+        bench.app.answers(Answer::json(&answer));
+        let job = bench.prepares(SLUG, Some(known()), None).await.unwrap();
+        assert_eq!(job.env["HEXA_TOKEN"], token);
+        assert_eq!(bench.app.asked().len(), 1);
+    }
+    // A running server brings no cookies of the person, in whose name alone the application gives credentials.
+    let who = Identity { name: "ada@example.org".to_owned(), ..Identity::default() };
+    for rq in [None, Some(request(&[])), Some(known())] {
+        let answer = bench.hub.refresh(&who, rq.as_ref(), true).await.unwrap();
+        assert!(matches!(answer, Refresh::Valid), "{answer:?}");
+    }
+    assert!(bench.hub.server_environment(&who).is_empty(), "nothing that may have ended is handed out");
+    assert!(bench.app.asked().is_empty(), "the application was asked beside the starts");
 }

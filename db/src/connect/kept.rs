@@ -126,16 +126,17 @@ impl Kept {
             Some(connection) => connection,
             None => inner.options.connect().await.map_err(|error| DbErr::Conn(driver(error)))?,
         };
-        Ok(Lent { inner, connection: Some(connection), _permit: permit })
+        Ok(Lent { inner, connection: Some(connection), is_at_rest: false, _permit: permit })
     }
 }
 
-/// A connection in use. It goes back when it is dropped, also when nobody waits for the answer any more: its thread
-/// then leaves the statement as soon as it has a row to tell.
+/// A connection in use. It goes back when it is dropped, unless its statement was given up: its thread may be at work on
+/// that for long, waiting for another process to write, and whoever got the connection next would wait with it.
 #[derive(Debug)]
 struct Lent<'a> {
     inner: &'a Inner,
     connection: Option<SqliteConnection>,
+    is_at_rest: bool,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -144,18 +145,16 @@ impl Lent<'_> {
         self.connection.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
     }
 
-    /// Keeps the connection unless it is broken.
+    /// The statement has ended, so that the connection can be kept unless it is broken.
     fn gives_back<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        if is_broken(&done) {
-            self.connection = None;
-        }
+        self.is_at_rest = !is_broken(&done);
         done
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take().filter(|_| self.is_at_rest) {
             self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }

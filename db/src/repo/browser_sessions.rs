@@ -65,9 +65,10 @@ impl BrowserSession {
         (u64::from(self.id.unsigned_abs()) << 32) | u64::from(self.tag)
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended by itself. The column knows no moment after January 2038: what ends then or later ends with its
+    /// cookie, and is found for as long, see [`of_user`].
     pub fn has_ended(&self, now: DateTime<Utc>) -> bool {
-        self.expires_at < now
+        self.expires_at < now && self.expires_at.timestamp() < i64::from(i32::MAX)
     }
 
     fn details(&self) -> JsonList {

@@ -13,10 +13,10 @@ use sea_orm::{ConnectionTrait, QueryOrder as _};
 use super::oauth::{HUB_CLIENT, epoch};
 use crate::entities::oauth_codes;
 use crate::error::DbError;
-use crate::types::JsonList;
+use crate::types::{JsonList, python_json};
 
-/// Longest text, in bytes, that the column holds everywhere.
-pub const LONGEST: usize = 32_000;
+/// Most bytes that a text may have as it is stored, see [`stored_size`]. The columns of MariaDB end at 65,535.
+pub const LONGEST: usize = 60_000;
 /// How long a notice stays to be read. The clocks of hubs may differ by a few seconds.
 const LIFE: TimeDelta = TimeDelta::minutes(2);
 /// Begins the code of every notice; codes that people get have other lengths and letters.
@@ -31,12 +31,17 @@ pub struct Notice {
     pub text: String,
 }
 
+/// Bytes that a text has in its column: a letter beyond ASCII takes six or twelve.
+pub fn stored_size(text: &str) -> usize {
+    python_json(&serde_json::json!([text])).len()
+}
+
 /// Leaves a notice.
 ///
 /// # Errors
-/// [`DbError::Invalid`] beyond [`LONGEST`] bytes.
+/// [`DbError::Invalid`] where its [`stored_size`] is beyond [`LONGEST`].
 pub async fn put(db: &impl ConnectionTrait, text: String, now: DateTime<Utc>) -> Result<(), DbError> {
-    if text.len() > LONGEST {
+    if stored_size(&text) > LONGEST {
         return Err(DbError::Invalid(format!("a notice has at most {LONGEST} bytes")));
     }
     let random = random_hex32();

@@ -57,6 +57,9 @@ async fn a_login_is_read_as_it_was_noted_until_it_ends(bed: Bed) {
         assert_eq!(browser_sessions::by_id(db, login.id, noon()).await.unwrap().as_ref(), Some(login));
     }
     assert_eq!(unknown.expires_at.timestamp(), i64::from(i32::MAX), "the column ends in 2038");
+    let later = DateTime::from_timestamp(i64::from(i32::MAX) + 1, 0).unwrap();
+    assert!(!unknown.has_ended(later) && listed(&bed.db, bob, later).await.contains(&unknown));
+    assert!(first.has_ended(later) && !listed(&bed.db, ada, later).await.contains(&first));
     let of_ada = first.number();
     assert!(browser_sessions::find(db, bob, of_ada).await.unwrap().is_none(), "it is not bob's");
     for other in [0, 1, of_ada ^ 1, of_ada | (1 << 63), u64::MAX] {

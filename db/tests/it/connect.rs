@@ -287,3 +287,27 @@ async fn the_password_may_come_from_elsewhere() {
         fresh.drop().await;
     }
 }
+
+#[tokio::test]
+async fn a_write_that_is_given_up_keeps_no_reader_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.sqlite").display().to_string();
+    let options = DbOptions { write_timeout: Duration::from_mins(1), ..DbOptions::new(&path) };
+    let db = Db::connect(options).await.unwrap();
+    db.conn().execute_unprepared("CREATE TABLE anything (id INTEGER)").await.unwrap();
+    let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    for number_of in 1..=3 {
+        let write = db.conn().execute_unprepared("INSERT INTO anything VALUES (1)");
+        let given_up = tokio::time::timeout(Duration::from_millis(100), write).await;
+        assert!(given_up.is_err(), "write {number_of} did not wait for the other program");
+        // Long before the write would have given up by itself.
+        let read = number(db.conn(), "SELECT COUNT(*) FROM anything");
+        assert_eq!(tokio::time::timeout(Duration::from_secs(30), read).await.unwrap(), 0);
+    }
+    other.execute("ROLLBACK").await.unwrap();
+    db.conn().execute_unprepared("INSERT INTO anything VALUES (2)").await.unwrap();
+    assert_eq!(texts(db.conn(), "SELECT CAST(id AS TEXT) FROM anything WHERE id = 2").await, ["2"]);
+    other.close().await.unwrap();
+    db.close().await.unwrap();
+}

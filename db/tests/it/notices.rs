@@ -6,7 +6,11 @@ use hub_db::repo::{notices, oauth, purge};
 
 use crate::harness::{Bed, Kind, noon, on_every_database};
 
-on_every_database!(a_notice_is_read_by_everybody_for_a_while, whoever_listens_is_woken);
+on_every_database!(
+    a_notice_is_read_by_everybody_for_a_while,
+    a_notice_of_any_letters_is_read_as_it_was_left,
+    whoever_listens_is_woken,
+);
 
 async fn a_notice_is_read_by_everybody_for_a_while(bed: Bed) {
     let db = bed.db.conn();
@@ -21,8 +25,23 @@ async fn a_notice_is_read_by_everybody_for_a_while(bed: Bed) {
     assert_eq!(texts(TimeDelta::seconds(30)).await, ["one", "two"]);
     assert!(texts(TimeDelta::minutes(3)).await.is_empty());
     assert_eq!(purge::expired(db, noon() + TimeDelta::minutes(3)).await.unwrap().codes, 2);
-    let too_long = notices::put(db, "x".repeat(notices::LONGEST + 1), noon()).await.unwrap_err();
-    assert!(matches!(too_long, DbError::Invalid(_)), "{too_long}");
+    for letter in ["x", "é", "\u{1F600}", "\""] {
+        let most = notices::LONGEST / (notices::stored_size(letter) - notices::stored_size(""));
+        let too_long = notices::put(db, letter.repeat(most + 1), noon()).await.unwrap_err();
+        assert!(matches!(too_long, DbError::Invalid(_)), "{too_long}");
+    }
+}
+
+async fn a_notice_of_any_letters_is_read_as_it_was_left(bed: Bed) {
+    let db = bed.db.conn();
+    oauth::ensure_hub_client(db).await.unwrap();
+    for letter in ["x", "é", "\u{1F600}", "\""] {
+        let rest = notices::LONGEST - notices::stored_size("");
+        let text = letter.repeat(rest / (notices::stored_size(letter) - notices::stored_size("")));
+        notices::put(db, text.clone(), noon()).await.unwrap();
+        let last = notices::recent(db, noon()).await.unwrap().pop().unwrap();
+        assert_eq!(last.text, text, "{letter}");
+    }
 }
 
 async fn whoever_listens_is_woken(bed: Bed) {

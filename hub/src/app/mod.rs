@@ -25,6 +25,7 @@ use crate::auth::Auth;
 use crate::events::Events;
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
+use crate::notices::Notices;
 use crate::rbac::Rbac;
 use crate::render::{Language, Renderer, StaticFiles};
 use crate::routing::Routing;
@@ -61,6 +62,8 @@ pub struct Hub {
     pub metrics: Arc<Metrics>,
     /// What happens to servers.
     pub events: Arc<Events>,
+    /// The word to other hubs on the database.
+    pub notices: Notices,
     /// The audit log.
     pub audit: Audit,
     /// What requests read again and again.

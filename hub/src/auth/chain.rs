@@ -320,6 +320,11 @@ impl Authenticator for Chain {
         })
     }
 
+    fn refresh_takes(&self) -> Duration {
+        let all = self.members.iter().map(|member| member.authenticator.refresh_takes());
+        all.max().unwrap_or_default()
+    }
+
     fn fresh_until(&self, who: &Identity) -> Option<DateTime<Utc>> {
         self.member_of(who)?.authenticator.fresh_until(who)
     }

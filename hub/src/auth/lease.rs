@@ -3,7 +3,7 @@
 //! Several hubs may share a database, and two that use one refresh token at once would end the person's session. The
 //! right is written into the kept state itself, as `refreshing = {by, until}`, by a compare-and-swap of the encrypted
 //! column: whoever swaps first has it, others wait and then read what was learned. It ends by itself, so that the end
-//! of a hub in between costs nobody more than a moment. Stock ignores the key.
+//! of a hub in between costs nobody more than a refresh takes. Stock ignores the key.
 
 use std::time::Duration;
 
@@ -18,8 +18,10 @@ use crate::web::error::ApiResult;
 
 /// Key in the kept state.
 const KEY: &str = "refreshing";
-/// How long the right lasts, longer than any answer of a provider is waited for.
-const LIFE: TimeDelta = TimeDelta::seconds(45);
+/// What writing down a refresh may take on top of it.
+const WRITING: TimeDelta = TimeDelta::seconds(15);
+/// Longest right.
+const LONGEST: TimeDelta = TimeDelta::minutes(15);
 /// How often somebody who waits looks again.
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -58,22 +60,28 @@ fn held_until(state: &Value) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(state.get(KEY)?.get("until")?.as_i64()?, 0)
 }
 
+/// How long the right lasts: for as long as a refresh may take.
+fn life(hub: &Hub) -> TimeDelta {
+    let refresh = TimeDelta::from_std(hub.auth.authenticator.refresh_takes()).unwrap_or(LONGEST);
+    (refresh + WRITING).min(LONGEST)
+}
+
 /// Asks for the right to use the kept state of a user as it was read.
 pub(super) async fn ask(hub: &Hub, seen: &users::Model) -> ApiResult<Asked> {
     let mut user = seen.clone();
-    let db = hub.db.conn();
+    let (db, life) = (hub.db.conn(), life(hub));
     loop {
         let Some(stored) = user.encrypted_auth_state.clone() else { return Ok(Asked::Gone) };
         let Some(decrypted) = hub.auth.crypt.decrypt(&stored) else { return Ok(Asked::Gone) };
         let now = hub.clock.now();
-        let taken = held_until(&decrypted.state).is_some_and(|until| now < until && until <= now + LIFE);
+        let taken = held_until(&decrypted.state).is_some_and(|until| now < until && until <= now + LONGEST);
         if taken {
             tokio::time::sleep(WAIT).await;
         } else {
             let state = without_mark(decrypted.state);
             let mut marked = state.clone();
             if let Some(map) = marked.as_object_mut() {
-                map.insert(KEY.to_owned(), json!({"by": random_hex32(), "until": (now + LIFE).timestamp()}));
+                map.insert(KEY.to_owned(), json!({"by": random_hex32(), "until": (now + life).timestamp()}));
             }
             let Some(marked) = hub.auth.crypt.encrypt(&marked) else { return Ok(Asked::Gone) };
             if repo::auth_state::swap(db, user.id, &stored, Some(&marked)).await? {

@@ -7,7 +7,7 @@ use hub_db::{DbError, Tx, repo};
 use tracing::warn;
 
 use crate::app::Hub;
-use crate::notices::{self, Notice};
+use crate::notices::Notice;
 use crate::rbac::HUB_CLIENT;
 use crate::servers::store::token_note;
 use crate::web::pages::context::servers_of;
@@ -47,7 +47,7 @@ async fn tokens_of_servers(hub: &Hub, tx: &Tx, user: &users::Model) -> Result<Ve
 /// What follows when that is in the database: open websockets are cut, nothing is remembered of the login.
 pub fn follow_up(hub: &Hub, user: &users::Model, ended: Ended) {
     hub.auth.looks.forget(user.id);
-    notices::tell(&hub.tasks, &hub.db, &hub.clock, vec![Notice::Login(user.id)]);
+    hub.notices.tell(&hub.tasks, vec![Notice::Login(user.id)]);
     hub.cut_sessions_and_scripts(ended.sessions, &ended.tokens);
 }
 

@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hub_core::{ServerKey, ServerName, UserName};
-use hub_db::DbError;
 use hub_db::entities::api_tokens::Model as ApiToken;
 use hub_proxy::{Cut, TokenHash};
 use tracing::warn;
 
 use crate::app::Hub;
-use crate::notices::{self, Notice};
+use crate::notices::Notice;
 use crate::rbac::{ClientKind, HUB_CLIENT};
 use crate::routing::decoded;
 
@@ -24,8 +23,8 @@ impl Hub {
     }
 
     /// Ends the websockets that tokens opened which are no more. What a server or service got for a browser's session
-    /// concerns that session there, and nowhere else.
-    pub async fn cut_tokens(&self, revoked: &[ApiToken]) -> Result<(), DbError> {
+    /// concerns that session there, and nowhere else. The tokens are gone whatever comes of it, so nothing fails by it.
+    pub async fn cut_tokens(&self, revoked: &[ApiToken]) {
         let mut orders: Vec<Cut> = revoked.iter().filter_map(by_hash).collect();
         let mut routes = BTreeMap::new();
         let mut seen = BTreeSet::new();
@@ -35,7 +34,7 @@ impl Hub {
             }
             let route = match routes.entry(client) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.route_of_client(client).await?),
+                Entry::Vacant(new) => new.insert(self.route_of_client(client).await),
             };
             orders.extend(route.clone().map(|route| Cut {
                 session: Some(session.to_owned()),
@@ -44,7 +43,6 @@ impl Hub {
             }));
         }
         self.cut(orders);
-        Ok(())
     }
 
     /// The same where the sessions end as a whole: only the tokens of scripts are left to be told of.
@@ -53,17 +51,21 @@ impl Hub {
         self.cut(sessions.chain(revoked.iter().filter_map(by_hash)).collect());
     }
 
-    /// Where the server or service with this OAuth client is reached.
-    async fn route_of_client(&self, client: &str) -> Result<Option<String>, DbError> {
-        let path = match self.rbac.client_of(self.db.conn(), Some(client)).await? {
-            ClientKind::Server(user, server) => {
+    /// Where the server or service with this OAuth client is reached; nowhere when that cannot be told now.
+    async fn route_of_client(&self, client: &str) -> Option<String> {
+        let path = match self.rbac.client_of(self.db.conn(), Some(client)).await {
+            Ok(ClientKind::Server(user, server)) => {
                 let key = ServerKey::new(UserName::stored(user), ServerName::stored(server));
                 self.urls.server(&key)
             }
-            ClientKind::Service(name) => self.urls.service(&name),
-            ClientKind::Hub | ClientKind::Orphan => return Ok(None),
+            Ok(ClientKind::Service(name)) => self.urls.service(&name),
+            Ok(ClientKind::Hub | ClientKind::Orphan) => return None,
+            Err(error) => {
+                warn!(client, %error, "websockets of a token that ended may go on");
+                return None;
+            }
         };
-        Ok(Some(decoded(&path)))
+        Some(decoded(&path))
     }
 
     /// Gives the orders beside whatever goes on: a proxy that is away for a moment delays nobody.
@@ -71,7 +73,7 @@ impl Hub {
         if orders.is_empty() {
             return;
         }
-        notices::tell(&self.tasks, &self.db, &self.clock, Notice::of_cuts(&orders));
+        self.notices.tell(&self.tasks, Notice::of_cuts(&orders));
         let routing = Arc::clone(&self.routing);
         self.tasks.spawn(async move {
             for order in orders {

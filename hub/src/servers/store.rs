@@ -17,7 +17,7 @@ use super::SpawnerId;
 use super::notes::HubName;
 use crate::app::tasks::Tasks;
 use crate::auth::crypt::Crypt;
-use crate::notices::{self, Notice};
+use crate::notices::{Notice, Notices};
 use crate::rbac::Rbac;
 use crate::urls::Urls;
 
@@ -39,6 +39,7 @@ pub struct Store {
     urls: Arc<Urls>,
     clock: Arc<dyn Clock>,
     grants: GrantSettings,
+    notices: Notices,
     hub: HubName,
 }
 
@@ -51,13 +52,14 @@ impl Store {
         urls: Arc<Urls>,
         clock: Arc<dyn Clock>,
         grants: GrantSettings,
+        notices: Notices,
     ) -> Self {
-        Self { db, rbac, crypt, urls, clock, grants, hub: HubName::fresh() }
+        Self { db, rbac, crypt, urls, clock, grants, notices, hub: HubName::fresh() }
     }
 
     /// Tells other hubs that a server runs elsewhere than before or no more, whose route they may have as well.
     pub(super) fn tell_routes(&self, tasks: &Tasks) {
-        notices::tell(tasks, &self.db, &self.clock, vec![Notice::Routes]);
+        self.notices.tell(tasks, vec![Notice::Routes]);
     }
 
     /// One server.

@@ -16,6 +16,7 @@ use hub_core::{
 };
 use hub_db::repo;
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 
 use crate::support::{Client, TestHub};
 use himalia::routing::{MARK_HEADER, Mark};
@@ -26,6 +27,8 @@ struct Service {
     token: AtomicUsize,
     refreshes: AtomicUsize,
     misused: AtomicUsize,
+    /// Where set, a refresh waits for it.
+    hold: Mutex<Option<Arc<Notify>>>,
 }
 
 static SERVICES: LazyLock<Mutex<HashMap<String, Arc<Service>>>> = LazyLock::new(Mutex::default);
@@ -106,12 +109,20 @@ impl Authenticator for Scripted {
             return Ok(Refresh::Stale);
         }
         self.0.refreshes.fetch_add(1, Ordering::SeqCst);
+        let hold = self.0.hold.lock().unwrap().clone();
+        if let Some(hold) = hold {
+            hold.notified().await;
+        }
         // others have time to come in between
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
         let auth_state = Some(state(given + 1));
         Ok(Refresh::Updated(Box::new(Identity { name: who.name.clone(), auth_state, ..Identity::default() })))
+    }
+
+    fn refresh_takes(&self) -> Duration {
+        Duration::from_mins(5)
     }
 
     fn fresh_until(&self, who: &Identity) -> Option<DateTime<Utc>> {
@@ -205,6 +216,77 @@ async fn of_many_requests_to_two_hubs_one_refreshes_a_login() {
         assert!((1..=most).contains(&refreshes), "round {round}: {refreshes} refreshes, {most} at most");
     }
     assert_eq!(service.misused.load(Ordering::SeqCst), 0);
+}
+
+#[actix_web::test]
+async fn the_right_to_refresh_lasts_for_as_long_as_a_refresh_may_take() {
+    let hub = hub("slow", "sqlite://").await;
+    let ada = browser(&hub, &log_in(&hub, "ada", "right").await);
+    let service = Arc::clone(&SERVICES.lock().unwrap()["slow"]);
+    let gate = Arc::new(Notify::new());
+    *service.hold.lock().unwrap() = Some(Arc::clone(&gate));
+    let began = SystemClock.now();
+    let asked = async {
+        while service.refreshes.load(Ordering::SeqCst) == 0 {
+            assert!(is_in(&ada).await);
+        }
+    };
+    let kept = async || {
+        let row = repo::users::by_name(hub.hub.db.conn(), "ada").await.unwrap().unwrap();
+        hub.hub.auth.crypt.decrypt(row.encrypted_auth_state.as_deref().unwrap()).unwrap().state
+    };
+    let looked = async {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let until = loop {
+            if let Some(until) = kept().await["refreshing"]["until"].as_i64() {
+                break until;
+            }
+            assert!(Instant::now() < deadline, "nothing is refreshed");
+            tokio::task::yield_now().await;
+        };
+        gate.notify_one();
+        until
+    };
+    let ((), until) = futures_util::future::join(asked, looked).await;
+    let least = (began + TimeDelta::minutes(5)).timestamp();
+    assert!(until > least, "{until} is before {least}");
+    assert!(kept().await.get("refreshing").is_none(), "the right was given back");
+}
+
+#[actix_web::test]
+async fn who_logs_out_of_a_login_that_holds_no_more_leaves_nothing_of_it() {
+    let hub = hub("stale", "sqlite://").await;
+    let ada = browser(&hub, &log_in(&hub, "ada", "right").await);
+    assert!(is_in(&ada).await);
+    let db = hub.hub.db.conn();
+    let user = repo::users::by_name(db, "ada").await.unwrap().unwrap();
+    let logins =
+        async || repo::browser_sessions::of_user(db, user.id, SystemClock.now()).await.unwrap().len();
+    // The service ends the session: what is kept is worth nothing at the next refresh.
+    SERVICES.lock().unwrap()["stale"].token.store(99, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while is_in(&ada).await {
+        assert!(Instant::now() < deadline, "the login still holds");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(logins().await, 1);
+    let other = log_in(&hub, "bob", "right").await;
+    assert_eq!(other.code(), 302);
+    assert_eq!(ada.send(Method::GET, "/hub/logout", None).await.code(), 302);
+    assert_eq!(logins().await, 0);
+    assert!(is_in(&browser(&hub, &other)).await, "the logout ended the login of somebody else");
+}
+
+#[actix_web::test]
+async fn a_wrong_password_costs_the_same_whoever_it_is_for() {
+    let hub = hub("cost", "sqlite://").await;
+    assert_eq!(log_in(&hub, "ada", "right").await.code(), 302);
+    let cost = async |user: &str| {
+        let before = hub.hub.db.statements();
+        assert_eq!(log_in(&hub, user, "wrong").await.code(), 403);
+        hub.hub.db.statements() - before
+    };
+    assert_eq!(cost("ada").await, cost("nobody-has-this-name").await);
 }
 
 #[actix_web::test]

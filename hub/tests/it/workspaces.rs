@@ -7,10 +7,11 @@ use actix_web::http::Method;
 use hub_config::{Config, WorkspaceSource};
 use hub_db::repo;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::request_head;
 use crate::support::TestHub;
 
 /// Answers everybody alike: a status and a body.
@@ -35,14 +36,7 @@ impl Service {
         let serving = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = Vec::new();
-                let mut chunk = [0; 1024];
-                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-                    match stream.read(&mut chunk).await {
-                        Ok(0) | Err(_) => break,
-                        Ok(read) => head.extend_from_slice(&chunk[..read]),
-                    }
-                }
+                let head = request_head::read(&mut stream).await;
                 let (status, body) = answers.lock().unwrap().clone();
                 let known = head.starts_with(b"GET /people/ada/workspaces ");
                 let (status, body) = if known { (status, body) } else { (404, String::new()) };

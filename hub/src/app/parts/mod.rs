@@ -32,6 +32,7 @@ use crate::auth::crypt::Crypt;
 use crate::events::Events;
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
+use crate::notices::Notices;
 use crate::rbac::Rbac;
 use crate::registry::Registry;
 use crate::render::StaticFiles;
@@ -114,8 +115,16 @@ pub(super) async fn build(
         client_allowed_scopes: config.spawner.oauth_client_allowed_scopes.clone(),
     };
     let workspaces = Workspaces::of(&config.workspaces)?;
-    let store =
-        Store::new(db.clone(), Arc::clone(&rbac), crypt, Arc::clone(&urls), Arc::clone(&clock), grants);
+    let notices = Notices::new(db.clone(), Arc::clone(&clock));
+    let store = Store::new(
+        db.clone(),
+        Arc::clone(&rbac),
+        crypt,
+        Arc::clone(&urls),
+        Arc::clone(&clock),
+        grants,
+        notices.clone(),
+    );
     let servers = Servers::new(Parts {
         store,
         spawners: build_spawners(&config, &db, registry)?,
@@ -152,6 +161,7 @@ pub(super) async fn build(
         clock,
         urls,
         metrics,
+        notices,
         rbac,
         auth,
         servers,

@@ -104,14 +104,14 @@ pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
     match token.client_id.as_deref() {
         None | Some(HUB_CLIENT) => {
             repo::tokens::delete(call.db(), token.id).await?;
-            call.hub.cut_tokens(std::slice::from_ref(&token)).await?;
+            call.hub.cut_tokens(std::slice::from_ref(&token)).await;
             info!(by = call.who()?.name(), user = %user.name, token = token.id, "token deleted");
         }
         Some(client) => {
             let all =
                 repo::tokens::of_user_and_client(call.db(), user.id, client, call.hub.clock.now()).await?;
             let count = repo::tokens::delete_by_client(call.db(), user.id, client).await?;
-            call.hub.cut_tokens(&all).await?;
+            call.hub.cut_tokens(&all).await;
             info!(by = call.who()?.name(), user = %user.name, client, count, "tokens of a client deleted");
         }
     }

@@ -19,7 +19,7 @@ use crate::auth::login::admit;
 use crate::auth::revoke::revoke;
 use crate::auth::sessions;
 use crate::render::{AuthenticatorView, LoginPage, LogoutPage};
-use crate::web::caller::{Caller, Page, Via, Who};
+use crate::web::caller::{Caller, Page, Via, Who, logged_in};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::middleware::Outgoing;
 
@@ -280,6 +280,9 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
     for user in &leaving {
         onward = log_out(&page, user, &request).await?.or(onward);
     }
+    if page.caller.user().is_none() {
+        end_stale(&page).await?;
+    }
     // A stranger without cookies has nothing to lose.
     if !leaving.is_empty() || page.caller.who.is_some() || page.facts.cookies.iter().next().is_some() {
         for cookie in hub.sessions.clear_all() {
@@ -295,6 +298,16 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         return html(&page.as_stranger(&rq), StatusCode::OK, &LogoutPage {}).await;
     }
     Ok(redirect(&login_url(hub)))
+}
+
+/// Ends the login behind a cookie that counts for nothing any more, because where people log in nothing is known of it:
+/// its row, and what servers got in that browser.
+async fn end_stale(page: &Page) -> ApiResult<()> {
+    let (Some(cookie), _) = page.hub.sessions.login_of(&page.facts) else { return Ok(()) };
+    if let (Some(user), Some(login)) = logged_in(&page.hub, &cookie).await? {
+        browsers::end(&page.hub, &user, &login).await?;
+    }
+    Ok(())
 }
 
 /// The user whom an application logs out by this request, where it may.

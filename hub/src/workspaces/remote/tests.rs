@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -12,6 +12,9 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::*;
+
+#[path = "../../../tests/it/request_head.rs"]
+mod request_head;
 
 /// Answers every request alike and remembers the requests.
 struct Service {
@@ -35,14 +38,7 @@ fn answer(status: &str, body: &str) -> String {
 }
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: String) -> String {
-    let mut head = Vec::new();
-    let mut chunk = [0; 1024];
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => break,
-            Ok(read) => head.extend_from_slice(&chunk[..read]),
-        }
-    }
+    let head = request_head::read(&mut stream).await;
     // A client that has read enough goes away in between.
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
