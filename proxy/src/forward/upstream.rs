@@ -170,7 +170,7 @@ async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>, claim: Claim) -> Res
     match &opened {
         // The system has waited for an answer in vain.
         Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable) => {
-            attempt.failed()
+            attempt.failed();
         }
         _ => attempt.answered(),
     }

@@ -218,7 +218,7 @@ impl Worker {
                         client.close(Closing::Graceful);
                         // What is left is an answer that the client does not read, or a farewell that it does not
                         // return. Who reads slowly has more time.
-                        let patience = timeouts.keep_alive.min(FAREWELL);
+                        let patience = timeouts.keep_alive.clamp(Duration::from_secs(1), FAREWELL);
                         let silent = expired(client.silent_since(), patience)
                             && expired(since, timeouts.keep_alive + patience);
                         if silent || expired(since, timeouts.keep_alive + SLOW_FAREWELL) {
@@ -233,7 +233,7 @@ impl Worker {
                     _ if client.is_half_closed() => client.waker.wake(),
                     _ => {}
                 },
-                _ => {}
+                Waiting::Head(_) => {}
             }
         }
         self.pool.borrow_mut().sweep(now, timeouts.upstream_idle);

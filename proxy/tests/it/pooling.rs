@@ -144,6 +144,12 @@ async fn waiting() -> (Target, Arc<Semaphore>) {
     (target, release)
 }
 
+/// With clients that have no bound of their own: all of a test come from one address.
+fn unshared(limits: Limits) -> ProxyOptions {
+    let everybody = "127.0.0.0/8".parse().unwrap();
+    ProxyOptions { limits, trusted_proxies: Some(vec![everybody]), ..options() }
+}
+
 #[tokio::test]
 async fn a_request_beyond_the_bound_of_connections_is_answered_503_and_others_go_on() {
     for limits in [
@@ -151,7 +157,7 @@ async fn a_request_beyond_the_bound_of_connections_is_answered_503_and_others_go
         Limits { upstream_connections: 2, ..Limits::default() },
     ] {
         let (target, release) = waiting().await;
-        let proxy = TestProxy::with(ProxyOptions { limits, ..options() }, target.address);
+        let proxy = TestProxy::with(unshared(limits), target.address);
         let mut held = Vec::new();
         for _ in 0..2 {
             let mut raw = proxy.connect().await;
@@ -262,7 +268,7 @@ async fn the_hub_has_a_place_when_the_servers_have_taken_all_others() {
     let (target, release) = waiting().await;
     let hub = Target::fixed(OK).await;
     let limits = Limits { upstream_connections: 8, ..Limits::default() };
-    let proxy = TestProxy::with(ProxyOptions { limits, ..options() }, hub.address);
+    let proxy = TestProxy::with(unshared(limits), hub.address);
     proxy.route("/user/a", target.address);
     let mut held = Vec::new();
     for number in 1..=7 {
