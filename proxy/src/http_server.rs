@@ -18,7 +18,7 @@ use crate::{
         Phase, PhaseControl, Sockets,
         listener::{self, Bound, Copies, Listener},
         stream::Stream,
-        tls::ServerTls,
+        tls::{Certificates, ServerTls},
     },
 };
 
@@ -59,6 +59,13 @@ impl HttpServer {
     /// Follows the phase of a proxy instead of serving until the end.
     pub(crate) fn follow(&mut self, phase: PhaseControl) {
         self.phase = phase;
+    }
+
+    /// Has its certificate looked after together with others.
+    pub(crate) fn follow_files(&self, certificates: &Certificates) {
+        if let Some(tls) = &self.tls {
+            certificates.add(tls.files());
+        }
     }
 
     /// The open connections.
@@ -157,7 +164,7 @@ where
     async fn serve(self: Arc<Self>, stream: Stream, _place: OwnedSemaphorePermit) {
         let mut phase = self.phase.watch();
         let stream = match &self.tls {
-            Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.acceptor.accept(stream)).await {
+            Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
                 Ok(Ok(stream)) => Stream::TlsServer(Box::new(stream)),
                 Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
                 Err(_) => return debug!("TLS handshake took too long"),

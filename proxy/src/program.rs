@@ -78,6 +78,7 @@ impl Program {
             metrics.clone(),
             &mut inherited,
         )?;
+        api.server().follow_files(&proxy.certificates());
         let mut sockets = Copies::default();
         proxy.copy_sockets(&mut sockets)?;
         api.server().follow(phase.clone());

@@ -17,7 +17,7 @@ use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::error::RouteError;
+use crate::{error::RouteError, forward::health::Health};
 
 /// Longest accepted routespec and target, in bytes.
 pub(crate) const MAX_TEXT: usize = 8 * 1024;
@@ -55,6 +55,7 @@ pub(crate) struct Origin {
     pub(crate) server_name: String,
     /// Connections open to this origin, over all workers.
     pub(crate) open: AtomicUsize,
+    pub(crate) health: Health,
 }
 
 /// A parsed target URL.
@@ -126,6 +127,7 @@ impl Origins {
             authority,
             server_name: name,
             open: AtomicUsize::new(0),
+            health: Health::default(),
         });
         Ok(Target {
             text: text.into(),

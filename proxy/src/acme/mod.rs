@@ -16,7 +16,6 @@ use std::{
 };
 
 use tokio::time::sleep;
-use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
 pub(crate) use self::challenges::{Challenges, PROTOCOL, is_asked};
@@ -29,7 +28,7 @@ use crate::{
     handover::blocking,
     metrics::Metrics,
     options::{AcmeOptions, ClientTls, TlsFiles},
-    server::tls::{self, Reloading},
+    server::tls::{self, Refresh, TargetTls},
 };
 
 /// How often to look whether the certificate is to be renewed, at least: the machine may have slept.
@@ -43,7 +42,7 @@ pub(crate) struct Acme {
     options: AcmeOptions,
     store: Store,
     challenges: Arc<Challenges>,
-    tls: TlsConnector,
+    tls: TargetTls,
 }
 
 impl std::fmt::Debug for Acme {
@@ -76,7 +75,7 @@ impl Acme {
     }
 
     /// Orders and renews the certificate for ever; `reloading` is told when there is a new one.
-    pub(crate) async fn keep(&self, reloading: &Arc<Reloading>, metrics: &Metrics) -> Infallible {
+    pub(crate) async fn keep(&self, reloading: &Arc<dyn Refresh>, metrics: &Metrics) -> Infallible {
         // Machines that were set up in the same hour should not all renew in the same hour.
         let late = chance();
         let mut pause = self.options.pause;
@@ -113,12 +112,12 @@ impl Acme {
 
     async fn renew(
         &self,
-        reloading: &Arc<Reloading>,
+        reloading: &Arc<dyn Refresh>,
         late: f64,
         metrics: &Metrics,
     ) -> Result<(), OrderError> {
         let request = Request { options: &self.options, store: &self.store, challenges: &self.challenges };
-        request.order(self.tls.clone()).await?;
+        request.order(self.tls.connector()).await?;
         let reloading = Arc::clone(reloading);
         blocking(move || reloading.refresh()).await?;
         if self.time_left(late, metrics).await?.is_zero() {

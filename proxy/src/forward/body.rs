@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout},
 };
 
-use super::{bounds, pool::Lease};
+use super::{bounds, pool::Lease, upstream::Progress};
 use crate::{
     access_log::Entry,
     routes::Route,
@@ -224,6 +224,36 @@ enum Content {
     Relay(Relay),
 }
 
+/// The limit on the silence of a target whose answer has begun.
+struct Silence {
+    limit: Duration,
+    /// Of the bytes either way: an upload may go on while its answer has begun.
+    progress: Arc<Progress>,
+    /// Set once it was needed.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whether a part of the body is awaited. While the client takes its time nobody looks for one.
+    waiting: bool,
+}
+
+impl Silence {
+    /// Ready when the target has been silent for too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { limit, progress, timer, waiting } = self;
+        if !std::mem::replace(waiting, true) {
+            progress.note();
+            if let Some(timer) = timer {
+                timer.as_mut().reset(Instant::now() + *limit);
+            }
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(*limit)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let Some(left) = progress.left_of(*limit) else { return Poll::Ready(()) };
+            timer.as_mut().reset(Instant::now() + left);
+        }
+    }
+}
+
 /// A target's response body.
 pub(crate) struct Relay {
     incoming: Incoming,
@@ -231,8 +261,7 @@ pub(crate) struct Relay {
     /// Whether this response makes the route look used, and which.
     active: Option<Arc<Route>>,
     gate: Option<Arc<ContinueGate>>,
-    /// Longest silence, with its timer once one was needed.
-    silence: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
+    silence: Option<Silence>,
     worker: Rc<Worker>,
 }
 
@@ -244,7 +273,9 @@ impl Relay {
         gate: Option<Arc<ContinueGate>>,
         worker: &Rc<Worker>,
     ) -> Self {
-        let silence = worker.settings().timeouts.response.map(|limit| (limit, None));
+        let limited = worker.settings().timeouts.response.zip(lease.progress.clone());
+        let silence =
+            limited.map(|(limit, progress)| Silence { limit, progress, timer: None, waiting: false });
         let mut relay =
             Self { incoming, lease: Some(lease), active, gate, silence, worker: Rc::clone(worker) };
         if relay.incoming.is_end_stream() {
@@ -270,7 +301,9 @@ impl Relay {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.reset_silence();
+                if let Some(silence) = &mut self.silence {
+                    silence.waiting = false;
+                }
                 if self.incoming.is_end_stream() {
                     self.finish();
                 } else if let Some(route) = &self.active {
@@ -286,18 +319,10 @@ impl Relay {
                 self.finish();
                 Poll::Ready(None)
             }
-            Poll::Pending => self.poll_silence(cx).map(|()| Some(Err(BodyError::Stalled))),
-        }
-    }
-
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((limit, timer)) = &mut self.silence else { return Poll::Pending };
-        timer.get_or_insert_with(|| Box::pin(sleep(*limit))).as_mut().poll(cx)
-    }
-
-    fn reset_silence(&mut self) {
-        if let Some((limit, Some(timer))) = &mut self.silence {
-            timer.as_mut().reset(Instant::now() + *limit);
+            Poll::Pending => match &mut self.silence {
+                Some(silence) => silence.poll(cx).map(|()| Some(Err(BodyError::Stalled))),
+                None => Poll::Pending,
+            },
         }
     }
 }

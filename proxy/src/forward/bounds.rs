@@ -2,13 +2,18 @@
 //!
 //! Connections that lie idle in one worker's pool count, too. So when a bound is met, all workers give up their idle
 //! connections, and the request waits a moment for a place before it is answered 503.
+//!
+//! The last places are for the hub: who can stop a server that takes too many, or be let in, must reach it.
 
 use std::{
     pin::pin,
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
@@ -19,6 +24,7 @@ use tokio::{
 
 use super::upstream::UpstreamError;
 use crate::{
+    options::Limits,
     server::worker::{Shared, Worker},
     target::Origin,
 };
@@ -48,11 +54,24 @@ impl Bounds {
     }
 }
 
+/// Who asks for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The hub's own pages, those of errors among them.
+    Hub,
+    Other,
+}
+
+/// Places that only the hub gets.
+fn reserve(limits: &Limits) -> usize {
+    (limits.upstream_connections / 8).min(64)
+}
+
 /// Whether no further connection to `origin` may be opened.
 pub(crate) fn is_full(shared: &Shared, origin: &Origin) -> bool {
     let limits = &shared.settings.limits;
     origin.open.load(Relaxed) >= limits.connections_per_target
-        || shared.bounds.total.load(Relaxed) >= limits.upstream_connections
+        || shared.bounds.total.load(Relaxed) >= limits.upstream_connections - reserve(limits)
 }
 
 /// Whether somebody waits for the place of a connection to `origin`, so that it must not lie idle.
@@ -68,15 +87,19 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    fn try_acquire(shared: &Arc<Shared>, origin: &Arc<Origin>) -> Result<Self, UpstreamError> {
+    fn try_acquire(shared: &Arc<Shared>, origin: &Arc<Origin>, claim: Claim) -> Result<Self, UpstreamError> {
         let limits = &shared.settings.limits;
+        let all = match claim {
+            Claim::Hub => limits.upstream_connections,
+            Claim::Other => limits.upstream_connections - reserve(limits),
+        };
         // Taken first and given back when it was too much, so that two workers cannot pass together.
         let total = shared.bounds.total.fetch_add(1, Relaxed);
         let here = origin.open.fetch_add(1, Relaxed);
         let full = if here >= limits.connections_per_target {
             UpstreamError::Busy { scope: "to this target", limit: limits.connections_per_target }
-        } else if total >= limits.upstream_connections {
-            UpstreamError::Busy { scope: "to all targets", limit: limits.upstream_connections }
+        } else if total >= all {
+            UpstreamError::Busy { scope: "to all targets", limit: all }
         } else {
             shared.metrics.upstreams.inc();
             return Ok(Self { origin: Arc::clone(origin), shared: Arc::clone(shared) });
@@ -93,7 +116,9 @@ impl Drop for Permit {
         self.origin.open.fetch_sub(1, Relaxed);
         self.shared.bounds.total.fetch_sub(1, Relaxed);
         self.shared.metrics.upstreams.dec();
-        if self.shared.bounds.waiting.load(Relaxed) > 0 {
+        // Who begins to wait looks at the counts after that, and here it is the other way round. Of two changes to one
+        // number one sees the other: either we see who waits, or who waits sees the counts as they are now.
+        if self.shared.bounds.waiting.fetch_add(0, Release) > 0 {
             self.shared.bounds.released.notify_waiters();
         }
     }
@@ -104,7 +129,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Relaxed);
+        count.fetch_add(1, Acquire);
         Self(count)
     }
 }
@@ -116,9 +141,13 @@ impl Drop for Waiting<'_> {
 }
 
 /// A place for one more connection to `origin`.
-pub(crate) async fn acquire(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Permit, UpstreamError> {
+pub(crate) async fn acquire(
+    worker: &Rc<Worker>,
+    origin: &Arc<Origin>,
+    claim: Claim,
+) -> Result<Permit, UpstreamError> {
     let shared = &worker.shared;
-    if let Ok(permit) = Permit::try_acquire(shared, origin) {
+    if let Ok(permit) = Permit::try_acquire(shared, origin, claim) {
         return Ok(permit);
     }
     let _waiting = Waiting::new(&shared.bounds.waiting);
@@ -128,7 +157,7 @@ pub(crate) async fn acquire(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result
         // Listening before looking, so that no release is missed in between.
         let mut released = pin!(shared.bounds.released.notified());
         released.as_mut().enable();
-        let full = match Permit::try_acquire(shared, origin) {
+        let full = match Permit::try_acquire(shared, origin, claim) {
             Ok(permit) => return Ok(permit),
             Err(full) => full,
         };

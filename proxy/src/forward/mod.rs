@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod bounds;
 mod error_page;
 pub(crate) mod headers;
+pub(crate) mod health;
 mod multiplexed;
 pub(crate) mod pool;
 mod request;
@@ -24,13 +25,15 @@ use tracing::{debug, warn};
 pub(crate) use self::body::drain_bodies;
 use self::{
     body::{ContinueGate, ProxyBody, Relay, RequestBody},
+    bounds::Claim,
     headers::Kind,
     multiplexed::Wish,
     tunnel::Held,
+    upstream::UpstreamError,
 };
 use crate::{
     access_log,
-    routes::{Route, path},
+    routes::{Route, RouteKind, path},
     server::{
         client::{Closing, Turn},
         connection::Guest,
@@ -185,7 +188,7 @@ async fn web(
         }
         request
     };
-    match upstream::send(worker, &route.target.origin, outgoing).await {
+    match upstream::send(worker, &route.target.origin, claim(&route), outgoing).await {
         Ok((answer, lease)) => {
             worker.stats.count_status(answer.status());
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -222,7 +225,7 @@ async fn websocket(
     let asked = response::Asked::of(&parts, worker.settings());
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let outgoing = upstream::bodiless(parts);
-    match upstream::send(worker, &route.target.origin, outgoing).await {
+    match upstream::send(worker, &route.target.origin, claim(route), outgoing).await {
         Ok((mut answer, lease)) => {
             worker.stats.count_status(answer.status());
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -240,24 +243,21 @@ async fn websocket(
             response::rewrite(&mut parts, &route.target, &asked, worker.settings());
             opener.learn(&mut parts.headers);
             parts.headers.remove(header::CONTENT_LENGTH);
-            // On HTTP/2 the request lasts as long as its websocket; on HTTP/1.1 the connection is no longer HTTP.
-            let (now, later) = if client.multiplexed {
+            if client.multiplexed {
                 parts.status = StatusCode::OK;
                 parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
-                (None, Some(turn))
             } else {
                 parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
                 parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                (Some(turn), None)
-            };
+            }
             // Logged when the websocket ends, with all that went through it.
             let mut entry = entry.take();
             if let Some(entry) = &mut entry {
                 entry.status = parts.status;
             }
-            let held = Held { guest: Rc::clone(guest), turn: later, entry };
+            let held = Held { guest: Rc::clone(guest), turn, entry };
             tunnel::start(worker, held, Arc::clone(route), opener, (upgrade, target_upgrade));
-            Response::from_parts(parts, ProxyBody::empty(now))
+            Response::from_parts(parts, ProxyBody::empty(None))
         }
         Err(error) => {
             log_failure(worker, route, &error);
@@ -266,8 +266,17 @@ async fn websocket(
     }
 }
 
-fn log_failure(worker: &Worker, route: &Route, error: &upstream::UpstreamError) {
+/// Whose places a route's connections take.
+fn claim(route: &Route) -> Claim {
+    if route.kind == RouteKind::Hub { Claim::Hub } else { Claim::Other }
+}
+
+fn log_failure(worker: &Worker, route: &Route, error: &UpstreamError) {
     worker.stats.count_upstream_error(error.class());
+    if matches!(error, UpstreamError::Unreachable) {
+        // Said by the request that found it out.
+        return debug!(route = %route.key, target = %route.target.text, %error, "target was not asked");
+    }
     warn!(route = %route.key, target = %route.target.text, %error, "target did not answer");
 }
 

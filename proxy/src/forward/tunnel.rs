@@ -46,9 +46,9 @@ const TURN: usize = 256 * 1024;
 pub(crate) struct Held {
     /// The client's connection, whose place within the bounds a websocket keeps.
     pub(crate) guest: Rc<Guest>,
-    /// The request, where the connection serves others beside it.
+    /// The request, which lasts as long as its websocket.
     #[expect(dead_code, reason = "held for its drop")]
-    pub(crate) turn: Option<Turn>,
+    pub(crate) turn: Turn,
     pub(crate) entry: Option<Box<Entry>>,
 }
 
@@ -98,9 +98,12 @@ async fn run(
     } else {
         (&worker.stats.received_bytes, &worker.stats.sent_bytes)
     };
+    // What came with the head of the client's request was counted there.
+    sent.add(target_bytes.len() as u64);
     let mut tunnel = Tunnel {
         patience: worker.settings().timeouts.half_closed,
         silence: None,
+        stuck: None,
         ends: (client_stream, target_stream),
         up: Direction::new(client_bytes, received),
         down: Direction::new(target_bytes, sent),
@@ -138,6 +141,8 @@ struct Tunnel<'a> {
     /// that its peer is gone when there is nothing left to send to it.
     patience: Duration,
     silence: Option<Pin<Box<Sleep>>>,
+    /// Runs once a receiver was too slow, and looks from time to time whether it still takes something.
+    stuck: Option<Pin<Box<Sleep>>>,
     ends: (Stream, UpstreamIo),
     up: Direction<'a>,
     down: Direction<'a>,
@@ -150,22 +155,51 @@ impl Tunnel<'_> {
         let (client, target) = &mut self.ends;
         let up = self.up.poll(cx, client, target, &mut scratch, route)?;
         let down = self.down.poll(cx, target, client, &mut scratch, route)?;
+        drop(scratch);
         match (up.is_ready(), down.is_ready()) {
-            (true, true) => Poll::Ready(Ok(())),
-            (false, false) => Poll::Pending,
-            _ => self.poll_silence(cx),
+            (true, true) => return Poll::Ready(Ok(())),
+            (false, false) => {}
+            _ if self.poll_silence(cx).is_ready() => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            _ => {}
+        }
+        self.poll_stuck(cx, worker).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Ready when one side has taken nothing for too long of what waits for it.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
+        let limit = worker.settings().timeouts.stuck;
+        let mut longest = None;
+        for direction in [&mut self.up, &mut self.down] {
+            let waits = direction.waits_since(|| worker.now());
+            longest = longest.into_iter().chain(waits).min();
+        }
+        if longest.is_none() && self.stuck.is_none() {
+            return Poll::Pending;
+        }
+        let timer = self.stuck.get_or_insert_with(|| Box::pin(sleep(limit)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let Some(since) = longest else {
+                self.stuck = None;
+                return Poll::Pending;
+            };
+            let waited = Duration::from_millis(worker.now().saturating_sub(since));
+            match limit.checked_sub(waited).filter(|left| !left.is_zero()) {
+                Some(left) => timer.as_mut().reset(Instant::now() + left),
+                None => return Poll::Ready(()),
+            }
         }
     }
 
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when one side has ended, and the other one has been silent for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let moved = std::mem::take(&mut self.up.moved) | std::mem::take(&mut self.down.moved);
         let patience = self.patience;
         let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(patience)));
         if moved {
             silence.as_mut().reset(Instant::now() + patience);
         }
-        ready!(silence.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        silence.as_mut().poll(cx)
     }
 }
 
@@ -180,6 +214,10 @@ struct Direction<'a> {
     moved: bool,
     /// Bytes read since somebody looked.
     passed: u64,
+    /// Whether the receiver has to take something before the sender is heard again, and since when it has taken nothing,
+    /// in milliseconds of the worker.
+    blocked: bool,
+    blocked_since: Option<u64>,
     bytes: &'a Tally,
 }
 
@@ -195,7 +233,25 @@ impl<'a> Direction<'a> {
     fn new(pending: Bytes, bytes: &'a Tally) -> Self {
         // What came together with the head of the answer has passed as well.
         let passed = pending.len() as u64;
-        Self { pending, state: DirectionState::Open, unflushed: false, moved: false, passed, bytes }
+        Self {
+            pending,
+            state: DirectionState::Open,
+            unflushed: false,
+            moved: false,
+            passed,
+            blocked: false,
+            blocked_since: None,
+            bytes,
+        }
+    }
+
+    /// Since when the receiver has taken nothing of what waits for it.
+    fn waits_since(&mut self, now: impl FnOnce() -> u64) -> Option<u64> {
+        if self.blocked {
+            return Some(*self.blocked_since.get_or_insert_with(now));
+        }
+        self.blocked_since = None;
+        None
     }
 
     fn poll<R, W>(
@@ -211,6 +267,7 @@ impl<'a> Direction<'a> {
         W: AsyncWrite + Unpin,
     {
         let mut moved = 0;
+        self.blocked = true;
         loop {
             while !self.pending.is_empty() {
                 let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.pending))?;
@@ -219,6 +276,7 @@ impl<'a> Direction<'a> {
                 }
                 self.pending.advance(written);
                 self.moved = true;
+                self.blocked_since = None;
                 self.unflushed = true;
                 if self.pending.is_empty() {
                     // Only a new value lets go of the memory.
@@ -226,15 +284,20 @@ impl<'a> Direction<'a> {
                 }
             }
             match self.state {
-                DirectionState::Done => return Poll::Ready(Ok(())),
+                DirectionState::Done => {
+                    self.blocked = false;
+                    return Poll::Ready(Ok(()));
+                }
                 DirectionState::Ending => {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
                     self.state = DirectionState::Done;
+                    self.blocked = false;
                     return Poll::Ready(Ok(()));
                 }
                 DirectionState::Open => {}
             }
             if moved >= TURN {
+                self.blocked = false;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -246,6 +309,7 @@ impl<'a> Direction<'a> {
                         ready!(Pin::new(&mut *to).poll_flush(cx))?;
                         self.unflushed = false;
                     }
+                    self.blocked = false;
                     return Poll::Pending;
                 }
             }
@@ -263,6 +327,7 @@ impl<'a> Direction<'a> {
                 Poll::Ready(written) => {
                     let written = written?;
                     self.unflushed = true;
+                    self.blocked_since = None;
                     if let Some(rest) = bytes.get(written..)
                         && !rest.is_empty()
                     {

@@ -1,7 +1,7 @@
 //! Connections to targets and the sending of requests over them.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     pin::Pin,
     rc::Rc,
     sync::{
@@ -26,7 +26,7 @@ use tracing::debug;
 
 use super::{
     body::RequestBody,
-    bounds::{self, Permit},
+    bounds::{self, Claim, Permit},
     pool::Lease,
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(crate) enum UpstreamError {
     Connect(#[source] io::Error),
     #[error("connecting took too long")]
     ConnectTimeout,
+    #[error("connecting took too long a moment ago, and is tried by another request")]
+    Unreachable,
     #[error("the bound of {limit} connections {scope} is met")]
     Busy { scope: &'static str, limit: usize },
     #[error("the connection broke before an answer: {0}")]
@@ -66,13 +68,14 @@ impl UpstreamError {
             Self::Busy { .. } => 2,
             Self::Broken(_) => 3,
             Self::ResponseTimeout => 4,
+            Self::Unreachable => 5,
         }
     }
 }
 
 /// Labels in the order of [`UpstreamError::class`].
-pub(crate) const ERROR_CLASSES: [&str; 5] =
-    ["connect", "connect_timeout", "busy", "broken", "response_timeout"];
+pub(crate) const ERROR_CLASSES: [&str; 6] =
+    ["connect", "connect_timeout", "busy", "broken", "response_timeout", "unreachable"];
 
 /// A target's socket together with its place within the bounds.
 #[derive(Debug)]
@@ -90,12 +93,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    fn note(&self) {
+    pub(crate) fn note(&self) {
         self.last.store(self.clock.millis(), Relaxed);
     }
 
-    fn silence(&self) -> Duration {
-        Duration::from_millis(self.clock.millis().saturating_sub(self.last.load(Relaxed)))
+    /// What is left of a limit on silence; `None` when nothing is.
+    pub(crate) fn left_of(&self, limit: Duration) -> Option<Duration> {
+        let silence = Duration::from_millis(self.clock.millis().saturating_sub(self.last.load(Relaxed)));
+        limit.checked_sub(silence).filter(|left| !left.is_zero())
     }
 }
 
@@ -154,12 +159,21 @@ impl AsyncWrite for UpstreamIo {
 }
 
 /// Opens a new connection to an origin.
-async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>) -> Result<Lease, UpstreamError> {
+async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>, claim: Claim) -> Result<Lease, UpstreamError> {
     let patience = worker.settings().timeouts.connect;
-    let permit = bounds::acquire(worker, origin).await?;
+    let attempt = origin.health.attempt().ok_or(UpstreamError::Unreachable)?;
+    let permit = bounds::acquire(worker, origin, claim).await?;
     let Ok(opened) = timeout(patience, open(worker, origin)).await else {
+        attempt.failed();
         return Err(UpstreamError::ConnectTimeout);
     };
+    match &opened {
+        // The system has waited for an answer in vain.
+        Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable) => {
+            attempt.failed();
+        }
+        _ => attempt.answered(),
+    }
     let stream = opened.map_err(UpstreamError::Connect)?;
     let limited = worker.settings().timeouts.response.is_some();
     let progress = limited.then(|| Arc::new(Progress { clock: worker.clock(), last: AtomicU64::new(0) }));
@@ -189,7 +203,7 @@ async fn open(worker: &Worker, origin: &Origin) -> io::Result<Stream> {
         return Ok(Stream::Tcp(tcp));
     }
     let name = ServerName::try_from(origin.server_name.clone()).map_err(io::Error::other)?;
-    let tls = worker.shared.tls_client.connect(name, tcp).await?;
+    let tls = worker.shared.tls_client.connector().connect(name, tcp).await?;
     Ok(Stream::TlsClient(Box::new(tls)))
 }
 
@@ -201,11 +215,12 @@ async fn open(worker: &Worker, origin: &Origin) -> io::Result<Stream> {
 pub(crate) async fn send(
     worker: &Rc<Worker>,
     origin: &Arc<Origin>,
+    claim: Claim,
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
     let pooled = worker.pool.borrow().take(origin);
     let Some(mut lease) = pooled else {
-        let mut lease = connect(worker, origin).await?;
+        let mut lease = connect(worker, origin, claim).await?;
         let response = exchange(worker, &mut lease, request).await.map_err(|(error, _)| error)?;
         return Ok((response, lease));
     };
@@ -220,7 +235,7 @@ pub(crate) async fn send(
         Err((error, None)) => return Err(error),
     };
     worker.stats.retries.inc();
-    let mut lease = Box::pin(connect(worker, origin)).await?;
+    let mut lease = Box::pin(connect(worker, origin, claim)).await?;
     let response = exchange(worker, &mut lease, request).await.map_err(|(error, _)| error)?;
     Ok((response, lease))
 }
@@ -251,7 +266,7 @@ async fn exchange(
 /// Waits until no byte has gone either way for as long as the limit, beginning now.
 async fn silent(progress: &Progress, limit: Duration) {
     progress.note();
-    while let Some(left) = limit.checked_sub(progress.silence()).filter(|left| !left.is_zero()) {
+    while let Some(left) = progress.left_of(limit) {
         sleep(left).await;
     }
 }

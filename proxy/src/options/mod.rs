@@ -49,6 +49,8 @@ pub struct Timeouts {
     pub place: Duration,
     /// A websocket of which one side has ended, without a byte from the other. Default 60 s.
     pub half_closed: Duration,
+    /// A websocket of which one side has taken nothing of what waits for it. Default 15 min.
+    pub stuck: Duration,
     /// An idle connection to a target. Default 60 s.
     pub upstream_idle: Duration,
     /// How long a request body is held back for a target's `100 Continue`. Default 1 s.
@@ -73,6 +75,7 @@ impl Default for Timeouts {
             request_head: Duration::from_mins(1),
             place: Duration::from_millis(250),
             half_closed: Duration::from_mins(1),
+            stuck: Duration::from_mins(15),
             upstream_idle: Duration::from_mins(1),
             expect_continue: Duration::from_secs(1),
             error_page: Duration::from_secs(5),

@@ -6,10 +6,13 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{File, OpenOptions},
+    hash::{BuildHasher, RandomState},
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,10 @@ use crate::error::ProxyError;
 const MAX_LINE: u64 = 4 * 1024 * 1024;
 /// The file is written anew when it has this many lines more than four times the routes.
 const SLACK: usize = 1024;
+/// End of the name of a file that is being written.
+const FRESH: &str = ".new";
+/// Nobody writes for that long.
+const LEFT_OVER: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Line<'a> {
@@ -47,6 +54,7 @@ impl Journal {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
         let file = options.open(path).map_err(problem)?;
+        remove_leftovers(path);
         let routes = read(&file, path).map_err(problem)?;
         let saved =
             routes.into_iter().map(|(key, document)| SavedRoute { key, document, last_activity: None });
@@ -55,10 +63,15 @@ impl Journal {
 
     /// Replaces the file by one with exactly these routes, in one step.
     pub(crate) fn rewrite(&mut self, routes: &[SavedRoute]) -> Result<(), ProxyError> {
-        let fresh = self.path.with_added_extension("new");
+        // Of this process and this moment: another process with the same path may be at the same.
+        let fresh = self.path.with_added_extension(format!(
+            "{}-{:016x}{FRESH}",
+            std::process::id(),
+            RandomState::new().hash_one(())
+        ));
         let write = || -> io::Result<File> {
             let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+            let file = options.append(true).create_new(true).mode(0o600).open(&fresh)?;
             let mut out = BufWriter::new(file);
             for route in routes {
                 let line = Line {
@@ -68,9 +81,10 @@ impl Journal {
                 serde_json::to_writer(&mut out, &line)?;
                 out.write_all(b"\n")?;
             }
-            out.flush()?;
+            let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
             std::fs::rename(&fresh, &self.path)?;
-            OpenOptions::new().append(true).open(&self.path)
+            // Not opened by its path: that may lead to another process's file by now.
+            Ok(file)
         };
         self.file = write().map_err(|source| {
             // On a full disk it would be in the way, and the next change writes it again.
@@ -135,6 +149,28 @@ impl Journal {
 
     fn problem(&self, source: io::Error) -> ProxyError {
         ProxyError::File { path: self.path.display().to_string(), source }
+    }
+}
+
+/// Removes what processes left that were killed while they wrote the file anew.
+fn remove_leftovers(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+        return;
+    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let other = entry.file_name();
+        let ours = other
+            .to_str()
+            .and_then(|other| other.strip_prefix(name)?.strip_prefix('.'))
+            .is_some_and(|rest| rest.ends_with(FRESH));
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if ours
+            && age().is_some_and(|age| age > LEFT_OVER)
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            warn!(path = %entry.path().display(), %error, "an unfinished file cannot be removed");
+        }
     }
 }
 
@@ -209,6 +245,52 @@ mod tests {
         assert!(table.remove("/one"));
         let again = RouteTable::persistent(false, &path).unwrap();
         assert_eq!(again.list().keys().collect::<Vec<_>>(), ["/two"]);
+    }
+
+    #[test]
+    fn two_processes_at_the_same_file_never_mix_their_routes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let all = |name: &str| -> Vec<SavedRoute> {
+            let saved = |number: usize| SavedRoute {
+                key: format!("/{name}/{number}"),
+                document: Map::from_iter([("target".to_owned(), "http://127.0.0.1:1".into())]),
+                last_activity: None,
+            };
+            (0..50).map(saved).collect()
+        };
+        std::thread::scope(|scope| {
+            for name in ["one", "two"] {
+                let (path, routes) = (&path, all(name));
+                scope.spawn(move || {
+                    let (mut journal, _) = Journal::open(path).unwrap();
+                    for _ in 0..200 {
+                        journal.rewrite(&routes).unwrap();
+                        let (_, seen) = Journal::open(path).unwrap();
+                        let first = seen.first().unwrap().key.split('/').nth(1).unwrap().to_owned();
+                        assert!(seen.len() == 50 && seen.iter().all(|route| route.key.contains(&first)));
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let names = ["routes.7-0.new", "routes.8-0.new", "other.9-0.new"];
+        for name in names {
+            File::create(folder.path().join(name)).unwrap();
+        }
+        let long_ago = std::time::SystemTime::now() - 2 * LEFT_OVER;
+        for name in ["routes.7-0.new", "other.9-0.new"] {
+            let file = OpenOptions::new().append(true).open(folder.path().join(name)).unwrap();
+            file.set_modified(long_ago).unwrap();
+        }
+        Journal::open(&path).unwrap();
+        assert_eq!(names.map(|name| folder.path().join(name).exists()), [false, true, true]);
     }
 
     #[test]

@@ -59,9 +59,14 @@ pub(crate) struct Client {
     pub(crate) multiplexed: bool,
     pub(crate) trusted: bool,
     clock: Clock,
-    /// Those of all HTTP/2 connections from the same address.
+    /// Those of all connections from the same address.
     requests: Option<Requests>,
+    /// Counted in `requests` as one, until it is found idle. With HTTP/1.1 that stands for its requests, as there is one
+    /// at a time: to count each would have all cores write to one place for each.
+    counted: AtomicBool,
     last_io: AtomicU64,
+    /// When the last request ended, or the connection began. HTTP/2 has bytes without requests, such as pings.
+    idle_since: AtomicU64,
     /// When the unfinished head began; 0 when there is none.
     head_since: AtomicU64,
     /// Heads that arrived, and requests handed to the service.
@@ -89,7 +94,9 @@ impl Client {
             trusted: origin.trusted,
             clock,
             requests,
+            counted: AtomicBool::new(false),
             last_io: AtomicU64::new(0),
+            idle_since: AtomicU64::new(clock.millis()),
             head_since: AtomicU64::new(0),
             heads: AtomicU64::new(0),
             served: AtomicU64::new(0),
@@ -139,15 +146,38 @@ impl Client {
             return (Turn(Arc::clone(self)), crowded.then_some(Fault::Crowded));
         }
         self.close_after_last();
+        let crowded = !self.count();
         let at = self.fault_at.load(Relaxed);
         let fault = if at != 0 && number >= at {
             Some(Fault::from_code(self.fault.load(Relaxed)))
         } else if number > self.heads.load(Relaxed) {
             Some(Fault::Desynchronised)
+        } else if crowded {
+            Some(Fault::Crowded)
         } else {
             None
         };
         (Turn(Arc::clone(self)), fault)
+    }
+
+    /// Counts an HTTP/1.1 connection that is in use; `false` when its client has too many of them.
+    fn count(&self) -> bool {
+        match &self.requests {
+            Some(requests) if !self.counted.load(Relaxed) => {
+                self.counted.store(true, Relaxed);
+                requests.begin()
+            }
+            _ => true,
+        }
+    }
+
+    /// Takes an idle HTTP/1.1 connection out of the count.
+    pub(crate) fn rest(&self) {
+        if let Some(requests) = &self.requests
+            && self.counted.swap(false, Relaxed)
+        {
+            requests.end();
+        }
     }
 
     pub(crate) fn is_serving(&self) -> bool {
@@ -186,6 +216,11 @@ impl Client {
         self.waker.wake();
     }
 
+    /// Milliseconds without a byte either way.
+    pub(crate) fn silent_since(&self) -> u64 {
+        self.last_io.load(Relaxed)
+    }
+
     pub(crate) fn closing(&self) -> Closing {
         match self.closing.load(Relaxed) {
             0 => Closing::No,
@@ -199,9 +234,16 @@ impl Client {
         let last_io = self.last_io.load(Relaxed);
         match self.head_since.load(Relaxed) {
             _ if self.is_serving() => Waiting::Serving(last_io),
+            _ if self.multiplexed => Waiting::Idle(self.idle_since.load(Relaxed)),
             0 => Waiting::Idle(last_io),
             since => Waiting::Head(since),
         }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.rest();
     }
 }
 
@@ -212,11 +254,14 @@ pub(crate) struct Turn(Arc<Client>);
 impl Drop for Turn {
     fn drop(&mut self) {
         let client = &self.0;
-        if let Some(requests) = &client.requests {
+        if let Some(requests) = client.requests.as_ref().filter(|_| client.multiplexed) {
             requests.end();
         }
         client.in_flight.store(client.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
         client.note_io();
+        if client.multiplexed {
+            client.idle_since.store(client.now(), Relaxed);
+        }
         if client.is_half_closed() {
             client.waker.wake();
         }

@@ -14,6 +14,11 @@ impl Clock {
         Self { start: coarse() }
     }
 
+    /// The same for all threads, whenever it is asked for.
+    pub(crate) fn shared() -> Self {
+        Self { start: 0 }
+    }
+
     /// Milliseconds since the start, at least 1.
     pub(crate) fn millis(self) -> u64 {
         coarse().saturating_sub(self.start).max(1)

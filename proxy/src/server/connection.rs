@@ -79,7 +79,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     let trusted = worker.settings().trusts(remote);
     let multiplexed = version == Version::Http2;
     let origin = Origin { remote, secure, multiplexed, trusted };
-    let requests = share.as_ref().filter(|_| multiplexed).map(Share::requests);
+    let requests = share.as_ref().map(Share::requests);
     let client = Arc::new(Client::new(origin, worker.clock(), requests));
     let _registered = worker.register(&client);
     let limits = &worker.settings().limits;

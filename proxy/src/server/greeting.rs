@@ -71,7 +71,7 @@ async fn by_protocols(
         remote = Some(told);
     }
     if let Some(tls) = &shared.tls_server {
-        let tls = tls.acceptor.accept(stream).await?;
+        let tls = tls.acceptor().accept(stream).await?;
         let version = match tls.get_ref().1.alpn_protocol() {
             Some(b"h2") => Version::Http2,
             // The handshake was all that the authority wanted.

@@ -21,7 +21,7 @@ use super::{
     scissors::Scissors,
     settings::Settings,
     sockets::{Sockets, duplicate},
-    tls,
+    tls::{self, Certificates},
     worker::{self, Shared},
 };
 use crate::{
@@ -124,6 +124,11 @@ impl Proxy {
         self.shared.phase.clone()
     }
 
+    /// What reads changed certificates again, for as long as the proxy runs.
+    pub(crate) fn certificates(&self) -> Certificates {
+        self.shared.certificates.clone()
+    }
+
     /// What cuts websockets by session, token or route.
     pub fn scissors(&self) -> Scissors {
         Scissors::new(Arc::clone(&self.shared.websockets))
@@ -224,8 +229,9 @@ async fn serve(
 async fn order_certificates(shared: &Shared, acme: Option<&Acme>) -> Infallible {
     if let (Some(acme), Some(tls)) = (acme, &shared.tls_server) {
         let mut phase = shared.phase.watch();
+        let files = tls.files();
         tokio::select! {
-            never = acme.keep(&tls.certificate, &shared.metrics) => match never {},
+            never = acme.keep(&files, &shared.metrics) => match never {},
             // The process that took over does it.
             () = phase.retired() => {}
         }
@@ -235,13 +241,12 @@ async fn order_certificates(shared: &Shared, acme: Option<&Acme>) -> Infallible 
 
 /// Looks for changed certificates from time to time, for ever.
 async fn refresh_certificates(shared: &Shared) -> Infallible {
-    let Some(tls) = &shared.tls_server else { return pending().await };
     let mut ticks = tokio::time::interval(shared.settings.timeouts.certificate_check);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let certificate = Arc::clone(&tls.certificate);
-        // Reading files blocks; a panic in there would only mean that the old certificate stays.
-        let _ = tokio::task::spawn_blocking(move || certificate.refresh()).await;
+        let certificates = shared.certificates.clone();
+        // Reading files blocks; a panic in there would only mean that the old certificates stay.
+        let _ = tokio::task::spawn_blocking(move || certificates.refresh()).await;
     }
 }

@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Shares {
     limit: usize,
-    /// Most requests under way by HTTP/2; by HTTP/1.1 a connection has one at most.
+    /// Most requests under way.
     requests: usize,
     open: Mutex<HashMap<IpAddr, Usage>>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Share {
     requests: Arc<AtomicUsize>,
 }
 
-/// The requests of a client that are under way on all its HTTP/2 connections.
+/// The requests of a client that are under way on all its connections.
 #[derive(Debug)]
 pub(crate) struct Requests {
     count: Arc<AtomicUsize>,

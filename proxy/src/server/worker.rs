@@ -34,7 +34,7 @@ use super::{
     settings::Settings,
     shares::{Exhausted, Share, Shares},
     stream::Stream,
-    tls::ServerTls,
+    tls::{Certificates, ServerTls, TargetTls},
     websockets::Websockets,
 };
 use crate::{
@@ -53,13 +53,19 @@ use crate::{
 /// Size of the buffer through which websocket bytes pass, one for each worker.
 const SCRATCH: usize = 64 * 1024;
 
+/// An idle connection that was asked to end is cut after as long without a byte, at most.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// And after as long with bytes.
+const SLOW_FAREWELL: Duration = Duration::from_mins(10);
+
 /// What all workers of a proxy share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tls_server: Option<ServerTls>,
-    pub(crate) tls_client: tokio_rustls::TlsConnector,
+    pub(crate) tls_client: TargetTls,
+    pub(crate) certificates: Certificates,
     pub(crate) client_connections: AtomicUsize,
     pub(crate) shares: Arc<Shares>,
     /// Clients that are being told that there is no room.
@@ -82,11 +88,16 @@ impl Shared {
         routes: Arc<RouteTable>,
         metrics: Arc<Metrics>,
         tls_server: Option<ServerTls>,
-        tls_client: tokio_rustls::TlsConnector,
+        tls_client: TargetTls,
         access_log: Option<AccessLogger>,
     ) -> Self {
         let all = settings.limits.client_connections;
         let targets = settings.limits.upstream_connections;
+        let certificates = Certificates::default();
+        certificates.add(tls_client.files());
+        if let Some(tls) = &tls_server {
+            certificates.add(tls.files());
+        }
         let one = settings.limits.connections_per_client.unwrap_or(all - all / 4);
         Self {
             shares: Shares::new(one, targets - targets / 4),
@@ -98,6 +109,7 @@ impl Shared {
             metrics,
             tls_server,
             tls_client,
+            certificates,
             client_connections: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
             bounds: Bounds::default(),
@@ -200,8 +212,19 @@ impl Worker {
         let expired = |since: u64, limit: Duration| Duration::from_millis(now.saturating_sub(since)) > limit;
         for client in self.clients.borrow().open.values() {
             match client.waiting() {
-                Waiting::Idle(since) if expired(since, timeouts.keep_alive) => {
-                    client.close(Closing::Graceful);
+                Waiting::Idle(since) => {
+                    client.rest();
+                    if expired(since, timeouts.keep_alive) {
+                        client.close(Closing::Graceful);
+                        // What is left is an answer that the client does not read, or a farewell that it does not
+                        // return. Who reads slowly has more time.
+                        let patience = timeouts.keep_alive.clamp(Duration::from_secs(1), FAREWELL);
+                        let silent = expired(client.silent_since(), patience)
+                            && expired(since, timeouts.keep_alive + patience);
+                        if silent || expired(since, timeouts.keep_alive + SLOW_FAREWELL) {
+                            client.close(Closing::Abort);
+                        }
+                    }
                 }
                 Waiting::Head(since) if expired(since, timeouts.request_head) => client.close(Closing::Abort),
                 Waiting::Serving(since) => match timeouts.client {
@@ -210,7 +233,7 @@ impl Worker {
                     _ if client.is_half_closed() => client.waker.wake(),
                     _ => {}
                 },
-                _ => {}
+                Waiting::Head(_) => {}
             }
         }
         self.pool.borrow_mut().sweep(now, timeouts.upstream_idle);

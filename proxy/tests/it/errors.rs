@@ -119,6 +119,37 @@ async fn a_silent_target_is_given_up_when_a_time_is_set() {
 }
 
 #[tokio::test]
+async fn an_upload_that_goes_on_after_the_answer_has_begun_is_no_silence() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        raw.head().await.unwrap();
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nea").await;
+        // Reads for longer than the limit, then says the rest; or hears nothing more, and does not.
+        raw.take(30).await;
+        raw.send("rly").await;
+    })
+    .await;
+    let limit = Duration::from_secs(2);
+    let timeouts = Timeouts { response: Some(limit), ..Timeouts::default() };
+    let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, target.address);
+    let begin = std::time::Instant::now();
+    let mut raw = proxy.connect().await;
+    raw.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\n").await;
+    assert_eq!(raw.head().await.unwrap().status(), 200);
+    for _ in 0..30 {
+        raw.send("x").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(begin.elapsed() > limit);
+    assert_eq!(raw.take(4).await, b"earl");
+
+    let mut raw = proxy.connect().await;
+    raw.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\nx").await;
+    assert_eq!(raw.head().await.unwrap().status(), 200);
+    assert_eq!(raw.take(2).await, b"ea");
+    assert!(raw.is_closed().await, "neither side sends anything");
+}
+
+#[tokio::test]
 async fn a_silent_client_is_dropped_when_a_time_is_set() {
     let target = Target::start(|mut raw: Raw, _| async move {
         raw.head().await;

@@ -6,10 +6,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use hub_proxy::ProxyOptions;
-use tokio::io::AsyncWriteExt;
+use hub_proxy::{ProxyOptions, options::Timeouts};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::support::{Raw, Target, TestProxy, options};
+use super::support::{Raw, Target, TestProxy, options, patiently, until};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -178,4 +178,42 @@ async fn what_breaks_the_protocol_never_reaches_a_target() {
         assert_eq!(seen.load(Relaxed), 0, "{what} reached the target");
     }
     assert_eq!(proxy.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn pings_do_not_keep_an_idle_connection_and_who_returns_no_farewell_is_cut() {
+    let target = Target::echo("one").await;
+    let keep_alive = std::time::Duration::from_millis(200);
+    let timeouts = Timeouts { keep_alive, ..Timeouts::default() };
+    let cleartext = ProxyOptions { http2_cleartext: true, timeouts, ..options() };
+    let proxy = TestProxy::with(cleartext, target.address);
+
+    let mut raw = proxy.connect().await;
+    raw.send([PREFACE, &frame(SETTINGS, 0, 0, [])].concat()).await;
+    let (mut reader, mut writer) = raw.stream.split();
+    let pinging = async {
+        while writer.write_all(&frame(PING, 0, 0, [7; 8])).await.is_ok() {
+            tokio::time::sleep(keep_alive / 20).await;
+        }
+    };
+    let mut seen = Vec::new();
+    let said = async {
+        // Up to the farewell, whose kind and stream are this.
+        while !seen.windows(6).any(|six| six[0] == GOAWAY && six[1..] == [0, 0, 0, 0, 0]) {
+            assert!(reader.read_buf(&mut seen).await.unwrap() > 0, "closed without a farewell");
+        }
+    };
+    patiently(async {
+        tokio::select! {
+            () = pinging => panic!("closed without a farewell"),
+            () = said => {}
+        }
+    })
+    .await;
+
+    // This one neither asks for anything nor answers.
+    let mut raw = proxy.connect().await;
+    raw.send([PREFACE, &frame(SETTINGS, 0, 0, [])].concat()).await;
+    while raw.fill().await > 0 {}
+    until(|| proxy.metric("proxy_open_connections").as_deref() == Some("0")).await;
 }

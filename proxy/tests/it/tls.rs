@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use hub_proxy::{
     Proxy, ProxyOptions, RouteTable,
+    api::ApiOptions,
     options::{ClientTls, Passphrase, Timeouts, TlsFiles},
 };
 use serde_json::Map;
 
 use super::{
-    support::{Target, TestProxy, options, patiently},
-    tls_client::fixture,
+    support::{Target, TestProxy, dead_address, options, patiently},
+    tls_client::{TlsClient, fixture},
 };
 
 fn tls() -> ProxyOptions {
@@ -177,4 +178,86 @@ async fn a_changed_certificate_is_used_without_a_restart() {
     std::fs::write(&key, "nonsense").unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(asking.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn changed_identities_and_authorities_are_used_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let install = |name: &str, file: &str| std::fs::copy(fixture(name), path(file)).map(|_| ()).unwrap();
+    let timeouts = Timeouts { certificate_check: Duration::from_millis(20), ..Timeouts::default() };
+    let target = Target::start(|mut raw, _| async move {
+        // One request for each connection, so that each shows a certificate.
+        raw.request().await;
+        raw.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+    })
+    .await;
+    // Nobody knows anybody at first.
+    install("cert.pem", "clients.pem");
+    let files = TlsFiles {
+        authorities: Some(path("clients.pem")),
+        require_client_certificate: true,
+        ..TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem"))
+    };
+    let limits = hub_proxy::options::Limits { idle_per_target: 0, ..Default::default() };
+    let own = || ProxyOptions { timeouts: timeouts.clone(), limits: limits.clone(), ..options() };
+    let secure = TestProxy::with(ProxyOptions { tls: Some(files), ..own() }, target.address);
+    install("cert.pem", "targets.pem");
+    install("cert.pem", "own.pem");
+    install("key.pem", "own-key.pem");
+    let client_tls = ClientTls {
+        identity: Some((path("own.pem"), path("own-key.pem"))),
+        authorities: Some(path("targets.pem")),
+    };
+    let asking = TestProxy::start(ProxyOptions { client_tls, ..own() });
+    asking.routes.add("/", &format!("https://{}", secure.address), Map::new()).unwrap();
+    let becomes = async |status: u16| {
+        patiently(async { while asking.get("/").await.status() != status {} }).await;
+    };
+    becomes(503).await;
+    install("ca.pem", "targets.pem");
+    install("second.pem", "own.pem");
+    install("second-key.pem", "own-key.pem");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(asking.get("/").await.status(), 503, "the other side does not know the authority yet");
+    install("ca.pem", "clients.pem");
+    becomes(200).await;
+    install("cert.pem", "clients.pem");
+    becomes(503).await;
+    install("ca.pem", "clients.pem");
+    becomes(200).await;
+    install("cert.pem", "targets.pem");
+    becomes(503).await;
+}
+
+#[tokio::test]
+async fn a_changed_certificate_of_the_api_is_used_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("cert.pem"));
+    std::fs::copy(fixture("key.pem"), &key).unwrap();
+    std::fs::copy(fixture("cert.pem"), &certificate).unwrap();
+    let timeouts = Timeouts { certificate_check: Duration::from_millis(20), ..Timeouts::default() };
+    let address = dead_address().await;
+    let program = hub_proxy::Program {
+        proxy: ProxyOptions { timeouts, ..options() },
+        api: ApiOptions {
+            listen: hub_proxy::Listen::Tcp(address),
+            token: None,
+            tls: Some(TlsFiles::new(&key, &certificate)),
+        },
+        host_routing: false,
+        metrics: None,
+        pid_file: None,
+        state_file: None,
+        handover: None,
+    };
+    let running = tokio::spawn(program.run());
+    let client = TlsClient::showing(None);
+    let status = async || client.get(address, "/api/routes", "").await.map(|answer| answer.status);
+    patiently(async { while tokio::net::TcpStream::connect(address).await.is_err() {} }).await;
+    assert_eq!(status().await, None, "nobody vouches for the certificate");
+    std::fs::copy(fixture("leaf-key.pem"), &key).unwrap();
+    std::fs::copy(fixture("leaf.pem"), &certificate).unwrap();
+    patiently(async { while status().await != Some(200) {} }).await;
+    running.abort();
 }

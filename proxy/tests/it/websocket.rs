@@ -80,6 +80,47 @@ async fn bytes_sent_together_with_the_upgrade_are_not_lost() {
 }
 
 #[tokio::test]
+async fn bytes_that_come_with_the_answer_count_as_sent() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        raw.request().await;
+        raw.send(format!("{SWITCH}{}", "early".repeat(20))).await;
+    })
+    .await;
+    let proxy = TestProxy::to(target.address);
+    let mut raw = proxy.connect().await;
+    raw.send(UPGRADE).await;
+    let mut all = Vec::new();
+    patiently(tokio::io::AsyncReadExt::read_to_end(&mut raw.stream, &mut all)).await.unwrap();
+    assert!(all.ends_with(b"early"));
+    assert_eq!(proxy.metric("proxy_sent_bytes"), Some(all.len().to_string()));
+}
+
+#[tokio::test]
+async fn a_websocket_of_which_a_side_takes_nothing_any_more_ends_and_a_slow_one_does_not() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        raw.request().await;
+        raw.send(SWITCH).await;
+        while tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &[b'x'; 64 * 1024]).await.is_ok() {}
+    })
+    .await;
+    let stuck = Duration::from_secs(2);
+    let timeouts = Timeouts { stuck, ..Timeouts::default() };
+    let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, target.address);
+    let mut raw = proxy.connect().await;
+    raw.send(UPGRADE).await;
+    assert_eq!(raw.head().await.unwrap().status(), 101);
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < 2 * stuck {
+        raw.take(1024 * 1024).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(proxy.metric("proxy_open_websockets").as_deref(), Some("1"));
+    // From here on nobody reads.
+    until(|| proxy.metric("proxy_open_websockets").as_deref() == Some("0")).await;
+    until(|| proxy.metric("proxy_open_upstream_connections").as_deref() == Some("0")).await;
+}
+
+#[tokio::test]
 async fn large_amounts_pass_both_ways_at_once() {
     const SIZE: usize = 20 * 1024 * 1024;
     let target = echoing().await;

@@ -1,52 +1,56 @@
-//! A certificate that can be exchanged while connections come in.
+//! Configurations that follow their files while connections come in.
 
 use std::{
+    fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
-use rustls::{
-    crypto::CryptoProvider,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
 use tracing::{info, warn};
 
-use super::files;
-use crate::{
-    acme::{self, Challenges},
-    error::ProxyError,
-    options::TlsFiles,
-};
+use crate::error::ProxyError;
 
-/// Time and length of key and certificate file, to notice a change.
-type Stamp = [Option<(SystemTime, u64)>; 2];
+/// Time and length of each file, to notice a change.
+type Stamp = Vec<Option<(SystemTime, u64)>>;
+type Build<C> = Box<dyn Fn() -> Result<C, ProxyError> + Send + Sync>;
 
-/// The certificate now in use and the files that it came from.
-#[derive(Debug)]
-pub(crate) struct Reloading {
-    files: TlsFiles,
-    provider: Arc<CryptoProvider>,
-    current: ArcSwap<CertifiedKey>,
+/// What is built from certificates, keys and authorities in files, and built again when one of them changes.
+pub(crate) struct Reloading<C> {
+    files: Vec<PathBuf>,
+    build: Build<C>,
+    current: ArcSwap<C>,
     seen: Mutex<Stamp>,
-    challenges: Option<Arc<Challenges>>,
 }
 
-impl Reloading {
-    pub(super) fn new(
-        files: TlsFiles,
-        provider: Arc<CryptoProvider>,
-        challenges: Option<Arc<Challenges>>,
-    ) -> Result<Self, ProxyError> {
-        let seen = stamp(&files);
-        let current = load(&files, &provider)?;
-        let (current, seen) = (ArcSwap::from_pointee(current), Mutex::new(seen));
-        Ok(Self { files, provider, current, seen, challenges })
+impl<C> fmt::Debug for Reloading<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloading").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl<C> Reloading<C> {
+    pub(super) fn new(files: Vec<PathBuf>, build: Build<C>) -> Result<Self, ProxyError> {
+        let seen = Mutex::new(stamp(&files));
+        let current = ArcSwap::from_pointee(build()?);
+        Ok(Self { files, build, current, seen })
     }
 
-    /// Reads the files again if they changed. A pair that cannot be used is reported, and the old one stays.
-    pub(crate) fn refresh(&self) {
+    /// What new connections use.
+    pub(super) fn current(&self) -> Arc<C> {
+        self.current.load_full()
+    }
+}
+
+/// Something that may have to be read again.
+pub(crate) trait Refresh: Send + Sync {
+    /// Reads the files again if one of them changed. What cannot be used is reported, and the old state stays.
+    fn refresh(&self);
+}
+
+impl<C: Send + Sync> Refresh for Reloading<C> {
+    fn refresh(&self) {
         let now = stamp(&self.files);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,39 +59,39 @@ impl Reloading {
             }
             *seen = now;
         }
-        match load(&self.files, &self.provider) {
-            Ok(certificate) => {
-                self.current.store(Arc::new(certificate));
-                info!(certificate = %self.files.certificate.display(), "certificate was read again");
+        match (self.build)() {
+            Ok(fresh) => {
+                self.current.store(Arc::new(fresh));
+                info!(files = ?self.files, "certificates were read again");
             }
-            Err(error) => warn!(%error, "the changed certificate cannot be used, the old one stays in use"),
+            Err(error) => warn!(%error, "the changed certificates cannot be used, the old ones stay in use"),
         }
     }
 }
 
-impl ResolvesServerCert for Reloading {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let Some(challenges) = &self.challenges
-            && acme::is_asked(&hello)
-        {
-            return challenges.tls(&hello);
-        }
-        Some(self.current.load_full())
-    }
-}
-
-fn stamp(files: &TlsFiles) -> Stamp {
-    [&files.key, &files.certificate].map(|path| {
+fn stamp(files: &[PathBuf]) -> Stamp {
+    let look = |path: &PathBuf| {
         let data = std::fs::metadata(path).ok()?;
         Some((data.modified().ok()?, data.len()))
-    })
+    };
+    files.iter().map(look).collect()
 }
 
-fn load(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, ProxyError> {
-    let chain = files::chain(&files.certificate)?;
-    let key = files::key(&files.key, files.passphrase.as_ref())?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| {
-        let name = files.key.display().to_string();
-        ProxyError::option(name, format!("key and certificate cannot be used: {error}"))
-    })
+/// Everything of a process that follows files.
+#[derive(Clone, Default)]
+pub(crate) struct Certificates(Arc<Mutex<Vec<Arc<dyn Refresh>>>>);
+
+impl Certificates {
+    /// Has one more looked after.
+    pub(crate) fn add(&self, one: Arc<dyn Refresh>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+    }
+
+    /// Reads again what changed. Blocks.
+    pub(crate) fn refresh(&self) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for one in all {
+            one.refresh();
+        }
+    }
 }

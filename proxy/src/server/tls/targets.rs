@@ -10,11 +10,37 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::files;
+use super::{
+    files,
+    reload::{Refresh, Reloading},
+};
 use crate::{error::ProxyError, options::ClientTls};
 
+/// How to speak TLS to targets.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetTls(Arc<Reloading<ClientConfig>>);
+
+impl TargetTls {
+    /// What opens the next connection.
+    pub(crate) fn connector(&self) -> TlsConnector {
+        TlsConnector::from(self.0.current())
+    }
+
+    /// What follows the files.
+    pub(crate) fn files(&self) -> Arc<dyn Refresh> {
+        Arc::<Reloading<ClientConfig>>::clone(&self.0)
+    }
+}
+
 /// How `https` targets are verified: by authorities, or not at all.
-pub(crate) fn client_config(options: &ClientTls, insecure: bool) -> Result<TlsConnector, ProxyError> {
+pub(crate) fn client_config(options: &ClientTls, insecure: bool) -> Result<TargetTls, ProxyError> {
+    let identity = options.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+    let followed = identity.chain(&options.authorities).cloned().collect();
+    let options = options.clone();
+    Ok(TargetTls(Arc::new(Reloading::new(followed, Box::new(move || build(&options, insecure)))?)))
+}
+
+fn build(options: &ClientTls, insecure: bool) -> Result<ClientConfig, ProxyError> {
     let provider = Arc::new(super::provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -24,17 +50,16 @@ pub(crate) fn client_config(options: &ClientTls, insecure: bool) -> Result<TlsCo
     } else {
         builder.with_root_certificates(files::authorities(options.authorities.as_deref())?)
     };
-    let config = match &options.identity {
-        None => builder.with_no_client_auth(),
+    match &options.identity {
+        None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let (chain, secret) = (files::chain(certificate)?, files::key(key, None)?);
             builder.with_client_auth_cert(chain, secret).map_err(|error| {
                 let name = key.display().to_string();
                 ProxyError::option(name, format!("key and certificate cannot be used: {error}"))
-            })?
+            })
         }
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
+    }
 }
 
 /// The verifier behind `--insecure`.

@@ -8,6 +8,7 @@ use super::{Process, Which, ask, fixture, get, refused, same};
 use crate::{
     program::TOKEN,
     support::{Raw, Target, dead_address, patiently, until},
+    tls_client::TlsClient,
 };
 
 /// Waits until somebody listens.
@@ -282,4 +283,54 @@ async fn redirect_to_443_needs_no_port_in_the_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redirect_port_without_tls_is_refused() {
     refused(&["--redirect-port", "8080"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flags_of_the_kubernetes_chart_work_together() {
+    for tls in [false, true] {
+        let target = Target::echo("hub").await;
+        let hub = format!("--default-target=http://{}", target.address);
+        let errors = format!("--error-target=http://{}/hub/error", target.address);
+        let seen = same(async |which| {
+            let (port, api, plain) =
+                (dead_address().await.port(), dead_address().await.port(), dead_address().await.port());
+            let mut flags: Vec<String> =
+                ["--ip=", "--api-ip=", &hub, &errors, "--log-level=debug"].map(str::to_owned).to_vec();
+            flags.extend([format!("--api-port={api}"), format!("--port={port}")]);
+            if tls {
+                flags.extend([format!("--redirect-port={plain}"), "--redirect-to=443".to_owned()]);
+                flags.push(format!("--ssl-key={}", fixture("leaf-key.pem")));
+                flags.push(format!("--ssl-cert={}", fixture("leaf.pem")));
+            }
+            let all: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let mut process = Process::spawn_bare(&which, &all, &[]);
+            (process.public, process.api) = (local([127, 0, 0, 1], port), local([127, 0, 0, 1], api));
+            listening(process.public).await;
+            listening(local([127, 0, 0, 2], api)).await;
+            let dead = format!("http://{}", dead_address().await);
+            process.route("/user/x", &dead).await;
+            let mut seen = Vec::new();
+            for path in ["/hub/home", "/user/x/lab"] {
+                seen.push(if tls {
+                    let answer = TlsClient::showing(None).get(process.public, path, "").await.unwrap();
+                    (answer.status, answer.text.contains("GET /hub/error/503?url=%2Fuser%2Fx%2Flab "))
+                } else {
+                    let answer = ask(&process, &get(path)).await;
+                    (answer.status(), answer.text().contains("GET /hub/error/503?url=%2Fuser%2Fx%2Flab "))
+                });
+            }
+            let mut location = None;
+            if tls {
+                listening(local([127, 0, 0, 1], plain)).await;
+                let mut raw = Raw::connect(local([127, 0, 0, 1], plain)).await;
+                raw.send("GET /hub/home HTTP/1.1\r\nHost: lab.test\r\nConnection: close\r\n\r\n").await;
+                location = raw.response().await.header("location").map(str::to_owned);
+            }
+            (seen, location)
+        })
+        .await;
+        assert_eq!(seen.0, [(200, false), (503, true)], "{tls}");
+        assert_eq!(seen.1.is_some(), tls);
+        assert!(seen.1.is_none_or(|location| location.starts_with("https://lab.test")));
+    }
 }

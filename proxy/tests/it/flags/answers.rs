@@ -92,13 +92,13 @@ async fn proxy_timeout_does_not_count_while_a_body_goes_up() {
     let target = Target::echo("one").await;
     let base = format!("http://{}", target.address);
     let status = same(async |which| {
-        let process = Process::start(&which, &["--default-target", &base, "--proxy-timeout", "1000"]).await;
+        let process = Process::start(&which, &["--default-target", &base, "--proxy-timeout", "3000"]).await;
         let mut raw = Raw::connect(process.public).await;
         raw.send("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 25\r\n\r\n").await;
         // Far longer than the limit, and never silent for long.
         for _ in 0..25 {
             let _ = raw.try_send("x").await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         raw.response().await.status()
     })

@@ -1,5 +1,6 @@
 //! Each hub with the other one's proxy, real servers behind it.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -59,6 +60,82 @@ async fn the_stock_hub_works_with_our_proxy() -> Result<()> {
     // A fraction of a second by itself; the bound is for machines that do much else.
     ensure!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     hub.start_again().await
+}
+
+/// A stock hub that starts our program as its proxy, as an operator would: by a link with the original's name.
+async fn with_our_command(internal_ssl: bool) -> Result<Hub> {
+    let mut hub = Hub::prepare(Kind::Stock, Settings::default())?;
+    let link = hub.folder().join("configurable-http-proxy");
+    std::os::unix::fs::symlink(Needed::Himalia.path(), &link)?;
+    let mut extra = format!(
+        "c.ConfigurableHTTPProxy.command = [{:?}]\nc.ConfigurableHTTPProxy.check_running_interval = 1\n",
+        link.display().to_string()
+    );
+    if internal_ssl {
+        let (api, certificates) = (hub.ports.api, hub.folder().join("certificates"));
+        write!(
+            extra,
+            "c.JupyterHub.internal_ssl = True\n\
+             c.JupyterHub.internal_certs_location = {:?}\n\
+             c.JupyterHub.hub_bind_url = 'https://127.0.0.1:{}'\n\
+             c.ConfigurableHTTPProxy.api_url = 'https://127.0.0.1:{api}'\n",
+            certificates.display().to_string(),
+            hub.ports.hub,
+        )?;
+    }
+    hub.settings.extra = extra;
+    hub.start_again().await?;
+    Ok(hub)
+}
+
+/// The one process that is the hub's proxy.
+fn proxy_of(hub: &Hub) -> Result<nix::unistd::Pid> {
+    let found = hub.mark.with_command("configurable-http-proxy");
+    ensure!(found.len() == 1, "{found:?}");
+    Ok(nix::unistd::Pid::from_raw(found[0].pid))
+}
+
+#[tokio::test]
+async fn the_stock_hub_starts_our_program_as_its_proxy_and_starts_it_again() -> Result<()> {
+    if !ready(&[Kind::Stock, Kind::Himalia], &[]) {
+        return Ok(());
+    }
+    let hub = with_our_command(false).await?;
+    a_day(&hub).await?;
+    let alice = hub.logged_in("alice").await?;
+    ensure!(alice.follow("user/alice/lab").await?.status == 200);
+    let before = proxy_of(&hub)?;
+    nix::sys::signal::kill(before, nix::sys::signal::Signal::SIGKILL)?;
+    let alice = &alice;
+    eventually(
+        "the hub has started another one and told it the routes",
+        Duration::from_mins(1),
+        || async move {
+            let answer = alice.get("user/alice/api/status").await;
+            Ok(answer.is_ok_and(|answer| answer.status() == 200).then_some(()))
+        },
+    )
+    .await?;
+    ensure!(proxy_of(&hub)? != before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_stock_hub_works_with_our_proxy_over_internal_tls() -> Result<()> {
+    if !ready(&[Kind::Stock, Kind::Himalia], &[]) {
+        return Ok(());
+    }
+    let hub = with_our_command(true).await?;
+    a_day(&hub).await?;
+    let command = std::fs::read(format!("/proc/{}/cmdline", proxy_of(&hub)?))?;
+    let command = String::from_utf8_lossy(&command).replace('\0', " ");
+    for flag in ["--api-ssl-key", "--api-ssl-ca", "--client-ssl-key", "--client-ssl-ca"] {
+        ensure!(command.contains(flag), "{command}");
+    }
+    let routes = hub.administrator()?.fetch("proxy").await?;
+    let target = routes.pointer("/~1user~1alice~1/target").and_then(Value::as_str);
+    ensure!(target.is_some_and(|target| target.starts_with("https://")), "{routes}");
+    Ok(())
 }
 
 /// A server, its pages, a kernel over a websocket, routes and activity, errors, and the end of the server.
