@@ -184,6 +184,13 @@ fn encoded(mut statement: Statement) -> Statement {
                 *value = Value::String(moment.as_ref().map(sqlite_text));
             }
         }
+        // SQLite compiles a statement anew whenever a limit is bound to it, which takes longer than finding one row.
+        if let (Some(select), Some(Value::BigUnsigned(Some(1)))) =
+            (statement.sql.strip_suffix(" LIMIT ?"), values.0.last())
+        {
+            statement.sql = format!("{select} LIMIT 1");
+            values.0.pop();
+        }
     }
     statement
 }
@@ -327,5 +334,28 @@ impl ConnectionTrait for Tx {
         let found = within(self.limits.statement, self.inner.query_all_raw(encoded(statement))).await?;
         passage.note(!found.is_empty());
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_row_is_asked_for_in_the_text_and_other_limits_stay_bound() {
+        let text = |backend, sql, values: &[u64]| {
+            let values = values.iter().map(|value| Value::BigUnsigned(Some(*value)));
+            let statement = encoded(Statement::from_sql_and_values(backend, sql, values));
+            (statement.sql, statement.values.map_or(0, |values| values.0.len()))
+        };
+        let sql = "SELECT 1 FROM x WHERE id = ? LIMIT ?";
+        assert_eq!(
+            text(DbBackend::Sqlite, sql, &[7, 1]),
+            ("SELECT 1 FROM x WHERE id = ? LIMIT 1".to_owned(), 1)
+        );
+        assert_eq!(text(DbBackend::Sqlite, sql, &[1, 2]), (sql.to_owned(), 2));
+        assert_eq!(text(DbBackend::MySql, sql, &[7, 1]), (sql.to_owned(), 2));
+        let paged = "SELECT 1 FROM x LIMIT ? OFFSET ?";
+        assert_eq!(text(DbBackend::Sqlite, paged, &[5, 1]), (paged.to_owned(), 2));
     }
 }

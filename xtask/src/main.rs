@@ -73,7 +73,9 @@ fn main() -> Result<ExitCode> {
         Task::Run(args) => run::run(&args)?,
         Task::Test(args) => return stages::test(&args),
         Task::Bench { part: None, args } => bench::bench(&args)?,
-        Task::Bench { part: Some(BenchPart::Api(args)), .. } => bench::bench_api(&args)?,
+        Task::Bench { part: Some(BenchPart::Api(args)), .. } => {
+            return Ok(if bench::bench_api(&args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Task::Bench { part: Some(BenchPart::Proxy(args)), .. } => bench_proxy::bench(&args)?,
         Task::Bench { part: Some(BenchPart::Soak(args)), .. } => bench_proxy::soak(&args)?,
         Task::Bench { part: Some(BenchPart::Upstream(args)), .. } => bench_proxy::serve(&args)?,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use hub_core::token;
-use sea_orm::ActiveValue::Set;
+use sea_orm::ActiveValue::{NotSet, Set, Unchanged};
 use sea_orm::prelude::*;
-use sea_orm::{Condition, ConnectionTrait, QueryOrder as _};
+use sea_orm::{Condition, ConnectionTrait, DbBackend, QueryOrder as _, TryIntoModel as _};
 
 use super::{Owner, hashing, oauth};
 use crate::entities::{api_tokens, oauth_codes};
@@ -69,20 +69,27 @@ pub async fn create(
         Owner::User(id) => (Some(id), None),
         Owner::Service(id) => (None, Some(id)),
     };
-    let row = api_tokens::ActiveModel {
+    let moment = |at: DateTime<Utc>| Timestamp::from(at.trunc_subsecs(6));
+    let mut row = api_tokens::ActiveModel {
         user_id: Set(user_id),
         service_id: Set(service_id),
+        id: NotSet,
         hashed: Set(Some(hashed)),
         prefix: Set(Some(token::prefix(text))),
         client_id: Set(Some(new.client_id)),
         session_id: Set(new.session_id),
-        created: Set(Some(now.into())),
-        expires_at: Set(new.expires_at.map(Timestamp::from)),
+        created: Set(Some(moment(now))),
+        expires_at: Set(new.expires_at.map(moment)),
+        last_activity: Set(None),
         note: Set(Some(truncated(&new.note))),
         scopes: Set(JsonList(new.scopes)),
-        ..Default::default()
     };
-    Ok(row.insert(db).await?)
+    if db.get_database_backend() != DbBackend::Sqlite {
+        return Ok(row.insert(db).await?);
+    }
+    // The row would be read again with a statement of its own, and SQLite keeps every value as it gets it.
+    row.id = Unchanged(api_tokens::Entity::insert(row.clone()).exec(db).await?.last_insert_id);
+    Ok(row.try_into_model()?)
 }
 
 /// The column holds 1023 characters, and a longer note must not fail on the databases that count.

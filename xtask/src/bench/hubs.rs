@@ -39,13 +39,18 @@ pub(super) struct Settings {
 }
 
 impl Peer {
-    /// Ours, built for release, and the stock hub with its own proxy.
-    pub(super) fn both() -> Result<[Self; 2]> {
+    /// Ours, built for release unless there is a program already, and the stock hub with its own proxy.
+    pub(super) fn both(binary: Option<&Path>) -> Result<[Self; 2]> {
         let cache = Cache::open()?;
         let venv = environments::jupyterhub(&cache)?;
         let chp = environments::configurable_http_proxy(&cache)?;
-        run(release_build(&mut cargo()))?;
-        let binary = target().join("release/himalia");
+        let binary = match binary {
+            Some(binary) => std::path::absolute(binary)?,
+            None => {
+                run(release_build(&mut cargo()))?;
+                target().join("release/himalia")
+            }
+        };
         Ok([
             Self { start: Start::Himalia(binary), venv: venv.clone() },
             Self { start: Start::Stock { chp }, venv },
@@ -75,7 +80,7 @@ impl Peer {
         command.env("PATH", std::env::join_paths(folders)?);
         let began = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {}", self.name()))?;
-        let mut running = Running { child, port: public, began, milliseconds: 0.0 };
+        let mut running = Running { child, port: public, hub_port: hub, began, milliseconds: 0.0 };
         wait_for("a healthy answer", PATIENCE, || {
             if let Some(status) = running.child.try_wait()? {
                 bail!("{} ended with {status}:\n{}", self.name(), fs::read_to_string(folder.join("log"))?);
@@ -129,6 +134,8 @@ pub(super) struct Running {
     child: Child,
     /// The public port.
     pub(super) port: u16,
+    /// The hub's own port, which servers ask.
+    pub(super) hub_port: u16,
     /// When it was started.
     pub(super) began: Instant,
     /// From the start to the first healthy answer.

@@ -118,17 +118,9 @@ pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
     Ok(answer::no_content())
 }
 
-/// Whoever asks for a token.
-struct Requester {
-    who: Who,
-    scopes: ScopeSet,
-}
-
-/// The caller; a stranger may prove who they are in the body. Every failure looks the same.
-async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
-    if let Some(who) = &call.caller.who {
-        return Ok(Requester { who: who.clone(), scopes: call.caller.scopes.clone() });
-    }
+/// Whoever is proven by the body of a stranger's request for a token, and what they may do. Every failure looks the
+/// same.
+async fn proven(call: &Call, auth: Option<&Value>) -> ApiResult<(Who, ScopeSet)> {
     let forbidden = || ApiError::bare(StatusCode::FORBIDDEN);
     let fields = auth.and_then(Value::as_object).ok_or_else(forbidden)?;
     let form: BTreeMap<String, String> =
@@ -150,13 +142,21 @@ async fn requester(call: &Call, auth: Option<&Value>) -> ApiResult<Requester> {
     let user =
         repo::users::by_name(call.db(), name.as_str()).await?.filter(|_| may_enter).ok_or_else(forbidden)?;
     let scopes = call.hub.rbac.session_scopes(call.db(), &holder(&user)).await?.scopes;
-    Ok(Requester { who: Who::User(Box::new(user)), scopes })
+    Ok((Who::User(Box::new(user)), scopes))
 }
 
 /// `POST /users/{user}/tokens`. Whether the user exists shows only to those who may make tokens for them.
 pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
-    let requester = requester(&call, CreateToken::proof(&call.body)?.as_ref()).await?;
-    let (kind, shown_kind) = match &requester.who {
+    let proof = CreateToken::proof(&call.body)?;
+    let stranger;
+    let (who, scopes) = match &call.caller.who {
+        Some(who) => (who, &call.caller.scopes),
+        None => {
+            stranger = proven(&call, proof.as_ref()).await?;
+            (&stranger.0, &stranger.1)
+        }
+    };
+    let (kind, shown_kind) = match who {
         Who::User(_) => ("user", "User"),
         Who::Service(_) => ("service", "Service"),
     };
@@ -166,13 +166,12 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     };
     let user = call.user().await?.ok_or_else(refused)?;
     let groups = call.hub.known.groups(&call.hub.db, user.id).await?;
-    if !requester.scopes.filter_for("tokens").includes(&Resource::User { name: &user.name, groups: &groups })
-    {
+    if !scopes.filter_for("tokens").includes(&Resource::User { name: &user.name, groups: &groups }) {
         return Err(refused());
     }
     let wanted = CreateToken::read(&call.body)?;
-    let own = matches!(&requester.who, Who::User(asking) if asking.id == user.id);
-    let by = if own { String::new() } else { format!(" by {kind} {}", requester.who.name()) };
+    let own = matches!(who, Who::User(asking) if asking.id == user.id);
+    let by = if own { String::new() } else { format!(" by {kind} {}", who.name()) };
     let note = wanted.note.clone().unwrap_or_else(|| format!("Requested via api{by}"));
     let most = i64::try_from(call.hub.config.hub.token_expires_in_max.as_secs()).unwrap_or(i64::MAX);
     let life = wanted.lifetime(Some(most))?;
@@ -191,7 +190,7 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
         expires_at: life.map(|seconds| now + TimeDelta::seconds(seconds.min(LONGEST))),
     };
     let token = repo::tokens::create(call.db(), &text, new, now).await?;
-    info!(by = requester.who.name(), user = %user.name, token = token.id, "token made");
+    info!(by = who.name(), user = %user.name, token = token.id, "token made");
     let found = call.hub.known.with_client(&call.hub.db, token).await?;
     let mut models = if groups.is_empty() {
         // Without groups there are no shares of theirs, which are all that tokens do not count.
