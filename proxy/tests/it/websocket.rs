@@ -100,7 +100,8 @@ async fn a_websocket_of_which_a_side_takes_nothing_any_more_ends_and_a_slow_one_
     let target = Target::start(|mut raw: Raw, _| async move {
         raw.request().await;
         raw.send(SWITCH).await;
-        while tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &[b'x'; 64 * 1024]).await.is_ok() {}
+        let block = vec![b'x'; 64 * 1024];
+        while tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &block).await.is_ok() {}
     })
     .await;
     let stuck = Duration::from_secs(2);
