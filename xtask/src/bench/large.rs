@@ -79,8 +79,10 @@ pub(super) struct Started {
 /// The first answer that needs the database.
 pub(super) const ANSWERS: &str = "first GET /user ms";
 
+type Quantity = fn(&Started) -> f64;
+
 /// What a start showed, as it is named in the table and in the file.
-pub(super) const QUANTITIES: [(&str, fn(&Started) -> f64); 4] = [
+pub(super) const QUANTITIES: [(&str, Quantity); 4] = [
     ("first healthy answer ms", |start| start.healthy),
     (ANSWERS, |start| start.answers),
     ("all servers looked at ms", |start| start.checked),
