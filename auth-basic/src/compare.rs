@@ -1,9 +1,10 @@
 //! Comparing secrets.
 //!
-//! How long a refused login takes tells nobody whether there is such a name. There is nothing to look a name up in: the
-//! passwords of this crate are those of the configuration, and an authenticator compares what was given with all of
-//! them, whatever the name and whichever of them fits. Only then the hub looks into its database, for those who were let
-//! in. So each try costs one and the same number of hashes, whose length is that of what was given or configured.
+//! How long a refused login takes tells nobody whether there is such a name. There is nothing to look a name up in:
+//! the passwords of this crate are those of the configuration, and an authenticator compares what was given with all
+//! of them, whatever the name and whichever of them fits. Only then the hub looks into its database, for those who
+//! were let in. So each try costs one and the same number of hashes, whose length is that of what was given or
+//! configured.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};

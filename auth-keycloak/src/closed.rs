@@ -1,8 +1,8 @@
 //! Accounts that an administrator of Keycloak has disabled or deleted. Keycloak tells nobody: no logout token is sent,
 //! and access tokens hold until they end.
 //!
-//! Which accounts are disabled is a question that Keycloak answers at once. Which are gone it does not know, but how many
-//! there are: when that number changes, and every now and then, the accounts of people here are looked for.
+//! Which accounts are disabled is a question that Keycloak answers at once. Which are gone it does not know, but how
+//! many there are: when that number changes, and every now and then, the accounts of people here are looked for.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -80,8 +80,8 @@ impl AccountWatch {
             .map(|account| account.subject.as_str())
             .collect();
         let pages = usize::try_from(count).unwrap_or(usize::MAX) / PAGE + 1;
-        // A list proves that somebody is there, not that somebody is not: its pages move while accounts are deleted, and it
-        // may leave out whom the client may not see.
+        // A list proves that somebody is there, not that somebody is not: its pages move while accounts are deleted,
+        // and it may leave out whom the client may not see.
         let suspects: Vec<&str> = if wanted.len() <= pages || pages > MOST_PAGES {
             wanted.into_iter().collect()
         } else {
@@ -125,7 +125,8 @@ fn id(user: &Value) -> Option<&str> {
     user.get("id").and_then(Value::as_str)
 }
 
-/// Whether a subject can stand in a path as it is. Keycloak's are UUIDs, with a prefix where another directory has them.
+/// Whether a subject can stand in a path as it is. Keycloak's are UUIDs, with a prefix where another directory has
+/// them.
 fn is_id(subject: &str) -> bool {
     !subject.is_empty() && subject.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte))
 }

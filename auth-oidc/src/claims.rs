@@ -70,8 +70,8 @@ impl Claims {
         Vec::new()
     }
 
-    /// Whether there are more values than are told: the provider names another place for them (`_claim_names`), as some do
-    /// for people in many groups, or there are more than are read.
+    /// Whether there are more values than are told: the provider names another place for them (`_claim_names`), as
+    /// some do for people in many groups, or there are more than are read.
     pub fn lacks_some(&self, path: &ClaimPath) -> bool {
         let elsewhere = |source: &Map<String, Value>| {
             let names = source.get("_claim_names").and_then(Value::as_object);

@@ -286,8 +286,8 @@ impl Engine {
         self.rules.identity(claims, tokens, &*self.mapper)
     }
 
-    /// Longest time from the first look at a login to renewed tokens: each request of the provider takes its time at most,
-    /// and all exchanges together theirs.
+    /// Longest time from the first look at a login to renewed tokens: each request of the provider takes its time at
+    /// most, and all exchanges together theirs.
     pub(crate) fn renewal_takes(&self) -> Duration {
         // The document, the claims of the old token and its keys; the tokens and their keys, the claims and their keys.
         const REQUESTS: u32 = 7;

@@ -32,8 +32,8 @@ pub struct TokenExchange {
 }
 
 impl Engine {
-    /// Exchanges the access token for all services. One that is not given now is left out, with the reason in the log: the
-    /// person is logged in all the same, and the next renewal asks again.
+    /// Exchanges the access token for all services. One that is not given now is left out, with the reason in the
+    /// log: the person is logged in all the same, and the next renewal asks again.
     pub(crate) async fn exchange(&self, endpoints: &Endpoints, tokens: &mut Tokens) {
         let all = async {
             for (name, wanted) in &self.options.token_exchange {

@@ -89,7 +89,8 @@ pub struct OidcOptions {
     pub scope: Vec<String>,
     /// Further query arguments of `authorize_url`, such as `kc_idp_hint` or `prompt`.
     pub extra_authorize_params: BTreeMap<String, String>,
-    /// Further fields of the request to `token_url` that makes tokens of a code; renewals and exchanges have none of them.
+    /// Further fields of the request to `token_url` that makes tokens of a code; renewals and exchanges have none of
+    /// them.
     pub token_params: BTreeMap<String, String>,
     /// Sends a PKCE challenge. Off only for providers that refuse it.
     pub enable_pkce: bool,
@@ -108,11 +109,12 @@ pub struct OidcOptions {
     /// Whether a name stays with the account that had it first, as far as the hub has kept that
     /// (`enable_auth_state`).
     pub pin_subject: bool,
-    /// Variables of servers that are made of the person's tokens: `{access_token}`, `{id_token}`, `{expires_at}` (Unix
-    /// time of the access token's end), `{exchanged.NAME}`. Other braces are literal. Needs `authenticator.enable_auth_state`.
+    /// Variables of servers that are made of the person's tokens: `{access_token}`, `{id_token}`, `{expires_at}`
+    /// (Unix time of the access token's end), `{exchanged.NAME}`. Other braces are literal. Needs
+    /// `authenticator.enable_auth_state`.
     pub server_environment: BTreeMap<String, String>,
-    /// Services that take tokens of their own, by a name for them: `{exchanged.NAME}` in `server_environment` is the token
-    /// that the provider gives for the service in exchange for the person's (RFC 8693).
+    /// Services that take tokens of their own, by a name for them: `{exchanged.NAME}` in `server_environment` is the
+    /// token that the provider gives for the service in exchange for the person's (RFC 8693).
     pub token_exchange: BTreeMap<String, TokenExchange>,
     /// Claim with the name to show; empty shows none.
     pub display_name_claim: String,

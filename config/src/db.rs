@@ -17,7 +17,8 @@ pub struct DbSection {
     #[serde(skip_serializing)]
     #[schemars(with = "SecretText", extend("default" = "sqlite:///jupyterhub.sqlite"))]
     pub url: SecretString,
-    /// Password, when `url` has none. Without it `PGPASSWORD` or `MYSQL_PWD` is used, as the databases' own programs do.
+    /// Password, when `url` has none. Without it `PGPASSWORD` or `MYSQL_PWD` is used, as the databases' own programs
+    /// do.
     #[serde(skip_serializing)]
     #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,

@@ -31,8 +31,8 @@ pub const LOCAL_ENV_KEEP: [&str; 9] = [
 pub struct SpawnerSection {
     /// Which spawner: `local` or the name of another plugin. Its own settings are in `[spawner.KIND]`.
     pub kind: String,
-    /// Command of a server. Left out, it is `jupyterhub-singleuser` for processes of this machine and the command of the
-    /// image for spawners that have images, as an empty list is for these.
+    /// Command of a server. Left out, it is `jupyterhub-singleuser` for processes of this machine and the command of
+    /// the image for spawners that have images, as an empty list is for these.
     pub cmd: Option<Vec<String>>,
     /// Arguments after the command.
     pub args: Vec<String>,

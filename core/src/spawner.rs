@@ -102,8 +102,8 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
-    /// Takes away what this spawner made for servers of this hub that are not among the `known` ones, which are all that
-    /// run or are on their way. Called again and again; what is not certainly this hub's own must stay.
+    /// Takes away what this spawner made for servers of this hub that are not among the `known` ones, which are all
+    /// that run or are on their way. Called again and again; what is not certainly this hub's own must stay.
     async fn collect_orphans(&self, _known: &[ServerRef]) {}
 
     /// How the spawner's watches over its servers fare, where it has any.

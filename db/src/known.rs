@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use crate::Db;
 use crate::connect::log_index::{Head, LogIndex};
 
-/// Longest time for which anything is remembered. It bounds what changes by the mere passing of time, as shares that end.
+/// Longest time for which anything is remembered. It bounds what changes by the mere passing of time, as shares that
+/// end.
 pub const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Values read from the database, by what was asked.

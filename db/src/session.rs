@@ -30,7 +30,8 @@ pub(crate) struct Limits {
     pub(crate) write_lock: Duration,
 }
 
-/// The pool. Each single statement takes a connection for itself; use [`crate::Db::begin`] for several that belong together.
+/// The pool. Each single statement takes a connection for itself; use [`crate::Db::begin`] for several that belong
+/// together.
 #[derive(Debug, Clone)]
 pub struct Conn {
     pool: DatabaseConnection,

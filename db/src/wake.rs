@@ -1,5 +1,5 @@
-//! A word to all who use a database at this moment, where it passes that on: PostgreSQL. It says that there is something
-//! to read, and nothing else.
+//! A word to all who use a database at this moment, where it passes that on: PostgreSQL. It says that there is
+//! something to read, and nothing else.
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use sqlx::postgres::{PgListener, PgPoolOptions};
@@ -37,8 +37,8 @@ impl Db {
 }
 
 impl Waker {
-    /// Waits for the word, given once or many times, or until the connection was lost and words may have been missed; the
-    /// next call connects again.
+    /// Waits for the word, given once or many times, or until the connection was lost and words may have been missed;
+    /// the next call connects again.
     ///
     /// # Errors
     /// When the database does not answer.

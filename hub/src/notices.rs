@@ -1,9 +1,9 @@
 //! What hubs on one database tell each other at once, and what they do when they are told.
 //!
-//! Each of them has a proxy, caches and requests of its own. What one of them ends in the database, the others would go
-//! on with for as long as they do not look: websockets of sessions and tokens, answers about a login. So whoever ends it
-//! leaves a notice there ([`hub_db::repo::notices`]) and everybody else reads it: on PostgreSQL at once, woken by the
-//! database, and everywhere within a few seconds. All of them may be followed twice.
+//! Each of them has a proxy, caches and requests of its own. What one of them ends in the database, the others would
+//! go on with for as long as they do not look: websockets of sessions and tokens, answers about a login. So whoever
+//! ends it leaves a notice there ([`hub_db::repo::notices`]) and everybody else reads it: on PostgreSQL at once,
+//! woken by the database, and everywhere within a few seconds. All of them may be followed twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;

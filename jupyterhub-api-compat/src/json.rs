@@ -5,8 +5,8 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
-/// `{"a": [1, 2], "b": "\u00e9"}`: a space after `:` and `,`, and nothing but printable ASCII. ETags and lengths of stock's
-/// answers depend on it.
+/// `{"a": [1, 2], "b": "\u00e9"}`: a space after `:` and `,`, and nothing but printable ASCII. ETags and lengths of
+/// stock's answers depend on it.
 pub fn dumps<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::with_capacity(256);
     value.serialize(&mut Serializer::with_formatter(&mut bytes, Python))?;

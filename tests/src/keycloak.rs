@@ -107,10 +107,10 @@ impl Keycloak {
         format!("{}/realms/{REALM}", self.url())
     }
 
-    /// Makes the realm: alice (realm role `hub-admin`, group `/workspaces/ws-alpha`), bob (client role `reader`, group
-    /// `/workspaces/ws-beta`) and mallory (nothing). The client's service account may look at users, and it may exchange
-    /// tokens for those of the client [`STORE`], whose role `writer` alice has. Access tokens live for `life`; each refresh
-    /// token works once.
+    /// Makes the realm: alice (realm role `hub-admin`, group `/workspaces/ws-alpha`), bob (client role `reader`,
+    /// group `/workspaces/ws-beta`) and mallory (nothing). The client's service account may look at users, and it may
+    /// exchange tokens for those of the client [`STORE`], whose role `writer` alice has. Access tokens live for
+    /// `life`; each refresh token works once.
     ///
     /// # Errors
     /// When Keycloak refuses.

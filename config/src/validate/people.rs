@@ -42,8 +42,8 @@ fn names(key: &str, names: &[String], rules: &mut Rules) {
     }
 }
 
-/// The table is `name = "token"`. Stock has it the other way round, so that what stands for the name is not repeated: it
-/// may be a token.
+/// The table is `name = "token"`. Stock has it the other way round, so that what stands for the name is not repeated:
+/// it may be a token.
 fn check_named_token(table: &str, name: &str, token: &SecretString, rules: &mut Rules) {
     let length = token.expose_secret().chars().count();
     let turned = name.len() >= 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());

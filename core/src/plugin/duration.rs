@@ -1,5 +1,5 @@
-//! Durations as people write them, in the configuration and in options of plugins: `30s`, `1h30m`, `14d`, or a number of
-//! seconds.
+//! Durations as people write them, in the configuration and in options of plugins: `30s`, `1h30m`, `14d`, or a number
+//! of seconds.
 
 use std::fmt;
 use std::time::Duration;

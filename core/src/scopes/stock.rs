@@ -1,5 +1,6 @@
-//! The scopes that every hub knows. Their sentences for people are part of the interface, to the letter: programs compare
-//! them, and people recognise them on the page that asks for consent. Those for the manual are this project's own.
+//! The scopes that every hub knows. Their sentences for people are part of the interface, to the letter: programs
+//! compare them, and people recognise them on the page that asks for consent. Those for the manual are this project's
+//! own.
 
 /// One row: name, direct subscopes, sentence for people who are asked to consent, sentence for the manual where
 /// that one must say more.

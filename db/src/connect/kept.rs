@@ -49,8 +49,8 @@ impl Kept {
         Ok(logged.is_some().then(|| LogIndex::open(self.0.options.get_filename())).flatten())
     }
 
-    /// The same as [`Kept::execute`] for what need not have reached the disk when it is done: no other process misses it,
-    /// and it is on the disk with the next commit that is waited for; a failure of the machine may undo it.
+    /// The same as [`Kept::execute`] for what need not have reached the disk when it is done: no other process misses
+    /// it, and it is on the disk with the next commit that is waited for; a failure of the machine may undo it.
     pub(crate) async fn note(&self, statement: &Statement) -> Result<ExecResult, DbErr> {
         let mut logged = self.0.logged.lock().await;
         let Some(Logged { connection, .. }) = logged.as_mut() else {
@@ -130,8 +130,8 @@ impl Kept {
     }
 }
 
-/// A connection in use. It goes back when it is dropped, unless its statement was given up: its thread may be at work on
-/// that for long, waiting for another process to write, and whoever got the connection next would wait with it.
+/// A connection in use. It goes back when it is dropped, unless its statement was given up: its thread may be at work
+/// on that for long, waiting for another process to write, and whoever got the connection next would wait with it.
 #[derive(Debug)]
 struct Lent<'a> {
     inner: &'a Inner,

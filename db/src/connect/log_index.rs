@@ -20,14 +20,15 @@ const FORMAT: u32 = 3_007_000;
 /// The index of an open database.
 #[derive(Debug)]
 pub(crate) struct LogIndex {
-    /// Not closed when it is dropped: that would end the locks of SQLite, which POSIX gives to a process and takes from it
-    /// with the first of its handles of a file that is closed.
+    /// Not closed when it is dropped: that would end the locks of SQLite, which POSIX gives to a process and takes
+    /// from it with the first of its handles of a file that is closed.
     file: ManuallyDrop<File>,
 }
 
 impl LogIndex {
-    /// Of a database that has a write-ahead log and is kept open by somebody in this process until [`LogIndex::close`]: SQLite
-    /// deletes the index with the last connection. `None` where there is none that can be read.
+    /// Of a database that has a write-ahead log and is kept open by somebody in this process until
+    /// [`LogIndex::close`]: SQLite deletes the index with the last connection. `None` where there is none that can be
+    /// read.
     pub(super) fn open(database: &Path) -> Option<Self> {
         let mut name: OsString = fs::canonicalize(database).ok()?.into();
         name.push("-shm");

@@ -95,9 +95,9 @@ impl Db {
         Ok(Self { conn: Conn::new(pool, kept, limits), file, shown })
     }
 
-    /// Has a SQLite file on a local file system use a write-ahead log until [`Db::close`], where it has a rollback journal
-    /// and nobody else uses it at this moment. Where it then has one, what was read may be remembered ([`crate::Known`]).
-    /// For who goes on to ask and write a lot.
+    /// Has a SQLite file on a local file system use a write-ahead log until [`Db::close`], where it has a rollback
+    /// journal and nobody else uses it at this moment. Where it then has one, what was read may be remembered
+    /// ([`crate::Known`]). For who goes on to ask and write a lot.
     pub async fn log_ahead(&self) -> Result<(), DbError> {
         self.conn.log_ahead().await
     }
@@ -132,8 +132,8 @@ impl Db {
         self.conn.statements()
     }
 
-    /// A number that changes with all that anybody changes in the database, new tokens of this process aside; `None` where
-    /// that cannot be told. For [`crate::Known`].
+    /// A number that changes with all that anybody changes in the database, new tokens of this process aside; `None`
+    /// where that cannot be told. For [`crate::Known`].
     pub fn version(&self) -> Option<u64> {
         self.conn.version(true)
     }
@@ -150,8 +150,8 @@ impl Db {
         Ok(())
     }
 
-    /// Closes the pool after the statements under way; on SQLite the write-ahead log is folded into the file, which gets
-    /// back the journal mode that it had.
+    /// Closes the pool after the statements under way; on SQLite the write-ahead log is folded into the file, which
+    /// gets back the journal mode that it had.
     pub async fn close(self) -> Result<(), DbError> {
         self.conn.close().await
     }

@@ -14,8 +14,8 @@ use crate::error::{DbError, is_driver_outage};
 const IDLE: Duration = Duration::from_mins(5);
 const LIFETIME: Duration = Duration::from_mins(30);
 const SLOW: Duration = Duration::from_secs(1);
-/// How long a connection that has come back is taken to be alive: it was asked when it came back. To ask again before each
-/// statement would take as long as the statement.
+/// How long a connection that has come back is taken to be alive: it was asked when it came back. To ask again before
+/// each statement would take as long as the statement.
 const TRUSTED: Duration = Duration::from_secs(1);
 
 pub(super) async fn postgres(

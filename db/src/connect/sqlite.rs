@@ -111,8 +111,8 @@ pub(super) struct Logged {
     pub(super) restore: bool,
 }
 
-/// Has a file use a write-ahead log where that works. Whoever has chosen another mode is left with it, and so is a file that
-/// another process uses at this moment.
+/// Has a file use a write-ahead log where that works. Whoever has chosen another mode is left with it, and so is a
+/// file that another process uses at this moment.
 pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<Option<Logged>, sqlx::Error> {
     let file = sqlite.get_filename();
     if !statfs(file).is_ok_and(|on| LOCAL.contains(&on.filesystem_type())) || is_mounted_alone(file) {
@@ -139,8 +139,8 @@ pub(super) fn hasty(sqlite: &SqliteConnectOptions) -> SqliteConnectOptions {
     sqlite.clone().synchronous(SqliteSynchronous::Normal)
 }
 
-/// Whether a file was mounted by itself into a container. Log and index would lie where no other program looks for them,
-/// and go with the container.
+/// Whether a file was mounted by itself into a container. Log and index would lie where no other program looks for
+/// them, and go with the container.
 fn is_mounted_alone(file: &Path) -> bool {
     let (Ok(file), Ok(mounts)) =
         (std::fs::canonicalize(file), std::fs::read_to_string("/proc/self/mountinfo"))

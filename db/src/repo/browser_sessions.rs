@@ -1,9 +1,10 @@
 //! Logins of browsers, one row for each, so that one of them can be seen and ended.
 //!
-//! Stock has no table for them: its login cookie is one for all browsers of a user. They are authorization codes of the
-//! hub's own OAuth client, which gets none otherwise and has no secret to come for one with: [`super::oauth::code`] does
-//! not know them. Stock looks codes up by their text alone, purges such a row when it ends and deletes it with its user;
-//! ending what a browser session or a user was given ends the codes, and so the logins ([`super::tokens`]).
+//! Stock has no table for them: its login cookie is one for all browsers of a user. They are authorization codes of
+//! the hub's own OAuth client, which gets none otherwise and has no secret to come for one with:
+//! [`super::oauth::code`] does not know them. Stock looks codes up by their text alone, purges such a row when it
+//! ends and deletes it with its user; ending what a browser session or a user was given ends the codes, and so the
+//! logins ([`super::tokens`]).
 
 use std::cmp::Reverse;
 
@@ -65,8 +66,8 @@ impl BrowserSession {
         (u64::from(self.id.unsigned_abs()) << 32) | u64::from(self.tag)
     }
 
-    /// Whether it has ended by itself. The column knows no moment after January 2038: what ends then or later ends with its
-    /// cookie, and is found for as long, see [`of_user`].
+    /// Whether it has ended by itself. The column knows no moment after January 2038: what ends then or later ends
+    /// with its cookie, and is found for as long, see [`of_user`].
     pub fn has_ended(&self, now: DateTime<Utc>) -> bool {
         self.expires_at < now && self.expires_at.timestamp() < i64::from(i32::MAX)
     }

@@ -9,8 +9,8 @@ use sea_orm::{ConnectionTrait, DbBackend, JoinType, QueryOrder as _, QuerySelect
 use super::CHUNK;
 use crate::error::DbError;
 
-/// Rows with these ids, and maybe with some between them. Ids that lie close together, as those of a page mostly do, are
-/// asked for as a range: a statement with hundreds of values takes longer to write than to answer.
+/// Rows with these ids, and maybe with some between them. Ids that lie close together, as those of a page mostly do,
+/// are asked for as a range: a statement with hundreds of values takes longer to write than to answer.
 pub(super) fn around<C: ColumnTrait>(column: C, ids: &[i32]) -> Expr {
     let ends = ids.iter().copied().min().zip(ids.iter().copied().max());
     match ends {

@@ -1,8 +1,8 @@
 //! What hubs on one database tell each other: short texts that every hub reads once.
 //!
 //! The schema is stock's and has no table for that. A notice is an authorization code of the hub's own OAuth client,
-//! which gets none otherwise: it belongs to nobody, nobody is told it, and it goes with the codes that have ended, in stock
-//! as well.
+//! which gets none otherwise: it belongs to nobody, nobody is told it, and it goes with the codes that have ended, in
+//! stock as well.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::random_hex32;

@@ -212,8 +212,8 @@ pub(super) fn epoch(moment: DateTime<Utc>) -> i32 {
     i32::try_from(moment.timestamp()).unwrap_or(i32::MAX)
 }
 
-/// Looks at a code that has not ended without using it up. The hub's own client gets none: what looks like one is a login
-/// ([`super::browser_sessions`]) or a notice ([`super::notices`]).
+/// Looks at a code that has not ended without using it up. The hub's own client gets none: what looks like one is a
+/// login ([`super::browser_sessions`]) or a notice ([`super::notices`]).
 pub async fn code(
     db: &impl ConnectionTrait,
     code: &str,

@@ -210,8 +210,8 @@ pub async fn delete(db: &impl ConnectionTrait, id: i32) -> Result<bool, DbError>
     Ok(api_tokens::Entity::delete_by_id(id).exec(db).await?.rows_affected > 0)
 }
 
-/// Ends what one browser session of a user was given: its logout. Codes that could still be made tokens go, too, and the
-/// login ([`super::browser_sessions`]). How many tokens.
+/// Ends what one browser session of a user was given: its logout. Codes that could still be made tokens go, too, and
+/// the login ([`super::browser_sessions`]). How many tokens.
 pub async fn delete_by_session(
     db: &impl ConnectionTrait,
     user_id: i32,

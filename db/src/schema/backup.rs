@@ -10,8 +10,8 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use crate::connect::Db;
 use crate::error::DbError;
 
-/// Writes a consistent copy, the write-ahead log included, to `<file>.YYYY-MM-DD-HHMMSS` (UTC) beside the file, readable
-/// by whom the file is readable.
+/// Writes a consistent copy, the write-ahead log included, to `<file>.YYYY-MM-DD-HHMMSS` (UTC) beside the file,
+/// readable by whom the file is readable.
 ///
 /// # Errors
 /// [`DbError::Backup`] when the copy exists already or cannot be written.

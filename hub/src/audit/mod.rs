@@ -66,8 +66,8 @@ impl Actor {
     }
 }
 
-/// The user whom a request is about where its path does not tell, noted on the request: of a login, who was to be logged
-/// in.
+/// The user whom a request is about where its path does not tell, noted on the request: of a login, who was to be
+/// logged in.
 #[derive(Debug, Clone)]
 pub struct Subject(pub String);
 
@@ -78,8 +78,8 @@ pub struct Record {
     pub time: Timestamp,
     /// Who asked; null for a stranger.
     pub actor: Option<Actor>,
-    /// The user whom it is about, where the path names one: administrators act on behalf of others. Of a login, the user
-    /// who was to be logged in, where there is one of that name: other names may be mistyped passwords.
+    /// The user whom it is about, where the path names one: administrators act on behalf of others. Of a login, the
+    /// user who was to be logged in, where there is one of that name: other names may be mistyped passwords.
     #[serde(rename = "for")]
     pub subject: Option<String>,
     /// The browser's or client's address, as far as trusted proxies tell.

@@ -1,4 +1,5 @@
-//! Browsers by the names that people know them by, for the list of logins. What a browser says of itself proves nothing.
+//! Browsers by the names that people know them by, for the list of logins. What a browser says of itself proves
+//! nothing.
 
 /// Browsers, the ones first that call themselves others as well.
 const BROWSERS: [(&str, &str); 11] = [

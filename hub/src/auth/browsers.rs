@@ -1,5 +1,5 @@
-//! The logins of a person's browsers, each of which can be seen and ended by itself. Not in JupyterHub, where one cookie
-//! is that of all browsers.
+//! The logins of a person's browsers, each of which can be seen and ended by itself. Not in JupyterHub, where one
+//! cookie is that of all browsers.
 //!
 //! The login cookie carries a number, where stock writes the version of its only key and reads it past, so that either
 //! hub takes the other's cookies. Behind the number is a row that every replica sees: without it, the cookie is worth
@@ -62,8 +62,8 @@ pub async fn begin(hub: &Hub, user: &users::Model, session_id: &str, origin: Ori
     let own = repo::browser_sessions::begin(db, new, now).await?;
     let others = repo::browser_sessions::of_user(db, user.id, now).await?;
     let mut others: Vec<BrowserSession> = others.into_iter().filter(|other| other.id != own.id).collect();
-    // A browser has one login of a person: the one before ends with its cookie. Where several tabs log in at once, nobody
-    // knows whose cookie comes last.
+    // A browser has one login of a person: the one before ends with its cookie. Where several tabs log in at once,
+    // nobody knows whose cookie comes last.
     let replaced = |other: &mut BrowserSession| other.session_id == session_id && other.created < now - TABS;
     for other in others.extract_if(.., replaced) {
         repo::browser_sessions::delete(db, &other).await?;

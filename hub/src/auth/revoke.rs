@@ -88,8 +88,8 @@ pub async fn known_accounts(hub: &Hub) -> ApiResult<Vec<Account>> {
 async fn end(hub: &Hub, user: &users::Model, revocation: &Revocation) -> ApiResult<()> {
     let tx = hub.db.begin().await?;
     let ended = sessions::end(hub, &tx, user, revocation.all_tokens).await?;
-    // What was kept has ended with the login: a refresh token that works no more, a session that is gone. Whose the name
-    // is stays, or somebody else could take it over.
+    // What was kept has ended with the login: a refresh token that works no more, a session that is gone. Whose the
+    // name is stays, or somebody else could take it over.
     let kept = identity(hub, user).and_then(|who| hub.auth.authenticator.remembered(&who));
     repo::users::set_auth_state(&tx, user.id, kept.and_then(|state| hub.auth.crypt.encrypt(&state))).await?;
     tx.commit().await?;

@@ -12,8 +12,8 @@ use crate::rbac::HUB_CLIENT;
 use crate::servers::store::token_note;
 use crate::web::pages::context::servers_of;
 
-/// Ends login cookies, the tokens of browsers and codes that could still become tokens; with `all_tokens` also the tokens
-/// that people made for scripts. Those of running servers stay.
+/// Ends login cookies, the tokens of browsers and codes that could still become tokens; with `all_tokens` also the
+/// tokens that people made for scripts. Those of running servers stay.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -30,8 +30,8 @@ impl Failure {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// What went wrong while running, or that a plugin cannot read its part of the configuration: it does so only when it
-    /// is built, so that where the mistakes are is looked up then.
+    /// What went wrong while running, or that a plugin cannot read its part of the configuration: it does so only
+    /// when it is built, so that where the mistakes are is looked up then.
     pub(crate) fn located(error: anyhow::Error, origins: &Origins) -> Self {
         match error.downcast::<PluginError>() {
             Ok(wrong) => Self::Config(ConfigErrors(

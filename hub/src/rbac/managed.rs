@@ -46,8 +46,8 @@ pub fn read(identity: &Identity, table: &ScopeTable) -> Result<Option<Vec<Manage
     Ok(Some(roles))
 }
 
-/// Makes these the roles that a user holds itself. Roles that do not exist are made; one that nobody holds any more goes
-/// if it was made here and the configuration does not name it.
+/// Makes these the roles that a user holds itself. Roles that do not exist are made; one that nobody holds any more
+/// goes if it was made here and the configuration does not name it.
 pub async fn assign(
     tx: &Tx,
     user: i32,

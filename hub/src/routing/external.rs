@@ -134,8 +134,8 @@ impl ExternalProxy {
         self.ask(method, name, &format!("routes/{path}"), body).await
     }
 
-    /// Whether the proxy has the hub's own route as the hub made it. Asked once. A proxy that was started anew has none,
-    /// or one that somebody else made.
+    /// Whether the proxy has the hub's own route as the hub made it. Asked once. A proxy that was started anew has
+    /// none, or one that somebody else made.
     pub(super) async fn has_hub_route(&self, base: &str) -> Result<bool, RoutingError> {
         let path = format!("routes{}", canonical(base));
         let (method, name) = (Method::GET, "GET");

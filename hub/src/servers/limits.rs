@@ -137,9 +137,9 @@ impl Hub {
         }
     }
 
-    /// Whether one more server may start and run now. Where starts wait in line (`beyond_spawn_limit`), as many as like
-    /// may start. What is returned is kept until the start has been asked for, so that of many requests at once no more get in than may.
-    /// `own` is the server to start, where it has a record.
+    /// Whether one more server may start and run now. Where starts wait in line (`beyond_spawn_limit`), as many as
+    /// like may start. What is returned is kept until the start has been asked for, so that of many requests at once
+    /// no more get in than may. `own` is the server to start, where it has a record.
     pub async fn check_may_start(&self, own: Option<SpawnerId>) -> ApiResult<Option<Admission>> {
         if self.servers.is_closing() {
             return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The hub is about to end.")

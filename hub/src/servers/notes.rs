@@ -28,7 +28,8 @@ const LIFE: TimeDelta = TimeDelta::seconds(20);
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 /// How long the start after a stop is owed. Nobody waits for a server for longer.
 const OWED: TimeDelta = TimeDelta::minutes(10);
-/// Longest options, in bytes of JSON, that are noted with a stop; longer ones, of forms with files, are those of one hub.
+/// Longest options, in bytes of JSON, that are noted with a stop; longer ones, of forms with files, are those of one
+/// hub.
 const LONGEST_OPTIONS: usize = 16 << 10;
 /// How often it is noted again that a start waits for its turn.
 pub(super) const WAITING_BEAT: Duration = Duration::from_mins(5);

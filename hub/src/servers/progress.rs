@@ -1,9 +1,9 @@
 //! Progress of a start as server-sent events. Answers to `SpawnProgressAPIHandler`.
 //!
 //! Beyond stock: every event carries an id, `RUN.INDEX`, so that a browser that lost its connection goes on where it
-//! was (`Last-Event-ID`). Readers that ask for details get more steps (marked `detail`), events with `phase`, `cause` and
-//! `queue` (place in line and expected time), and failures with `cause`, `retry` and `log`; all others get the fields
-//! that stock sends.
+//! was (`Last-Event-ID`). Readers that ask for details get more steps (marked `detail`), events with `phase`, `cause`
+//! and `queue` (place in line and expected time), and failures with `cause`, `retry` and `log`; all others get the
+//! fields that stock sends.
 
 use std::sync::Arc;
 use std::time::Duration;

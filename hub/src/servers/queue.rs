@@ -1,7 +1,8 @@
-//! The queue in front of starts: at most `concurrent_spawn_limit` at once, in turns between groups, and first come first
-//! served within one.
+//! The queue in front of starts: at most `concurrent_spawn_limit` at once, in turns between groups, and first come
+//! first served within one.
 //!
-//! Stock answers 429 when the limit is met; here people wait in line and see their place, and when it will be their turn.
+//! Stock answers 429 when the limit is met; here people wait in line and see their place, and when it will be their
+//! turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -38,8 +38,8 @@ pub(super) enum Taken {
 }
 
 impl Servers {
-    /// The row of a server once no other hub stops it any more. A stop that was left is carried out, so that a start finds
-    /// nothing that is about to end.
+    /// The row of a server once no other hub stops it any more. A stop that was left is carried out, so that a start
+    /// finds nothing that is about to end.
     pub(super) async fn after_stops(&self, entry: &Arc<Entry>) -> Result<Option<Record>, DbError> {
         loop {
             let record = self.store.load(entry.id).await?;
@@ -120,8 +120,8 @@ impl Servers {
         }
     }
 
-    /// Takes a server down that somebody wants to be stopped. That is written down before anything happens to the server,
-    /// and again and again while it lasts, for the hub that comes after this one.
+    /// Takes a server down that somebody wants to be stopped. That is written down before anything happens to the
+    /// server, and again and again while it lasts, for the hub that comes after this one.
     async fn take_down_noted(&self, entry: &Arc<Entry>, record: &Record, mode: StopMode) -> Taken {
         // Held while a note is written, so that none is written over its end.
         let writing = Mutex::new(());

@@ -11,8 +11,8 @@ pub struct Here<'a> {
 
 /// The path, query and fragment of a `next` argument that stays on this host; none for anything else.
 ///
-/// Backslashes are escaped (browsers take them for slashes), more than two slashes in front count as two (as they do for
-/// browsers), absolute URLs must name this very host and lose it. Answers to `BaseHandler._validate_next_url`.
+/// Backslashes are escaped (browsers take them for slashes), more than two slashes in front count as two (as they do
+/// for browsers), absolute URLs must name this very host and lose it. Answers to `BaseHandler._validate_next_url`.
 pub fn safe_next(next: &str, here: Here<'_>) -> Option<String> {
     if next.is_empty() || next.len() > 16_384 || next.chars().any(char::is_control) {
         return None;

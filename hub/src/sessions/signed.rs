@@ -1,8 +1,8 @@
 //! Signed cookie values in tornado's format, so that a browser logged in to stock JupyterHub stays logged in.
 //!
-//! Version 2: `2|{len}:{number}|{len}:{unix time}|{len}:{name}|{len}:{base64(value)}|{hex(hmac-sha256)}`, where the signature
-//! covers everything up to and including the last `|`. Version 1 (`{base64}|{time}|{hmac-sha1}`) is not accepted:
-//! stock has not written it since JupyterHub 0.7.
+//! Version 2: `2|{len}:{number}|{len}:{unix time}|{len}:{name}|{len}:{base64(value)}|{hex(hmac-sha256)}`, where the
+//! signature covers everything up to and including the last `|`. Version 1 (`{base64}|{time}|{hmac-sha1}`) is not
+//! accepted: stock has not written it since JupyterHub 0.7.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -164,8 +164,8 @@ pub fn joined_headers(rq: &HttpRequest) -> BTreeMap<String, String> {
     headers
 }
 
-/// Who may say for whom a request is sent. Anybody who has a server reaches the hub's port, so that headers count only on
-/// requests that came through the proxy.
+/// Who may say for whom a request is sent. Anybody who has a server reaches the hub's port, so that headers count
+/// only on requests that came through the proxy.
 #[derive(Debug, Default)]
 pub struct Senders {
     /// Where a proxy that writes no mark connects from.

@@ -91,7 +91,8 @@ fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(random_hex32, str::to_owned)
 }
 
-/// Whether a path belongs to the REST API, whose errors are JSON. Stock answers some paths there with handlers of pages.
+/// Whether a path belongs to the REST API, whose errors are JSON. Stock answers some paths there with handlers of
+/// pages.
 fn is_api(hub: &Hub, path: &str) -> bool {
     path.strip_prefix(hub.urls.hub()).is_some_and(|rest| {
         rest == "api"

@@ -138,8 +138,8 @@ async fn a_browser_needs_the_token_of_its_pages_for_reads_too() {
     let test = TestHub::start().await;
     let browser = test.browser("root", true).await;
     for endpoint in ours().filter(|endpoint| endpoint.xsrf == Xsrf::Api && endpoint.auth == Auth::Scopes) {
-        // One ends the hub, one the login of the browser itself, one answers for as long as somebody listens, one is 403
-        // for everybody.
+        // One ends the hub, one the login of the browser itself, one answers for as long as somebody listens, one is
+        // 403 for everybody.
         let ends_it =
             matches!(endpoint.path, "/shutdown" | "/events") || endpoint.id == EndpointId::EndSessions;
         if ends_it || endpoint.path.ends_with("/admin-access") {

@@ -1,8 +1,8 @@
 //! A spawner whose servers are tasks of the test: each answers every request with 200.
 //!
-//! What it does is told by `user_options`: `fail` (text) breaks the start, `refuse` (text) refuses it, `hold` (name of
-//! a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `mute` keeps the server from answering until
-//! the gate is open, `dead` (name of a gate) lets the server look dead once the gate is open.
+//! What it does is told by `user_options`: `fail` (text) breaks the start, `refuse` (text) refuses it, `hold` (name
+//! of a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `mute` keeps the server from
+//! answering until the gate is open, `dead` (name of a gate) lets the server look dead once the gate is open.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -33,7 +33,8 @@ struct Service {
 
 static SERVICES: LazyLock<Mutex<HashMap<String, Arc<Service>>>> = LazyLock::new(Mutex::default);
 
-/// Logs in whoever gives the password `right`, with the roles of the field `roles`; a login must be refreshed every second.
+/// Logs in whoever gives the password `right`, with the roles of the field `roles`; a login must be refreshed every
+/// second.
 #[derive(Debug)]
 struct Scripted(Arc<Service>);
 

@@ -1,4 +1,5 @@
-//! Bodies of requests. What is accepted is decided by the readers in [`crate::requests`]; a test holds the two together.
+//! Bodies of requests. What is accepted is decided by the readers in [`crate::requests`]; a test holds the two
+//! together.
 
 use serde_json::{Map, Value, json};
 

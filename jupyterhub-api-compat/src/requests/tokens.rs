@@ -22,8 +22,8 @@ pub struct CreateToken {
 const NOT_A_DICT: &str = "Body must be a JSON dict or empty";
 
 impl CreateToken {
-    /// Proof of identity for a caller without credentials, for the authenticator to judge. Read before the rest: what is
-    /// wrong with that is told only to who may make tokens.
+    /// Proof of identity for a caller without credentials, for the authenticator to judge. Read before the rest: what
+    /// is wrong with that is told only to who may make tokens.
     pub fn proof(bytes: &[u8]) -> Result<Option<Value>, RequestError> {
         let mut map = body::read_object_or_empty(bytes, NOT_A_DICT)?;
         Ok(map.remove("auth").filter(|auth| !auth.is_null()))

@@ -214,8 +214,8 @@ struct Direction<'a> {
     moved: bool,
     /// Bytes read since somebody looked.
     passed: u64,
-    /// Whether the receiver has to take something before the sender is heard again, and since when it has taken nothing,
-    /// in milliseconds of the worker.
+    /// Whether the receiver has to take something before the sender is heard again, and since when it has taken
+    /// nothing, in milliseconds of the worker.
     blocked: bool,
     blocked_since: Option<u64>,
     bytes: &'a Tally,

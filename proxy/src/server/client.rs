@@ -61,8 +61,8 @@ pub(crate) struct Client {
     clock: Clock,
     /// Those of all connections from the same address.
     requests: Option<Requests>,
-    /// Counted in `requests` as one, until it is found idle. With HTTP/1.1 that stands for its requests, as there is one
-    /// at a time: to count each would have all cores write to one place for each.
+    /// Counted in `requests` as one, until it is found idle. With HTTP/1.1 that stands for its requests, as there is
+    /// one at a time: to count each would have all cores write to one place for each.
     counted: AtomicBool,
     last_io: AtomicU64,
     /// When the last request ended, or the connection began. HTTP/2 has bytes without requests, such as pings.

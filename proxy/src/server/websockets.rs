@@ -1,7 +1,8 @@
 //! The open websockets and who opened them, so that those of an ended session or revoked token can be cut.
 //!
-//! Of cookies only a hash is kept, under a key that never leaves the process. A token is kept as it is for as long as its
-//! websocket lives: the hub has no more of it than a salted hash, with which only the token itself can be compared.
+//! Of cookies only a hash is kept, under a key that never leaves the process. A token is kept as it is for as long as
+//! its websocket lives: the hub has no more of it than a salted hash, with which only the token itself can be
+//! compared.
 
 use std::{
     collections::HashMap,

@@ -54,8 +54,8 @@ impl ApiError {
         }
     }
 
-    /// Whether the place in the history that was asked for is not there: any more, or not yet, as when the cluster's own
-    /// database was put back to an earlier time.
+    /// Whether the place in the history that was asked for is not there: any more, or not yet, as when the cluster's
+    /// own database was put back to an earlier time.
     pub(crate) fn is_forgotten(&self) -> bool {
         match self {
             Self::Answer { status: 410, .. } => true,

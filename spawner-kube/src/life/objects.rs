@@ -123,8 +123,8 @@ impl KubeSpawner {
         }
     }
 
-    /// Creates a pod in a task of its own: a start that is cancelled meanwhile does not leave it open whether there will
-    /// be a pod, and the stop that follows waits for the answer.
+    /// Creates a pod in a task of its own: a start that is cancelled meanwhile does not leave it open whether there
+    /// will be a pod, and the stop that follows waits for the answer.
     async fn create_pod(
         self: &Arc<Self>,
         namespace: &str,

@@ -1,7 +1,7 @@
 //! Whether a registry has an image, asked once before many servers try (`check_images`).
 //!
-//! Only a clear no counts. A registry that does not answer, asks to wait, or wants to know who asks when there is no pull
-//! secret for it, says nothing: nodes may have the image, or logins of their own.
+//! Only a clear no counts. A registry that does not answer, asks to wait, or wants to know who asks when there is no
+//! pull secret for it, says nothing: nodes may have the image, or logins of their own.
 
 mod login;
 mod reference;

@@ -1,9 +1,9 @@
 //! `cargo xtask bench api`: CPU time a request of the REST API, and the start of a hub with many users and many
 //! recorded servers; the stock hub beside ours in the same run, the two in turns.
 //!
-//! Requests go to the public port: what is counted is the stock hub and configurable-http-proxy together on the one hand,
-//! and our one process, proxy included, on the other. With `--direct` they go to the hubs' own ports, past both proxies.
-//! The client is this program, which is not counted.
+//! Requests go to the public port: what is counted is the stock hub and configurable-http-proxy together on the one
+//! hand, and our one process, proxy included, on the other. With `--direct` they go to the hubs' own ports, past both
+//! proxies. The client is this program, which is not counted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,8 +49,8 @@ const LEAST_RATIO: f64 = 20.0;
 /// In how many milliseconds the hub is to answer its first request that needs the database.
 const LONGEST_START: f64 = 1000.0;
 
-/// A kind of request: its name, method, path below `/hub/api`, and body, in which [`NUMBER`] stands for the number of the
-/// request: what is reported again and again is later each time.
+/// A kind of request: its name, method, path below `/hub/api`, and body, in which [`NUMBER`] stands for the number of
+/// the request: what is reported again and again is later each time.
 const KINDS: [(&str, &str, &str, &str); 4] = [
     ("GET /user", "GET", "/user", ""),
     ("GET /users?limit=200", "GET", "/users?limit=200", ""),

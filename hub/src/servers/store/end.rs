@@ -43,8 +43,8 @@ impl Store {
         repo::spawners::set_state_of_run(self.db.conn(), id, run, state).await.map(drop)
     }
 
-    /// The server did not stop and is kept, or its stop is none any more. Where it was on its way, somebody is to look what
-    /// became of that.
+    /// The server did not stop and is kept, or its stop is none any more. Where it was on its way, somebody is to
+    /// look what became of that.
     pub(in crate::servers) async fn forget_stop(&self, record: &Record) -> Result<(), DbError> {
         let Some(run) = record.server_id else { return Ok(()) };
         let mut state = record.state.clone();
@@ -54,9 +54,9 @@ impl Store {
         repo::spawners::set_state_of_run(self.db.conn(), record.id, run, state).await.map(drop)
     }
 
-    /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what the
-    /// spawner keeps for the next start. Of the start that is to follow, `then`, it is noted that it is owed. Where another
-    /// hub has begun a new run meanwhile, that stays as it is.
+    /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what
+    /// the spawner keeps for the next start. Of the start that is to follow, `then`, it is noted that it is owed.
+    /// Where another hub has begun a new run meanwhile, that stays as it is.
     pub async fn finish_stop(
         &self,
         id: SpawnerId,

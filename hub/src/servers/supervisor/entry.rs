@@ -175,8 +175,8 @@ impl Entry {
         self.control().next.get_or_insert_with(|| Intent::Start(Box::new(order)));
     }
 
-    /// Goes on, after the check that is under way, with a stop that another hub has left. A start that was asked for here
-    /// takes the place of the one that was to follow.
+    /// Goes on, after the check that is under way, with a stop that another hub has left. A start that was asked for
+    /// here takes the place of the one that was to follow.
     pub(in crate::servers) fn resume_stop(&self, mut order: StopOrder) {
         let mut control = self.control();
         match control.next.take() {

@@ -40,8 +40,8 @@ const LARGEST: usize = 64 * 1024;
 /// All kept answers together, in bytes.
 const LARGEST_OF_ALL: usize = 32 * 1024 * 1024;
 
-/// Digest of what was asked, and by which token: path, query and body. An answer may hold a secret, which another token of
-/// the same person, that may do less, must not get.
+/// Digest of what was asked, and by which token: path, query and body. An answer may hold a secret, which another
+/// token of the same person, that may do less, must not get.
 type Fingerprint = [u8; 32];
 
 /// An answer that can be given again.

@@ -1,8 +1,8 @@
 //! The REST API below `{base}hub/api`, but for `/oauth2`. Answers to `jupyterhub.apihandlers`.
 //!
-//! Routes and authorisation come from one table, [`jupyterhub_api_compat::endpoints::ENDPOINTS`], and `call::Call::open` asks for
-//! what the table says before a handler sees the request. A handler reads its arguments, calls the repositories and
-//! services of the hub, and shapes the answer.
+//! Routes and authorisation come from one table, [`jupyterhub_api_compat::endpoints::ENDPOINTS`], and
+//! `call::Call::open` asks for what the table says before a handler sees the request. A handler reads its arguments,
+//! calls the repositories and services of the hub, and shapes the answer.
 
 mod about;
 mod activity;
@@ -159,8 +159,8 @@ fn class_of(name: &str) -> String {
     }
 }
 
-/// Registers everything in a scope that is mounted at `{base}hub/api`. Health and metrics, which are handlers of pages in
-/// stock, get a resource each; the paths of all others are looked up at once ([`places`]).
+/// Registers everything in a scope that is mounted at `{base}hub/api`. Health and metrics, which are handlers of
+/// pages in stock, get a resource each; the paths of all others are looked up at once ([`places`]).
 pub fn configure(cfg: &mut ServiceConfig) {
     for place in places::of_pages() {
         let mut resource = web::resource(place.path).name(&place.class);

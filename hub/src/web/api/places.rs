@@ -1,7 +1,7 @@
 //! Which endpoints a path of the API is for.
 //!
-//! One tree holds all paths and is made once. An expression for each of them, made by each worker and tried one after the
-//! other, takes megabytes, and more time than most of the calls themselves.
+//! One tree holds all paths and is made once. An expression for each of them, made by each worker and tried one after
+//! the other, takes megabytes, and more time than most of the calls themselves.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

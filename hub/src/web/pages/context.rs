@@ -56,8 +56,8 @@ impl ServerState {
         Self { row, record, live, elsewhere, stopping, unrouted }
     }
 
-    /// What is being done to it. A server without an address, or that another hub is at work on, is being started, and so
-    /// is one that cannot be reached through this hub's proxy yet.
+    /// What is being done to it. A server without an address, or that another hub is at work on, is being started,
+    /// and so is one that cannot be reached through this hub's proxy yet.
     pub fn pending(&self) -> Option<Pending> {
         let on_its_way =
             self.record.is_active() && (self.record.address.is_none() || self.elsewhere || self.unrouted);

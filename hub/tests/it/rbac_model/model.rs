@@ -56,8 +56,8 @@ pub(super) const CONTAINED: &[(&str, &[&str])] = &[
     ("read:metrics", &[]),
 ];
 
-/// No filter, filters that fit what the routes are about, filters that do not, and filters that name nothing: whoever the
-/// token is of.
+/// No filter, filters that fit what the routes are about, filters that do not, and filters that name nothing: whoever
+/// the token is of.
 pub(super) const FILTERS: [&str; 14] = [
     "",
     "!user",
@@ -98,8 +98,8 @@ pub(super) fn identity(owner: &str) -> Held {
     Held::from([format!("read:users:name!user={owner}"), format!("read:users:groups!user={owner}")])
 }
 
-/// What a token that the hub gave `root` holds, with one scope under one filter. A filter without a name means the owner,
-/// or the server or service that the token was given to, of which there is none here.
+/// What a token that the hub gave `root` holds, with one scope under one filter. A filter without a name means the
+/// owner, or the server or service that the token was given to, of which there is none here.
 pub(super) fn held(scope: &str, filter: &str) -> Held {
     let own = match filter {
         "!user" => expanded(scope, "!user=root"),

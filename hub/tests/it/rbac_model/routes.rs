@@ -145,8 +145,8 @@ pub(super) const WITH_EFFECT: &[Route] = &[
     route("DELETE", "/sessions/0", "", &["tokens"], On::Some),
 ];
 
-/// Pages that ask for scopes. Those of the last kind show nothing to whoever may not enter, not even whether anything is
-/// there.
+/// Pages that ask for scopes. Those of the last kind show nothing to whoever may not enter, not even whether anything
+/// is there.
 pub(super) const PAGES: &[(Route, Refusal)] = &[
     (route("GET", "/hub/admin", "", &["admin-ui"], On::Some), Refusal::Told),
     (route("GET", "/hub/spawn/ada", "", &["servers"], On::Server("ada", "")), Refusal::Told),

@@ -13,8 +13,8 @@ const IGNORED: [&str; 6] =
 /// Values that are new in every run.
 const SECRETS: [&str; 5] = ["token", "code", "access_token", "session_id", "auth_token"];
 
-/// Lists that stock writes in the order in which a set or the database happens to have them, or, of tokens, in the order
-/// of moments that are written down once in thirty seconds.
+/// Lists that stock writes in the order in which a set or the database happens to have them, or, of tokens, in the
+/// order of moments that are written down once in thirty seconds.
 const SETS: [&str; 5] = ["scopes", "roles", "groups", "users", "api_tokens"];
 
 /// What is compared.

@@ -2,8 +2,9 @@
 //! configuration: status, headers and bodies must be the same.
 //!
 //! The requests are the lines of `scenarios/*.txt`, in the order of [`SCENARIOS`]; `scenario.rs` tells how a line is
-//! written. A line may name a difference that is meant: then the answers may differ in what the line says and in nothing
-//! else, `docs/compatibility.md` must tell about it under the same key, and it must be seen at least once in a run.
+//! written. A line may name a difference that is meant: then the answers may differ in what the line says and in
+//! nothing else, `docs/compatibility.md` must tell about it under the same key, and it must be seen at least once in
+//! a run.
 
 mod answer;
 mod callers;

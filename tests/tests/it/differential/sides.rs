@@ -28,8 +28,8 @@ pub(super) struct Sides {
     seen: BTreeSet<String>,
 }
 
-/// Differences that are meant wherever they occur: key, what differs, how it is in stock and how here (`*` at the end is
-/// anything, `!` at the beginning is anything else). Each must occur.
+/// Differences that are meant wherever they occur: key, what differs, how it is in stock and how here (`*` at the end
+/// is anything, `!` at the beginning is anything else). Each must occur.
 pub(super) const EVERYWHERE: &[(&str, &str, &str, &str)] = &[
     ("request-id", "x-request-id", "none", "*"),
     ("pages-not-stored", "cache-control", "none", "no-store"),

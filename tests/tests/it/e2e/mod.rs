@@ -21,8 +21,8 @@ mod singleuser_versions;
 mod takeover;
 mod workspaces;
 
-/// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is the
-/// peer's behaviour too. The functions take the hub under test.
+/// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is
+/// the peer's behaviour too. The functions take the hub under test.
 macro_rules! with_both_hubs {
     ($needs:expr; $($name:ident),+ $(,)?) => {
         $crate::e2e::with_both_hubs!(@module himalia Himalia $needs; $($name),+);

@@ -1,4 +1,5 @@
-//! Services and scripts as people write them for JupyterHub, with its own library and unchanged: they run beside either hub alike.
+//! Services and scripts as people write them for JupyterHub, with its own library and unchanged: they run beside
+//! either hub alike.
 
 use std::path::Path;
 use std::process::Stdio;

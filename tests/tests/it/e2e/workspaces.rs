@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 /// Life of access tokens.
 const LIFE: Duration = Duration::from_mins(1);
 const SEEN_WITHIN: Duration = Duration::from_mins(1);
-/// Longest wait for open websockets and logins to end after Keycloak has told the hub of a logout, which it does before it
-/// answers the administrator's order.
+/// Longest wait for open websockets and logins to end after Keycloak has told the hub of a logout, which it does
+/// before it answers the administrator's order.
 const OUT_WITHIN: Duration = Duration::from_secs(2);
 
 const FURTHER: &str = r#"

@@ -1,8 +1,8 @@
 //! A living hub of stock's is taken over in place, with people at work in it, and given back.
 //!
-//! Stock has twenty people logged in, ten real servers, tokens of every kind, shares, groups, roles and a service that it
-//! runs. Its hub is stopped, and another goes on with its database and its secrets. Nobody logs in again and no server
-//! starts again: neither then, nor after the way back.
+//! Stock has twenty people logged in, ten real servers, tokens of every kind, shares, groups, roles and a service
+//! that it runs. Its hub is stopped, and another goes on with its database and its secrets. Nobody logs in again and
+//! no server starts again: neither then, nor after the way back.
 
 mod inventory;
 mod town;
