@@ -17,8 +17,8 @@ fn a_service_runs_under_its_account_with_all_groups_of_it() {
     let members = fs::read_to_string("/etc/group").unwrap();
     let members = members.lines().filter_map(|line| line.rsplit(':').next()).flat_map(|all| all.split(','));
     // One that is in a second group, if there is one.
-    let named = members.filter(|name| !name.is_empty()).filter_map(|name| User::from_name(name).unwrap());
-    let account = named.filter(|user| !user.uid.is_root()).next_back();
+    let mut named = members.filter(|name| !name.is_empty()).filter_map(|name| User::from_name(name).unwrap());
+    let account = named.rfind(|user| !user.uid.is_root());
     let account = account.unwrap_or_else(|| User::from_name("nobody").unwrap().unwrap());
     let login = std::ffi::CString::new(account.name.as_str()).unwrap();
     let mut groups: Vec<u32> =

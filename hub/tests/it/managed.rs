@@ -92,7 +92,7 @@ async fn a_service_that_names_its_account_gets_the_home_of_that_account() {
     let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
     let name = own.name.clone();
     let test = hub(folder.path(), "(echo $USER; echo $HOME) >told; exec sleep 600", |section| {
-        section.user = Some(name)
+        section.user = Some(name);
     })
     .await;
     managed::start(&test.hub).await.unwrap();
