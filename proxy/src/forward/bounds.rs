@@ -57,8 +57,11 @@ impl Bounds {
 /// Who asks for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The hub's own pages, those of errors among them.
+    /// The hub's own pages.
     Hub,
+    /// The page of an error, which the hub may make. It gets half of what is kept for the hub: each refused request asks
+    /// for one.
+    Page,
     Other,
 }
 
@@ -91,6 +94,7 @@ impl Permit {
         let limits = &shared.settings.limits;
         let all = match claim {
             Claim::Hub => limits.upstream_connections,
+            Claim::Page => limits.upstream_connections - reserve(limits).div_ceil(2),
             Claim::Other => limits.upstream_connections - reserve(limits),
         };
         // Taken first and given back when it was too much, so that two workers cannot pass together.

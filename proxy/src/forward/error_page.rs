@@ -41,6 +41,8 @@ pub(crate) async fn respond(
             let limit = worker.settings().timeouts.error_page;
             match Box::pin(timeout(limit, fetch(worker, target, status, uri))).await {
                 Ok(Ok((page, lease))) => relayed(worker, status, page, lease, turn),
+                // Told by the request that found it out.
+                Ok(Err(UpstreamError::Unreachable)) => plain(status, turn),
                 Ok(Err(error)) => {
                     warn!(%error, "error page cannot be fetched");
                     plain(status, turn)
@@ -111,7 +113,7 @@ async fn fetch(
     // Path and query are percent-encoded, so the parse cannot fail; the root is a harmless answer if it did.
     *request.uri_mut() = path.parse().unwrap_or_default();
     request.headers_mut().insert(header::HOST, target.origin.authority.clone());
-    upstream::send(worker, &target.origin, Claim::Hub, request).await
+    upstream::send(worker, &target.origin, Claim::Page, request).await
 }
 
 /// The fetched page under our status: content type and encoding are the only headers that are taken over.

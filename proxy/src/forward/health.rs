@@ -27,7 +27,8 @@ pub(crate) struct Health {
 #[derive(Debug)]
 pub(crate) struct Attempt<'a> {
     health: &'a Health,
-    began: u64,
+    /// When the first packet went to the target. Before, silence is that of others: of whoever knows its address.
+    began: Option<u64>,
     concluded: bool,
 }
 
@@ -42,11 +43,16 @@ impl Health {
         let mine = retry_at == 0
             || (now >= retry_at
                 && self.retry_at.compare_exchange(retry_at, now + REST, Relaxed, Relaxed).is_ok());
-        mine.then(|| Attempt { health: self, began: now, concluded: false })
+        mine.then(|| Attempt { health: self, began: None, concluded: false })
     }
 }
 
 impl Attempt<'_> {
+    /// The target is asked from now on.
+    pub(crate) fn knock(&mut self) {
+        self.began = Some(Clock::shared().millis());
+    }
+
     /// Something answered, be it by refusing.
     pub(crate) fn answered(self) {
         self.answered_at(Clock::shared().millis());
@@ -72,7 +78,7 @@ impl Attempt<'_> {
 
     fn note_silence(&self, now: u64) {
         // A target that answered others meanwhile is there; it has too much to do.
-        if self.health.answered_at.load(Relaxed) < self.began {
+        if self.began.is_some_and(|began| self.health.answered_at.load(Relaxed) < began) {
             self.health.retry_at.store(now + REST, Relaxed);
         }
     }
@@ -82,7 +88,7 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.concluded {
             let now = Clock::shared().millis();
-            if now.saturating_sub(self.began) >= SILENCE {
+            if self.began.is_some_and(|began| now.saturating_sub(began) >= SILENCE) {
                 self.note_silence(now);
             }
         }
@@ -93,16 +99,24 @@ impl Drop for Attempt<'_> {
 mod tests {
     use super::*;
 
+    impl Health {
+        fn asked_at(&self, now: u64) -> Option<Attempt<'_>> {
+            let mut attempt = self.attempt_at(now)?;
+            attempt.began = Some(now);
+            Some(attempt)
+        }
+    }
+
     #[test]
     fn after_a_failure_nobody_tries_for_a_while_and_then_one_at_a_time() {
         let health = Health::default();
-        let (one, two) = (health.attempt_at(10).unwrap(), health.attempt_at(10).unwrap());
+        let (one, two) = (health.asked_at(10).unwrap(), health.asked_at(10).unwrap());
         one.failed_at(5000);
         assert!(health.attempt_at(5000 + REST - 1).is_none());
-        let probe = health.attempt_at(5000 + REST).unwrap();
+        let probe = health.asked_at(5000 + REST).unwrap();
         assert!(health.attempt_at(5000 + REST).is_none(), "one is enough");
         // The one that tries may be given up, or take long: another one tries after as long again.
-        let next = health.attempt_at(5000 + 2 * REST).unwrap();
+        let next = health.asked_at(5000 + 2 * REST).unwrap();
         assert!(health.attempt_at(5000 + 2 * REST).is_none());
         probe.failed_at(7500);
         assert!(health.attempt_at(7500 + REST - 1).is_none());
@@ -116,9 +130,16 @@ mod tests {
     fn an_attempt_that_was_given_up_tells_as_much_as_it_waited() {
         let health = Health::default();
         let now = Clock::shared().millis();
-        drop(health.attempt_at(now));
+        drop(health.asked_at(now));
         assert!(health.attempt_at(now).is_some());
-        drop(health.attempt_at(now.checked_sub(2 * SILENCE).unwrap()));
+        drop(health.asked_at(now.checked_sub(2 * SILENCE).unwrap()));
         assert!(health.attempt_at(now).is_none());
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_in_time_says_nothing_of_the_target() {
+        let health = Health::default();
+        health.attempt_at(10).unwrap().failed_at(9000);
+        assert!(health.attempt_at(9000).is_some());
     }
 }

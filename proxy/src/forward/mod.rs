@@ -37,6 +37,7 @@ use crate::{
     server::{
         client::{Closing, Turn},
         connection::Guest,
+        framing::Fault,
         websockets::Opener,
         worker::Worker,
     },
@@ -53,7 +54,12 @@ pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Res
     let logger = worker.shared.access_log.as_ref();
     let mut entry = logger.map(|logger| access_log::Entry::new(logger, client, &request));
     let mut response = match fault {
-        Some(fault) => refuse(worker, fault.status(), fault.message(), turn),
+        Some(fault) => {
+            if fault == Fault::Crowded {
+                worker.stats.refused_clients.inc();
+            }
+            refuse(worker, fault.status(), fault.message(), turn)
+        }
         None => dispatch(guest, request, turn, arrived, &mut entry).await,
     };
     worker.stats.latency.observe(arrived.elapsed());

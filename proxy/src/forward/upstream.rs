@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixStream, lookup_host},
     task::spawn_local,
     time::{sleep, timeout},
 };
@@ -27,6 +27,7 @@ use tracing::debug;
 use super::{
     body::RequestBody,
     bounds::{self, Claim, Permit},
+    health::Attempt,
     pool::Lease,
 };
 use crate::{
@@ -161,20 +162,20 @@ impl AsyncWrite for UpstreamIo {
 /// Opens a new connection to an origin.
 async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>, claim: Claim) -> Result<Lease, UpstreamError> {
     let patience = worker.settings().timeouts.connect;
-    let attempt = origin.health.attempt().ok_or(UpstreamError::Unreachable)?;
+    let mut attempt = Some(origin.health.attempt().ok_or(UpstreamError::Unreachable)?);
     let permit = bounds::acquire(worker, origin, claim).await?;
-    let Ok(opened) = timeout(patience, open(worker, origin)).await else {
-        attempt.failed();
-        return Err(UpstreamError::ConnectTimeout);
-    };
-    match &opened {
-        // The system has waited for an answer in vain.
-        Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable) => {
-            attempt.failed();
+    let opened = timeout(patience, open(worker, origin, &mut attempt)).await;
+    if let Some(attempt) = attempt {
+        match &opened {
+            // The system has waited for an answer in vain, or we have.
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable) => {
+                attempt.failed();
+            }
+            Err(_) => attempt.failed(),
+            Ok(_) => attempt.answered(),
         }
-        _ => attempt.answered(),
     }
-    let stream = opened.map_err(UpstreamError::Connect)?;
+    let stream = opened.map_err(|_| UpstreamError::ConnectTimeout)?.map_err(UpstreamError::Connect)?;
     let limited = worker.settings().timeouts.response.is_some();
     let progress = limited.then(|| Arc::new(Progress { clock: worker.clock(), last: AtomicU64::new(0) }));
     let io = TokioIo::new(UpstreamIo { stream, progress: progress.clone(), _permit: permit });
@@ -192,12 +193,22 @@ async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>, claim: Claim) -> Res
     Ok(worker.pool.borrow_mut().lease(origin, sender, progress))
 }
 
-async fn open(worker: &Worker, origin: &Origin) -> io::Result<Stream> {
+async fn open(worker: &Worker, origin: &Origin, attempt: &mut Option<Attempt<'_>>) -> io::Result<Stream> {
+    let mut knock = || attempt.as_mut().map(Attempt::knock);
     let tcp = match &origin.endpoint {
         Endpoint::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        Endpoint::Address(address, port) => TcpStream::connect((*address, *port)).await?,
-        Endpoint::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await?,
+        Endpoint::Address(address, port) => {
+            knock();
+            TcpStream::connect((*address, *port)).await?
+        }
+        Endpoint::Name(name, port) => {
+            let found: Vec<_> = lookup_host((name.as_str(), *port)).await?.collect();
+            knock();
+            TcpStream::connect(&*found).await?
+        }
     };
+    // Whoever took the connection is there, be it that its TLS takes a while.
+    attempt.take().into_iter().for_each(Attempt::answered);
     configure(&tcp);
     if origin.transport == Transport::Plain {
         return Ok(Stream::Tcp(tcp));

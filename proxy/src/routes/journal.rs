@@ -163,7 +163,10 @@ fn remove_leftovers(path: &Path) {
         let ours = other
             .to_str()
             .and_then(|other| other.strip_prefix(name)?.strip_prefix('.'))
-            .is_some_and(|rest| rest.ends_with(FRESH));
+            .and_then(|rest| rest.strip_suffix(FRESH)?.split_once('-'))
+            .is_some_and(|(process, mark)| {
+                process.parse::<u32>().is_ok() && mark.len() == 16 && u64::from_str_radix(mark, 16).is_ok()
+            });
         let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
         if ours
             && age().is_some_and(|age| age > LEFT_OVER)

@@ -77,6 +77,8 @@ pub(crate) struct Client {
     fault: AtomicU8,
     /// The client will send no more, but may still read.
     half_closed: AtomicBool,
+    /// The client takes nothing of what is to be sent.
+    blocked: AtomicBool,
     closing: AtomicU8,
     pub(crate) waker: AtomicWaker,
 }
@@ -104,6 +106,7 @@ impl Client {
             fault_at: AtomicU64::new(0),
             fault: AtomicU8::new(0),
             half_closed: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             closing: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         };
@@ -187,6 +190,14 @@ impl Client {
     /// Whether a request has arrived that is not answered yet, be it that the service has not seen it.
     pub(crate) fn awaits_answer(&self) -> bool {
         self.is_serving() || self.heads.load(Relaxed) > self.served.load(Relaxed)
+    }
+
+    pub(crate) fn note_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Relaxed);
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
     }
 
     pub(crate) fn is_half_closed(&self) -> bool {

@@ -77,7 +77,9 @@ impl AsyncRead for ClientIo {
 impl AsyncWrite for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.client.note_blocked(polled.is_pending());
+        let written = ready!(polled)?;
         this.client.note_io();
         this.stats.sent_bytes.add(written as u64);
         Poll::Ready(Ok(written))
@@ -89,7 +91,9 @@ impl AsyncWrite for ClientIo {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))?;
+        let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.client.note_blocked(polled.is_pending());
+        let written = ready!(polled)?;
         this.client.note_io();
         this.stats.sent_bytes.add(written as u64);
         Poll::Ready(Ok(written))
@@ -100,7 +104,10 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_flush(cx);
+        this.client.note_blocked(polled.is_pending());
+        polled
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -216,9 +216,13 @@ impl Worker {
                     client.rest();
                     if expired(since, timeouts.keep_alive) {
                         client.close(Closing::Graceful);
-                        // What is left is an answer that the client does not read, or a farewell that it does not
-                        // return. Who reads slowly has more time.
-                        let patience = timeouts.keep_alive.clamp(Duration::from_secs(1), FAREWELL);
+                        // What is left is a farewell that the client does not return, or an answer that it does
+                        // not read: whoever is about to read that has more time.
+                        let patience = if client.is_blocked() {
+                            SLOW_FAREWELL
+                        } else {
+                            timeouts.keep_alive.clamp(Duration::from_secs(1), FAREWELL)
+                        };
                         let silent = expired(client.silent_since(), patience)
                             && expired(since, timeouts.keep_alive + patience);
                         if silent || expired(since, timeouts.keep_alive + SLOW_FAREWELL) {

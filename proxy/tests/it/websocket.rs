@@ -104,7 +104,7 @@ async fn a_websocket_of_which_a_side_takes_nothing_any_more_ends_and_a_slow_one_
         while tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &block).await.is_ok() {}
     })
     .await;
-    let stuck = Duration::from_secs(2);
+    let stuck = Duration::from_secs(4);
     let timeouts = Timeouts { stuck, ..Timeouts::default() };
     let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, target.address);
     let mut raw = proxy.connect().await;

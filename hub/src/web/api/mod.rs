@@ -160,7 +160,7 @@ fn class_of(name: &str) -> String {
 }
 
 /// Registers everything in a scope that is mounted at `{base}hub/api`. Health and metrics, which are handlers of
-/// pages in stock, get a resource each; the paths of all others are looked up at once ([`places`]).
+/// pages in stock, get a resource each; the paths of all others are looked up at once.
 pub fn configure(cfg: &mut ServiceConfig) {
     for place in places::of_pages() {
         let mut resource = web::resource(place.path).name(&place.class);

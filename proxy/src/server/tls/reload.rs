@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 use crate::error::ProxyError;
 
-/// Time and length of each file, to notice a change.
-type Stamp = Vec<Option<(SystemTime, u64)>>;
+/// Length, times of content and of the rest (seconds, nanoseconds) and number of each file, to notice a change.
+type Stamp = Vec<Option<[i128; 6]>>;
 type Build<C> = Box<dyn Fn() -> Result<C, ProxyError> + Send + Sync>;
 
 /// What is built from certificates, keys and authorities in files, and built again when one of them changes.
@@ -21,7 +21,13 @@ pub(crate) struct Reloading<C> {
     files: Vec<PathBuf>,
     build: Build<C>,
     current: ArcSwap<C>,
-    seen: Mutex<Stamp>,
+    seen: Mutex<Seen>,
+}
+
+/// As the files were at the last look, and at the last one that led to something.
+struct Seen {
+    last: Stamp,
+    used: Stamp,
 }
 
 impl<C> fmt::Debug for Reloading<C> {
@@ -32,7 +38,8 @@ impl<C> fmt::Debug for Reloading<C> {
 
 impl<C> Reloading<C> {
     pub(super) fn new(files: Vec<PathBuf>, build: Build<C>) -> Result<Self, ProxyError> {
-        let seen = Mutex::new(stamp(&files));
+        let used = stamp(&files);
+        let seen = Mutex::new(Seen { last: used.clone(), used });
         let current = ArcSwap::from_pointee(build()?);
         Ok(Self { files, build, current, seen })
     }
@@ -51,28 +58,35 @@ pub(crate) trait Refresh: Send + Sync {
 
 impl<C: Send + Sync> Refresh for Reloading<C> {
     fn refresh(&self) {
+        // Held to the end, so that of two who look at once the one with the older content does not come last.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamp(&self.files);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == now {
-                return;
-            }
-            *seen = now;
+        if seen.used == now {
+            return;
         }
         match (self.build)() {
             Ok(fresh) => {
                 self.current.store(Arc::new(fresh));
                 info!(files = ?self.files, "certificates were read again");
+                seen.used.clone_from(&now);
             }
-            Err(error) => warn!(%error, "the changed certificates cannot be used, the old ones stay in use"),
+            // It may be for a moment, so the next look tries again; it is told once.
+            Err(error) if seen.last != now => {
+                warn!(%error, "the changed certificates cannot be used, the old ones stay in use");
+            }
+            Err(_) => {}
         }
+        seen.last = now;
     }
 }
 
 fn stamp(files: &[PathBuf]) -> Stamp {
     let look = |path: &PathBuf| {
         let data = std::fs::metadata(path).ok()?;
-        Some((data.modified().ok()?, data.len()))
+        let [length, number] = [data.len(), data.ino()].map(i128::from);
+        let [seconds, fraction] = [data.mtime(), data.mtime_nsec()].map(i128::from);
+        let [of_rest, fraction_of_rest] = [data.ctime(), data.ctime_nsec()].map(i128::from);
+        Some([length, number, seconds, fraction, of_rest, fraction_of_rest])
     };
     files.iter().map(look).collect()
 }

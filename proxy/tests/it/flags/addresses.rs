@@ -324,7 +324,8 @@ async fn the_flags_of_the_kubernetes_chart_work_together() {
                 listening(local([127, 0, 0, 1], plain)).await;
                 let mut raw = Raw::connect(local([127, 0, 0, 1], plain)).await;
                 raw.send("GET /hub/home HTTP/1.1\r\nHost: lab.test\r\nConnection: close\r\n\r\n").await;
-                location = raw.response().await.header("location").map(str::to_owned);
+                // The original writes the port that https has anyhow, if it comes from a flag.
+                location = raw.response().await.header("location").map(|text| text.replace(":443/", "/"));
             }
             (seen, location)
         })
