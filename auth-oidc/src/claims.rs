@@ -73,13 +73,9 @@ impl Claims {
     /// Whether there are more values than are told: the provider names another place for them (`_claim_names`), as
     /// some do for people in many groups, or there are more than are read.
     pub fn lacks_some(&self, path: &ClaimPath) -> bool {
-        let elsewhere = |source: &Map<String, Value>| {
-            let names = source.get("_claim_names").and_then(Value::as_object);
-            names.is_some_and(|names| {
-                path.alternatives().any(|path| names.keys().any(|name| begins_with(path, name)))
-            })
-        };
-        self.sources().into_iter().any(elsewhere) || self.values(path).len() >= MOST_VALUES
+        // In the order of `values`: what is hidden there says nothing here.
+        let told = path.alternatives().flat_map(|path| self.sources().map(|source| is_cut(source, path)));
+        told.flatten().next().unwrap_or(false)
     }
 
     /// The same as texts; what is no text, number or truth value is left out, as are empty texts.
@@ -114,6 +110,17 @@ impl Claims {
     pub fn emails(&self) -> impl Iterator<Item = &str> {
         self.sources().into_iter().filter_map(|source| source.get("email")?.as_str())
     }
+}
+
+/// Whether a map tells less than there is at a path; `None` where it tells nothing of it.
+pub(crate) fn is_cut(map: &Map<String, Value>, path: &str) -> Option<bool> {
+    let names = map.get("_claim_names").and_then(Value::as_object);
+    if names.is_some_and(|names| names.keys().any(|name| begins_with(path, name))) {
+        return Some(true);
+    }
+    let mut found = Vec::new();
+    collect(&mut found, map, path);
+    (!found.is_empty()).then_some(found.len() >= MOST_VALUES)
 }
 
 /// Whether a path leads through a claim.

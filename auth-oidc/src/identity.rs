@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::claims::{ClaimPath, Claims, collect, texts};
+use crate::claims::{ClaimPath, Claims, collect, is_cut, texts};
 use crate::options::{ClaimRule, OidcOptions};
 use crate::refusal::Refusal;
 use crate::tokens::Tokens;
@@ -147,7 +147,7 @@ impl Rules {
         };
         mapper.map(claims, &mut mapped).map_err(|error| Refusal::new("rule_blocks", error))?;
         let admin = self.admin(claims, &mapped);
-        let allowed = self.admission(claims, tokens, &mapped, admin, &name)?;
+        let allowed = self.admission(claims, tokens, &state, &mapped, admin, &name)?;
         // Only now: nobody gets out of a blocked group by being in many others.
         bound(&mut mapped.groups, "groups");
         bound(&mut mapped.roles, "roles");
@@ -204,6 +204,17 @@ impl Rules {
         self.groups.as_ref().map(|path| claims.texts(path)).unwrap_or_default()
     }
 
+    /// Whether the person may be in more groups than [`Rules::groups`] tells.
+    fn lacks_groups(&self, claims: &Claims, state: &Value) -> bool {
+        let Some(path) = &self.groups_in_state else {
+            return self.groups.as_ref().is_some_and(|path| claims.lacks_some(path));
+        };
+        let Some(state) = state.as_object() else { return false };
+        // What stands for the claims there says itself what is left out of them.
+        let user = state.get("oauth_user").and_then(Value::as_object).zip(path.strip_prefix("oauth_user."));
+        is_cut(state, path) == Some(true) || user.is_some_and(|(user, path)| is_cut(user, path) == Some(true))
+    }
+
     fn admin(&self, claims: &Claims, mapped: &Mapped) -> Option<bool> {
         if self.admin_groups.is_empty() && self.admin_claims.is_empty() {
             return mapped.admin;
@@ -218,6 +229,7 @@ impl Rules {
         &self,
         claims: &Claims,
         tokens: &Tokens,
+        state: &Value,
         mapped: &Mapped,
         admin: Option<bool>,
         name: &str,
@@ -229,8 +241,7 @@ impl Rules {
         if mapped.groups.iter().any(|group| self.blocked_groups.contains(group)) {
             return deny("blocked_groups");
         }
-        if !self.blocked_groups.is_empty() && self.groups.as_ref().is_some_and(|path| claims.lacks_some(path))
-        {
+        if !self.blocked_groups.is_empty() && self.lacks_groups(claims, state) {
             return deny("groups_incomplete");
         }
         if !self.required_claims.iter().all(|rule| rule.holds(claims)) {

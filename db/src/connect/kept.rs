@@ -11,10 +11,14 @@ use sea_query_sqlx::SqlxValues;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
 use super::log_index::LogIndex;
 use super::sqlite::{self, Logged};
+
+/// Connections that were given up and may still be at work. With more of them at once the next ones are lent again.
+const MOST_LEAVING: u32 = 16;
 
 /// As many connections as may be used at once, each made when it is first needed.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ struct Inner {
     patience: Duration,
     /// Set where there is a write-ahead log; also for [`Kept::note`].
     logged: AsyncMutex<Option<Logged>>,
+    /// For connections whose statement was given up, until their threads have left it.
+    leaving: Arc<Semaphore>,
     /// The one that was used last comes first: it knows the statements.
     idle: Mutex<Vec<SqliteConnection>>,
 }
@@ -36,7 +42,8 @@ impl Kept {
     pub(super) fn new(options: SqliteConnectOptions, most: usize, patience: Duration) -> Self {
         let places = Semaphore::new(most);
         let (logged, idle) = (AsyncMutex::default(), Mutex::default());
-        Self(Arc::new(Inner { options, places, patience, logged, idle }))
+        let leaving = Arc::new(Semaphore::new(MOST_LEAVING as usize));
+        Self(Arc::new(Inner { options, places, patience, logged, leaving, idle }))
     }
 
     /// See [`crate::Db::log_ahead`]. The index of the log, if there is one and this is the first time.
@@ -59,7 +66,8 @@ impl Kept {
         };
         let done = query(statement).execute(&mut *connection).await;
         if is_broken(&done)
-            && let Ok(fresh) = sqlite::hasty(&self.0.options).connect().await
+            && let Ok(mut fresh) = sqlite::hasty(&self.0.options).connect().await
+            && sqlx::Executor::execute(&mut fresh, sqlite::OPEN_THE_LOG).await.is_ok()
         {
             *connection = fresh;
         }
@@ -100,6 +108,8 @@ impl Kept {
             // The file is whole in any case.
             let _ = connection.close().await;
         }
+        // Those that are still at work hold locks. A semaphore that nobody closes gives its places.
+        drop(self.0.leaving.acquire_many(MOST_LEAVING).await);
     }
 
     /// Gives the file its journal mode back; to be called when everything else is closed. Another process that uses the
@@ -147,16 +157,29 @@ impl Lent<'_> {
 
     /// The statement has ended, so that the connection can be kept unless it is broken.
     fn gives_back<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        self.is_at_rest = !is_broken(&done);
+        if is_broken(&done) {
+            self.connection = None;
+        }
+        self.is_at_rest = true;
         done
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| self.is_at_rest) {
-            self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        let Some(connection) = self.connection.take() else { return };
+        if !self.is_at_rest
+            && let Ok(runtime) = Handle::try_current()
+            && let Ok(place) = Arc::clone(&self.inner.leaving).try_acquire_owned()
+        {
+            runtime.spawn(async move {
+                // It is of no more use to anybody, however it ends.
+                let _ = connection.close().await;
+                drop(place);
+            });
+            return;
         }
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 }
 

@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 /// Bytes of one copy of the head; there are two, one behind the other.
@@ -38,6 +38,10 @@ impl LogIndex {
 
     /// The head as it is now. `None` while it is written, which whoever asks may take for a change.
     pub(crate) fn head(&self) -> Option<Head> {
+        // A file that was deleted with the last connection tells nothing any more.
+        if self.file.metadata().ok()?.nlink() == 0 {
+            return None;
+        }
         let mut both = [0; 2 * COPY];
         self.file.read_exact_at(&mut both, 0).ok()?;
         let (one, other) = both.split_at(COPY);

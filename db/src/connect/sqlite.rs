@@ -33,6 +33,8 @@ const LOCAL: [FsType; 6] = [
     TMPFS_MAGIC,
     OVERLAYFS_SUPER_MAGIC,
 ];
+/// Has a connection open the log and its index, which it does when it first needs them.
+pub(super) const OPEN_THE_LOG: &str = "SELECT COUNT(*) FROM sqlite_master";
 /// Rows that a connection's thread may be ahead of whoever reads them: a page of a list, so that it need not wait.
 const ROWS_AHEAD: usize = 512;
 
@@ -129,8 +131,7 @@ pub(super) async fn log_ahead(sqlite: &SqliteConnectOptions) -> Result<Option<Lo
         connection.close().await?;
         return Ok(None);
     }
-    // The index is made when it is first needed.
-    connection.execute("SELECT COUNT(*) FROM sqlite_master").await?;
+    connection.execute(OPEN_THE_LOG).await?;
     Ok(Some(Logged { connection, restore }))
 }
 

@@ -5,7 +5,7 @@
 //! column: whoever swaps first has it, others wait and then read what was learned. It ends by itself, so that the end
 //! of a hub in between costs nobody more than a refresh takes. Stock ignores the key.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::random_hex32;
@@ -24,6 +24,8 @@ const WRITING: TimeDelta = TimeDelta::seconds(15);
 const LONGEST: TimeDelta = TimeDelta::minutes(15);
 /// How often somebody who waits looks again.
 const WAIT: Duration = Duration::from_millis(100);
+/// How long one request waits for what another hub is doing.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The kept state of a user, with the right to use it.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(super) enum Asked {
     Changed(Box<users::Model>),
     /// The user, the state or the key for it is gone.
     Gone,
+    /// Somebody else has had it for long, or was killed with it.
+    Busy,
 }
 
 /// Takes the mark off a kept state.
@@ -70,11 +74,15 @@ fn life(hub: &Hub) -> TimeDelta {
 pub(super) async fn ask(hub: &Hub, seen: &users::Model) -> ApiResult<Asked> {
     let mut user = seen.clone();
     let (db, life) = (hub.db.conn(), life(hub));
+    let began = Instant::now();
     loop {
         let Some(stored) = user.encrypted_auth_state.clone() else { return Ok(Asked::Gone) };
         let Some(decrypted) = hub.auth.crypt.decrypt(&stored) else { return Ok(Asked::Gone) };
         let now = hub.clock.now();
         let taken = held_until(&decrypted.state).is_some_and(|until| now < until && until <= now + LONGEST);
+        if taken && began.elapsed() > PATIENCE {
+            return Ok(Asked::Busy);
+        }
         if taken {
             tokio::time::sleep(WAIT).await;
         } else {

@@ -70,11 +70,12 @@ async fn look(hub: &Hub, id: i32, rq: &LoginRequest) -> ApiResult<Option<users::
                 }
                 Asked::Changed(newer) => user = *newer,
                 Asked::Gone => user = reload(hub, id).await?,
+                Asked::Busy => break,
             },
             answer => return settle(hub, user, &who, answer, None).await,
         }
     }
-    warn!(user = %user.name, "other hubs keep changing what is known about the login; it holds for now");
+    warn!(user = %user.name, "other hubs are at work on what is known about the login; it holds for now");
     hub.auth.looks.unknown(id, hub.clock.now());
     Ok(Some(user))
 }

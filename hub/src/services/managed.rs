@@ -75,8 +75,8 @@ pub async fn start(hub: &actix_web::web::Data<Hub>) -> anyhow::Result<()> {
     let waiting =
         std::mem::take(&mut *hub.managed.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let first = waiting.into_iter().map(|process| first_start(hub, process));
-    futures_util::future::try_join_all(first).await?;
-    Ok(())
+    // To their ends: what one of them has begun would run on, unknown to anybody, if it were dropped.
+    futures_util::future::join_all(first).await.into_iter().collect()
 }
 
 async fn first_start(hub: &actix_web::web::Data<Hub>, process: Process) -> anyhow::Result<()> {

@@ -271,6 +271,8 @@ async fn who_logs_out_of_a_login_that_holds_no_more_leaves_nothing_of_it() {
         tokio::task::yield_now().await;
     }
     assert_eq!(logins().await, 1);
+    let page = ada.send(Method::GET, "/hub/token", None).await;
+    assert_eq!(page.cookie("jupyterhub-hub-login"), None, "a browser would come to the logout without it");
     let other = log_in(&hub, "bob", "right").await;
     assert_eq!(other.code(), 302);
     assert_eq!(ada.send(Method::GET, "/hub/logout", None).await.code(), 302);
@@ -282,10 +284,15 @@ async fn who_logs_out_of_a_login_that_holds_no_more_leaves_nothing_of_it() {
 async fn a_wrong_password_costs_the_same_whoever_it_is_for() {
     let hub = hub("cost", "sqlite://").await;
     assert_eq!(log_in(&hub, "ada", "right").await.code(), 302);
+    // The least of some tries: what a hub does beside them counts, too.
     let cost = async |user: &str| {
-        let before = hub.hub.db.statements();
-        assert_eq!(log_in(&hub, user, "wrong").await.code(), 403);
-        hub.hub.db.statements() - before
+        let mut least = u64::MAX;
+        for _ in 0..3 {
+            let before = hub.hub.db.statements();
+            assert_eq!(log_in(&hub, user, "wrong").await.code(), 403);
+            least = least.min(hub.hub.db.statements() - before);
+        }
+        least
     };
     assert_eq!(cost("ada").await, cost("nobody-has-this-name").await);
 }

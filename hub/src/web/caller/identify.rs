@@ -49,6 +49,8 @@ pub(super) async fn identify(
         Some(cookie) => logged_in(hub, cookie).await?,
         None => (None, None),
     };
+    // As in stock, a login that must only be repeated keeps its cookie: its logout ends what hangs on it.
+    let is_nobodys = cookie.is_some() && user.is_none();
     let is_known = |user: &users::Model| hub.auth.looks.known(user, hub.clock.now()).is_some();
     let looks = login.is_some() && user.as_ref().is_some_and(|user| !is_known(user));
     let user = match user {
@@ -61,7 +63,7 @@ pub(super) async fn identify(
         (Some(user), Some(cookie)) if looks => logged_in(hub, cookie).await?.0.map(|_| user),
         (user, _) => user,
     };
-    if bad || (cookie.is_some() && user.is_none()) {
+    if bad || is_nobodys {
         outgoing.set(hub.sessions.clear_login());
     }
     let header = |name: &str| rq.headers().get(name).map(actix_web::http::header::HeaderValue::as_bytes);
