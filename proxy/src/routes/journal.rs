@@ -283,17 +283,21 @@ mod tests {
     fn what_a_killed_process_left_is_removed_after_a_while() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes");
-        let names = ["routes.7-0.new", "routes.8-0.new", "other.9-0.new"];
-        for name in names {
-            File::create(folder.path().join(name)).unwrap();
-        }
         let long_ago = std::time::SystemTime::now() - 2 * LEFT_OVER;
-        for name in ["routes.7-0.new", "other.9-0.new"] {
-            let file = OpenOptions::new().append(true).open(folder.path().join(name)).unwrap();
-            file.set_modified(long_ago).unwrap();
+        let files = [
+            ("routes.7-0123456789abcdef.new", Some(long_ago)),
+            ("routes.8-0123456789abcdef.new", None),
+            ("other.9-0123456789abcdef.new", Some(long_ago)),
+            ("routes.2026-plan.new", Some(long_ago)),
+        ];
+        for (name, modified) in files {
+            let file = File::create(folder.path().join(name)).unwrap();
+            if let Some(moment) = modified {
+                file.set_modified(moment).unwrap();
+            }
         }
         Journal::open(&path).unwrap();
-        assert_eq!(names.map(|name| folder.path().join(name).exists()), [false, true, true]);
+        assert_eq!(files.map(|(name, _)| folder.path().join(name).exists()), [false, true, true, true]);
     }
 
     #[test]
