@@ -28,11 +28,11 @@ impl Inventory {
         let users: Vec<User> = client.users(&wanted).await?;
         let models = administrator.fetch("users?include_stopped_servers=1&limit=200").await?;
         all.insert("users".to_owned(), by_name(models));
-        keep(&mut typed, "users", &users)?;
+        typed.insert("users".to_owned(), by_name(serde_json::to_value(&users)?));
         for path in ["groups", "services"] {
             all.insert(path.to_owned(), by_name(administrator.fetch(path).await?));
         }
-        keep(&mut typed, "groups", &client.groups().await?)?;
+        typed.insert("groups".to_owned(), by_name(serde_json::to_value(client.groups().await?)?));
         keep(&mut typed, "services", &client.services().await?)?;
         for name in users.iter().map(|user| user.name.as_str()) {
             for what in ["tokens", "shared"] {
@@ -77,7 +77,7 @@ impl Inventory {
 }
 
 fn keep(typed: &mut Map<String, Value>, path: &str, models: &impl Serialize) -> Result<()> {
-    typed.insert(path.to_owned(), by_name(serde_json::to_value(models)?));
+    typed.insert(path.to_owned(), serde_json::to_value(models)?);
     Ok(())
 }
 
