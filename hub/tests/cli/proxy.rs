@@ -29,10 +29,12 @@ fn the_proxy_alone_needs_a_token() {
 #[test]
 fn as_configurable_http_proxy_it_takes_the_flags_of_stock_and_ends_with_its_exit_code() {
     let place = Place::new();
+    let (port, api_port) = free_ports();
+    let (port, api_port) = (port.to_string(), api_port.to_string());
     let running = Running::start(
         &place,
         "configurable-http-proxy",
-        &["--ip", "127.0.0.1", "--port", "0", "--api-ip", "127.0.0.1", "--api-port", "0"],
+        &["--ip", "127.0.0.1", "--port", &port, "--api-ip", "127.0.0.1", "--api-port", &api_port],
     );
     running.wait_for("Proxy API at");
     assert_eq!(running.terminate(), 2);
