@@ -24,8 +24,12 @@ pub struct HubSection {
     /// The address that people use, for example `https://lab.example.org/`. Needed for absolute links and where
     /// TLS ends in front of the proxy. The path of it, if any, must be the base URL.
     pub public_url: Option<String>,
-    /// Base domain for one host name per user. Not supported yet: must be empty.
+    /// The address below which each user and service has a host name of its own, for example
+    /// `https://lab.example.org`, so that what one person's server shows cannot touch another's. Without a scheme it is
+    /// `https`. `*.lab.example.org` must lead to the proxy, and the certificate must hold for it. Empty: one host for all.
     pub subdomain_host: String,
+    /// How names become host names.
+    pub subdomain_hook: SubdomainHook,
     /// Where the hub itself listens; the proxy, servers and services connect here.
     pub hub_bind_url: BindUrl,
     /// Replaces the host of `hub_bind_url`; empty is all interfaces.
@@ -171,6 +175,35 @@ pub struct HubSection {
     pub extra_user_scopes: Vec<String>,
 }
 
+impl HubSection {
+    /// `subdomain_host` with a scheme; none where all share one host.
+    pub fn subdomain_host(&self) -> Option<String> {
+        let text = self.subdomain_host.as_str();
+        let whole = || if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+        (!text.is_empty()).then(whole)
+    }
+}
+
+/// How names of users and services become host names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubdomainHook {
+    /// A valid label for every name, by IDNA where that can be, and one host for each service.
+    #[default]
+    Idna,
+    /// JupyterHub's way before 5.0: `_` escapes, and one host for all services.
+    Legacy,
+}
+
+impl From<SubdomainHook> for hub_core::dns::Hook {
+    fn from(hook: SubdomainHook) -> Self {
+        match hook {
+            SubdomainHook::Idna => Self::Idna,
+            SubdomainHook::Legacy => Self::Legacy,
+        }
+    }
+}
+
 /// What becomes of starts for which there is no room at the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -212,6 +245,7 @@ impl Default for HubSection {
             base_url: "/".to_owned(),
             public_url: None,
             subdomain_host: String::new(),
+            subdomain_hook: SubdomainHook::default(),
             hub_bind_url: BindUrl::http("127.0.0.1", 8081),
             hub_ip: None,
             hub_port: None,

@@ -92,12 +92,16 @@ impl Rules {
 }
 
 fn hub(hub: &HubSection, rules: &mut Rules) {
-    if !hub.subdomain_host.is_empty() {
-        rules.wrong_but(
-            "hub.subdomain_host",
-            "one host name per user is not supported yet",
-            "remove it; everything then lives on one host",
-        );
+    if let Some(above) = hub.subdomain_host()
+        && let Some(url) = rules.http_url("hub.subdomain_host", &above)
+    {
+        if url.domain().is_none() {
+            rules
+                .wrong("hub.subdomain_host", "must be a host name: there is nothing below a numeric address");
+        }
+        if url.path() != "/" || url.query().is_some() {
+            rules.wrong_but("hub.subdomain_host", "may not have a path", "set hub.base_url");
+        }
     }
     if let Some(public) = &hub.public_url
         && let Some(url) = rules.http_url("hub.public_url", public)
@@ -227,8 +231,15 @@ fn proxy(config: &Config, rules: &mut Rules) {
     }
     for (path, target) in &config.proxy.extra_routes {
         let key = child("proxy.extra_routes", path);
-        if !path.starts_with('/') {
-            rules.wrong(&key, "the path of a route must begin with /");
+        match (config.hub.subdomain_host.is_empty(), path.starts_with('/')) {
+            (true, false) => rules.wrong(&key, "the path of a route must begin with /"),
+            (false, true) if path != "/" => {
+                rules.wrong(
+                    &key,
+                    "a route must begin with a host name, without /, where hub.subdomain_host is set",
+                );
+            }
+            _ => {}
         }
         rules.http_url(&key, target);
     }

@@ -6,6 +6,7 @@
 
 pub mod authenticator;
 pub mod clock;
+pub mod dns;
 pub mod hook;
 pub mod names;
 pub mod plugin;

@@ -20,7 +20,7 @@ HUB = set(
     " allow_named_servers api_page_default_limit api_page_max_limit authenticate_prometheus concurrent_spawn_limit"
     " cookie_host_prefix_enabled cookie_max_age_days cookie_options default_server_name default_url extra_user_scopes"
     " headers implicit_spawn_seconds init_spawners_timeout named_server_limit_per_user oauth_require_pkce"
-    " oauth_token_expires_in public_url redirect_to_server server_names shutdown_on_logout slow_spawn_timeout"
+    " oauth_token_expires_in public_url redirect_to_server server_names shutdown_on_logout slow_spawn_timeout subdomain_host"
     " slow_stop_timeout token_expires_in_max_seconds trusted_downstream_ips use_legacy_stopped_server_status_code"
     " user_redirect_limit xsrf_cookie_kwargs service_tokens api_tokens".split()
 )
@@ -93,8 +93,6 @@ def hub_settings(doc, settings):
                 doc[table] = value
             else:
                 doc.setdefault(table, {})[name] = value
-        elif key == "subdomain_host" and not value:
-            continue
         else:
             known(key, HUB, "JupyterHub")
             doc["hub"][key] = value

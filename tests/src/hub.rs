@@ -18,7 +18,7 @@ use crate::client::{Api, Person};
 use crate::environment::Needed;
 use crate::ports::free_port;
 use crate::processes::Mark;
-use crate::settings::{Place, Settings};
+use crate::settings::{HOST, Place, Settings};
 use crate::wait::eventually;
 
 /// A start of stock takes some seconds, and tests share the machine.
@@ -301,6 +301,12 @@ impl Hub {
     /// The address of `path`, which is below the base URL and has no slash at its beginning.
     pub fn url(&self, path: &str) -> String {
         format!("{}{}{path}", self.origin(), self.base_url())
+    }
+
+    /// The same for a browser, which finds the hub by its name where users have hosts of their own.
+    pub fn browser_url(&self, path: &str) -> String {
+        let host = if self.settings.subdomains { HOST } else { "127.0.0.1" };
+        format!("http://{host}:{}{}{path}", self.ports.public, self.base_url())
     }
 
     /// The database's URL as SQLAlchemy writes it.

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::environment::Needed;
 use crate::hub::Ports;
 
+/// The hub's name where users have hosts of their own: browsers take all below `localhost` for this machine.
+pub const HOST: &str = "lab.localhost";
+
 /// A service without a process: a name, a token and what it may do.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -35,6 +38,8 @@ pub enum Spawner {
 pub struct Settings {
     /// Base URL as an operator would write it, not encoded.
     pub base_url: String,
+    /// Whether each user has a host name of its own, below [`HOST`].
+    pub subdomains: bool,
     /// Database URL as SQLAlchemy writes it; `None` is an SQLite file in the hub's folder.
     pub database: Option<String>,
     /// The cookie secret's file; `None` is one in the hub's folder.
@@ -91,6 +96,7 @@ impl Default for Settings {
         let token = uuid::Uuid::new_v4().simple().to_string();
         Self {
             base_url: "/".to_owned(),
+            subdomains: false,
             database: None,
             cookie_secret_file: None,
             separate_proxy: false,
@@ -276,6 +282,9 @@ impl Settings {
             "services": services,
             "roles": roles,
         });
+        if self.subdomains {
+            whole["hub"]["subdomain_host"] = json!(format!("http://{HOST}:{}", ports.public));
+        }
         for (key, value) in &self.hub {
             whole["hub"][key] = value.clone();
         }
@@ -297,6 +306,9 @@ impl Settings {
         set("JupyterHub.cookie_secret_file", json!(self.secret_file(place)));
         set("JupyterHub.db_url", json!(self.database_url(place)));
         set("JupyterHub.allow_named_servers", json!(true));
+        if self.subdomains {
+            set("JupyterHub.subdomain_host", json!(format!("http://{HOST}:{}", ports.public)));
+        }
         set("JupyterHub.cleanup_servers", json!(self.cleanup_servers));
         set("JupyterHub.concurrent_spawn_limit", json!(self.concurrent_spawn_limit));
         set(

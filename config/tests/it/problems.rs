@@ -55,7 +55,12 @@ ip = ""
 #[case::size("[spawner]\nmem_limit = \"1X\"\n", "\"1X\" is no size")]
 #[case::address("[proxy]\nbind_url = \"127.0.0.1:8000\"\n", "must begin with http://")]
 #[case::group("[groups]\na = 1\n", "expected a list of texts or a table, found the number 1")]
-#[case::subdomains("[hub]\nsubdomain_host = \"lab.example.org\"\n", "not supported yet")]
+#[case::hosts_below_an_address("[hub]\nsubdomain_host = \"10.0.0.1\"\n", "must be a host name")]
+#[case::hosts_with_a_path("[hub]\nsubdomain_host = \"https://a.test/x\"\n", "may not have a path")]
+#[case::a_route_without_host(
+    "[hub]\nsubdomain_host = \"a.test\"\n[proxy.extra_routes]\n\"/x/\" = \"http://127.0.0.1:1\"\n",
+    "must begin with a host name"
+)]
 #[case::public_path("[hub]\nbase_url = \"/a/\"\npublic_url = \"https://x.org/b/\"\n", "hub.base_url is /a/")]
 #[case::https_without_certificate("[proxy]\nbind_url = \"https://:443\"\n", "there is no certificate")]
 #[case::terms_not_agreed_to(

@@ -38,13 +38,14 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
         }
     };
     let mark = Mark::from_secret(token.as_bytes());
+    let host_routing = config.hub.subdomain_host().is_some();
     let proxy =
         ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub, &mark)? };
     let section = config.proxy;
     let program = Program {
         proxy,
         api: ApiOptions { listen: hub_proxy::Listen::Tcp(*api_address), token: Some(token), tls: None },
-        host_routing: false,
+        host_routing,
         metrics: section.metrics_address.map(hub_proxy::Listen::Tcp),
         pid_file: None,
         state_file: section.state_file,

@@ -48,7 +48,7 @@ pub(super) struct Public {
 impl Public {
     /// Binds the public address, or uses the socket of the process before. `hub` is the socket of the hub beside it.
     pub(super) fn bind(config: &Config, hub: &TcpListener, inherited: &mut Sockets) -> anyhow::Result<Self> {
-        let routes = RouteTable::new(false);
+        let routes = RouteTable::new(config.hub.subdomain_host().is_some());
         let address: SocketAddr = hub.local_addr()?;
         let mark = own_mark(config)?;
         let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), &mark, inherited)?;

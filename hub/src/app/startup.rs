@@ -182,7 +182,8 @@ pub async fn without_sockets(
     registry: &Registry,
 ) -> anyhow::Result<web::Data<Hub>> {
     let tasks = Tasks::on(tokio::runtime::Handle::current());
-    let own_proxy = InProcess { routes: RouteTable::new(false), scissors: None, mark: own_mark(&config)? };
+    let routes = RouteTable::new(config.hub.subdomain_host().is_some());
+    let own_proxy = InProcess { routes, scissors: None, mark: own_mark(&config)? };
     let hub = parts::build(Arc::new(config), bound, Some(own_proxy), tasks, registry).await?;
     hub.init().await?;
     hub.open_routes().await?;

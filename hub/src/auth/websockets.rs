@@ -56,9 +56,9 @@ impl Hub {
         let path = match self.rbac.client_of(self.db.conn(), Some(client)).await {
             Ok(ClientKind::Server(user, server)) => {
                 let key = ServerKey::new(UserName::stored(user), ServerName::stored(server));
-                self.urls.server(&key)
+                self.urls.server_route(&key)
             }
-            Ok(ClientKind::Service(name)) => self.urls.service(&name),
+            Ok(ClientKind::Service(name)) => self.urls.service_route(&name),
             Ok(ClientKind::Hub | ClientKind::Orphan) => return None,
             Err(error) => {
                 warn!(client, %error, "websockets of a token that ended may go on");

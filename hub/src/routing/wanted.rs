@@ -14,12 +14,12 @@ impl Hub {
     /// Routes of hub, servers, services and configuration.
     async fn wanted_routes(&self) -> Result<Wanted, hub_db::DbError> {
         let mut wanted = Wanted::default();
-        wanted.routes.insert(canonical(self.urls.base()), (self.urls.connect(), hub_data()));
+        wanted.routes.insert(canonical(self.urls.hub_route()), (self.urls.connect(), hub_data()));
         for (routespec, target) in &self.config.proxy.extra_routes {
             wanted.routes.insert(canonical(routespec), (target.clone(), extra_data()));
         }
         for record in self.servers.store.active().await? {
-            let routespec = canonical(&self.urls.server(&record.key));
+            let routespec = canonical(&self.urls.server_route(&record.key));
             match (self.servers.snapshot(record.id).pending, &record.address) {
                 (Some(Pending::Spawn | Pending::Stop), _) | (_, None) => {
                     wanted.undecided.insert(routespec);
@@ -37,11 +37,7 @@ impl Hub {
         }
         for service in repo::services::all(self.db.conn()).await? {
             if let Some(url) = service.url.as_deref().filter(|url| !url.is_empty()) {
-                let routespec = canonical(&format!(
-                    "{}services/{}/",
-                    self.urls.base(),
-                    hub_core::names::escape_segment(&service.name)
-                ));
+                let routespec = canonical(&self.urls.service_route(&service.name));
                 wanted.routes.insert(routespec, (url.to_owned(), service_data(&service.name)));
             }
         }
@@ -66,7 +62,7 @@ impl Hub {
         let mut active = 0;
         for record in self.servers.store.active().await? {
             active += u64::from(record.address.is_some());
-            let routespec = canonical(&self.urls.server(&record.key));
+            let routespec = canonical(&self.urls.server_route(&record.key));
             let Some(at) = seen.get(routespec.as_str()) else { continue };
             let resolution = self.activity.resolution();
             if record.last_activity.is_some_and(|last| *at - last <= resolution) {

@@ -57,7 +57,7 @@ pub fn server_env(
         ("JUPYTERHUB_CLIENT_ID", client_id.to_owned()),
         ("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", flag(settings.cookie_host_prefix)),
         ("JUPYTERHUB_HOST", urls.public_host()),
-        ("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{prefix}oauth_callback")),
+        ("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{}oauth_callback", urls.server_url(key))),
         ("JUPYTERHUB_OAUTH_SCOPES", access.clone()),
         ("JUPYTERHUB_OAUTH_ACCESS_SCOPES", access),
         ("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", json_text(&json!(settings.client_allowed_scopes))),
@@ -66,7 +66,7 @@ pub fn server_env(
         ("JUPYTERHUB_ACTIVITY_URL", format!("{api}/users/{}/activity", key.user.escaped())),
         ("JUPYTERHUB_API_URL", api),
         ("JUPYTERHUB_BASE_URL", urls.base().to_owned()),
-        ("JUPYTERHUB_PUBLIC_URL", public(&prefix)),
+        ("JUPYTERHUB_PUBLIC_URL", urls.public().map(|_| urls.server_for_browser(key)).unwrap_or_default()),
         ("JUPYTERHUB_PUBLIC_HUB_URL", public(urls.hub())),
         ("JUPYTERHUB_SERVICE_PREFIX", prefix),
     ]);

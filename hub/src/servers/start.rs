@@ -257,7 +257,7 @@ impl Servers {
 
     /// Opens the route to a server.
     pub(crate) async fn open_route(&self, key: &ServerKey, address: &Url) -> Result<(), RoutingError> {
-        self.routing.add(&self.urls.server(key), address.as_str(), routing::server_data(key)).await
+        self.routing.add(&self.urls.server_route(key), address.as_str(), routing::server_data(key)).await
     }
 
     fn job(&self, live: &Live, prepared: &Prepared, settings: &ServerSettings) -> StartJob {

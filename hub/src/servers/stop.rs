@@ -210,7 +210,7 @@ impl Servers {
     /// Route, process and rows of a server away. One that does not stop is kept as it was, route included.
     pub(super) async fn take_down(&self, entry: &Arc<Entry>, record: &Record, mode: StopMode) -> Taken {
         let key = &entry.live.key;
-        let routespec = self.urls.server(key);
+        let routespec = self.urls.server_route(key);
         if let Err(error) = self.routing.remove(&routespec).await {
             warn!(%routespec, %error, "cannot remove the route; the next check will");
         }

@@ -62,8 +62,10 @@ pub(super) fn service_env(
     }
     if let Some(url) = &section.url {
         put("JUPYTERHUB_SERVICE_URL", url.clone());
-        put("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{prefix}oauth_callback"));
-        put("JUPYTERHUB_PUBLIC_URL", public(&prefix));
+        let host = urls.service_host(&section.name);
+        put("JUPYTERHUB_OAUTH_CALLBACK_URL", format!("{host}{prefix}oauth_callback"));
+        let address = urls.public().map(|_| urls.service_for_browser(&section.name));
+        put("JUPYTERHUB_PUBLIC_URL", address.unwrap_or_default());
         put("JUPYTERHUB_SERVICE_PREFIX", prefix);
     }
     env.extend(section.environment.clone());

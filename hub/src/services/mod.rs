@@ -127,8 +127,10 @@ async fn put_noted(
     }
     if section.oauth_available() {
         let client = Client::Service(&section.name);
-        let redirect_uri =
-            section.oauth_redirect_uri.clone().unwrap_or_else(|| format!("{prefix}oauth_callback"));
+        let redirect_uri = section
+            .oauth_redirect_uri
+            .clone()
+            .unwrap_or_else(|| format!("{}{prefix}oauth_callback", hub.urls.service_host(&section.name)));
         let scopes = oauth_scopes(tx, section).await?;
         let spec = repo::oauth::ClientSpec {
             identifier: section.client_id(),
@@ -210,13 +212,9 @@ impl Hub {
             .filter(|service| caller.scopes.allows("access:services", &Resource::Service(&service.name)))
             .filter_map(|service| {
                 let url = service.url.clone().filter(|url| !url.is_empty())?;
-                let prefix = format!(
-                    "{}services/{}/",
-                    self.urls.base(),
-                    hub_core::names::escape_segment(&service.name)
-                );
+                let prefix = self.urls.service(&service.name);
                 Some(ServiceLink {
-                    href: self.urls.for_browser(&prefix),
+                    href: self.urls.service_for_browser(&service.name),
                     name: service.name,
                     url,
                     prefix,

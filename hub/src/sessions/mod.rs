@@ -61,6 +61,8 @@ pub struct SessionSettings {
     pub anonymous_headers: Vec<String>,
     /// Networks whose addresses count as one.
     pub anonymous_networks: Vec<Network>,
+    /// The domain of the cookie with the session's id, where users have hosts of their own that share it.
+    pub session_domain: Option<String>,
     /// Whether the public URL is HTTPS; without one each request tells.
     pub public_https: Option<bool>,
 }
@@ -171,7 +173,17 @@ impl Sessions {
 
     /// The cookie for a session id.
     pub fn session_cookie(&self, id: &str, facts: &Facts) -> SetCookie {
-        self.cookie(SESSION_ID.to_owned(), id.to_owned(), self.settings.base.clone(), facts)
+        let cookie = self.cookie(SESSION_ID.to_owned(), id.to_owned(), self.settings.base.clone(), facts);
+        self.shared(cookie)
+    }
+
+    /// The same cookie for the hosts of all users, where they have some.
+    fn shared(&self, mut cookie: SetCookie) -> SetCookie {
+        if let Some(domain) = &self.settings.session_domain {
+            cookie.options.retain(|key, _| !key.eq_ignore_ascii_case("domain"));
+            cookie.options.insert("Domain".to_owned(), Value::String(domain.clone()));
+        }
+        cookie
     }
 
     /// Whether the browser sent this session id.
@@ -188,7 +200,7 @@ impl Sessions {
     /// What clears every cookie of the hub.
     pub fn clear_all(&self) -> Vec<SetCookie> {
         vec![
-            self.cleared(SESSION_ID, &self.settings.base),
+            self.shared(self.cleared(SESSION_ID, &self.settings.base)),
             self.clear_login(),
             self.cleared(xsrf::NAME, &self.hub_path()),
             self.cleared(SERVICES, &format!("{}services", self.settings.base)),

@@ -12,8 +12,9 @@ pub struct Here<'a> {
 /// The path, query and fragment of a `next` argument that stays on this host; none for anything else.
 ///
 /// Backslashes are escaped (browsers take them for slashes), more than two slashes in front count as two (as they do
-/// for browsers), absolute URLs must name this very host and lose it. Answers to `BaseHandler._validate_next_url`.
-pub fn safe_next(next: &str, here: Here<'_>) -> Option<String> {
+/// for browsers), absolute URLs must name this very host, or one below `hosts_below` (host and port) where users have
+/// hosts of their own, and lose it. Answers to `BaseHandler._validate_next_url`.
+pub fn safe_next(next: &str, here: Here<'_>, hosts_below: Option<&str>) -> Option<String> {
     if next.is_empty() || next.len() > 16_384 || next.chars().any(char::is_control) {
         return None;
     }
@@ -24,9 +25,15 @@ pub fn safe_next(next: &str, here: Here<'_>) -> Option<String> {
     if next.starts_with('/') && !next.starts_with("//") {
         return Some(next);
     }
-    let of_this_host =
+    let without_scheme =
         next.strip_prefix(here.scheme).and_then(|rest| rest.strip_prefix(':')).unwrap_or(&next);
-    let target = of_this_host.strip_prefix("//")?.strip_prefix(here.host)?;
+    let target = without_scheme.strip_prefix("//")?;
+    let target = target.strip_prefix(here.host).or_else(|| {
+        let end = target.find('/').unwrap_or(target.len());
+        let below = target[..end].strip_suffix(hosts_below?)?;
+        let label = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        (below.is_empty() || below.ends_with('.') && below.chars().all(label)).then_some(&target[end..])
+    })?;
     (target.is_empty() || target.starts_with('/')).then(|| format!("/{}", target.trim_start_matches('/')))
 }
 
@@ -35,7 +42,27 @@ mod tests {
     use super::*;
 
     fn next(text: &str) -> Option<String> {
-        safe_next(text, Here { scheme: "http", host: "hub.example:8000" })
+        safe_next(text, Here { scheme: "http", host: "hub.example:8000" }, None)
+    }
+
+    #[test]
+    fn hosts_of_users_are_within_the_hub_where_they_have_some() {
+        let next = |text: &str| {
+            safe_next(text, Here { scheme: "http", host: "hub.example:8000" }, Some("hub.example:8000"))
+        };
+        for (given, wanted) in [
+            ("http://ada.hub.example:8000/user/ada/lab?x=1", Some("/user/ada/lab?x=1")),
+            ("//ada.hub.example:8000//evil.example", Some("/evil.example")),
+            ("http://hub.example:8000/hub/", Some("/hub/")),
+            ("http://evilhub.example:8000/", None),
+            ("http://evil.example/.hub.example:8000/", None),
+            ("http://evil.example?.hub.example:8000/", None),
+            ("http://evil.example#.hub.example:8000", None),
+            ("http://ada.hub.example/", None),
+            ("ftp://ada.hub.example:8000/", None),
+        ] {
+            assert_eq!(next(given).as_deref(), wanted, "{given}");
+        }
     }
 
     #[test]

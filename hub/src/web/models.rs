@@ -36,7 +36,7 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
     let row = &state.row.row;
     let key = state.key();
     let active = state.is_active();
-    let url = hub.urls.server(key);
+    let url = hub.urls.server_url(key);
     let progress_url = hub.urls.progress(key);
     let public = |path: &str| hub.urls.public().map(|_| hub.urls.for_browser(path));
     // What a start would use: nothing saved is an empty object. Stock shows null for some servers that its process has
@@ -51,7 +51,7 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
         pending: state.pending().map(pending),
         ready: state.is_ready(),
         stopped: !active,
-        full_url: public(&url),
+        full_url: hub.urls.public().map(|_| hub.urls.server_for_browser(key)),
         url,
         user_options: in_use(row.user_options.clone().map(|options| options.0)),
         full_progress_url: public(&progress_url),
@@ -83,7 +83,7 @@ pub fn user(hub: &Hub, details: &UserDetails, stopped: bool) -> User {
         admin: row.is_admin().into(),
         roles: details.roles.clone().into(),
         groups: details.groups.clone().into(),
-        server: ready.map(|state| hub.urls.server(state.key())).into(),
+        server: ready.map(|state| hub.urls.server_url(state.key())).into(),
         pending: default.and_then(ServerState::pending).map(pending).into(),
         created: moment(row.created).into(),
         last_activity: moment(row.last_activity).into(),

@@ -186,7 +186,15 @@ fn urls(config: &Config, bound: SocketAddr) -> anyhow::Result<Urls> {
         .as_deref()
         .map(|text| Url::parse(text).with_context(|| format!("hub.public_url: {text:?} is no URL")))
         .transpose()?;
-    Ok(Urls::new(&config.hub.base_url, &connect, public))
+    let urls = Urls::new(&config.hub.base_url, &connect, public);
+    Ok(match config.hub.subdomain_host() {
+        Some(text) => {
+            let above =
+                Url::parse(&text).with_context(|| format!("hub.subdomain_host: {text:?} is no URL"))?;
+            urls.with_hosts(above, config.hub.subdomain_hook.into())
+        }
+        None => urls,
+    })
 }
 
 fn crypt(config: &Config) -> anyhow::Result<Arc<Crypt>> {

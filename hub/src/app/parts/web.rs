@@ -30,6 +30,7 @@ pub(super) fn build_sessions(
         xsrf_options: embedding.xsrf_cookies.clone(),
         anonymous_headers: section.xsrf_anonymous_id_headers.clone(),
         anonymous_networks: networks(&section.xsrf_anonymous_ip_cidrs, "hub.xsrf_anonymous_ip_cidrs")?,
+        session_domain: urls.shared_domain().map(str::to_owned),
         public_https: urls.public().map(|url| url.scheme() == "https"),
     };
     Ok(Sessions::new(secret, settings, Arc::clone(clock)))

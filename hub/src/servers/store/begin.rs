@@ -85,8 +85,8 @@ impl Store {
         let spec = repo::oauth::ClientSpec {
             identifier: client_id.clone(),
             description: format!("Server at {prefix}"),
-            // Without the public host, as servers ask for it.
-            redirect_uri: format!("{prefix}oauth_callback"),
+            // Without the public host unless it is the server's own, as servers ask for it.
+            redirect_uri: format!("{}oauth_callback", self.urls.server_url(key)),
             allowed_scopes: allowed.into_iter().collect(),
         };
         repo::oauth::upsert_client(&tx, spec, secret).await?;

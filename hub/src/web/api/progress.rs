@@ -40,7 +40,7 @@ fn single(call: &Call, event: &serde_json::Value) -> HttpResponse {
 pub(super) async fn get(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let state = servers::find(&call, &user).await?.ok_or_else(ApiError::not_found)?;
-    let url = call.hub.urls.server(state.key());
+    let url = call.hub.urls.server_url(state.key());
     let last = call.header("last-event-id").and_then(EventId::parse);
     let entry = call.hub.servers.entries.get(state.record.id);
     let view = if call.facts.argument("details").is_some() { View::Detailed } else { View::Stock };

@@ -42,11 +42,15 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
     routes.retain(|_, route| route.data.contains_key(OURS));
     let total = routes.len() as u64;
     let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    // With host names in front there is no slash before them.
+    let hosts = call.hub.urls.shared_domain().is_some();
     let shown: BTreeMap<String, Value> = routes
         .into_iter()
         .skip(place(page.offset))
         .take(place(page.limit))
         .map(|(routespec, route)| {
+            let bare = hosts && routespec != "/";
+            let routespec = if bare { routespec.trim_start_matches('/').to_owned() } else { routespec };
             let model = model(&routespec, route);
             (routespec, model)
         })

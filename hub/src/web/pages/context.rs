@@ -49,7 +49,7 @@ impl ServerState {
         let elsewhere = hub.servers.store.is_elsewhere(&record);
         let stopping = hub.servers.store.is_being_stopped_elsewhere(&record);
         let runs = record.address.is_some() && live.pending.is_none() && !elsewhere && !stopping;
-        let unrouted = runs && !hub.routing.has(&hub.urls.server(&record.key));
+        let unrouted = runs && !hub.routing.has(&hub.urls.server_route(&record.key));
         if unrouted {
             hub.routing.note_missing();
         }
@@ -95,7 +95,7 @@ impl ServerState {
             pending: self.pending().map(|pending| pending.as_str().to_owned()),
             last_activity: self.row.row.last_activity.map(|at| Date(at.utc())),
             started: self.row.row.started.map(|at| Date(at.utc())),
-            url: hub.urls.for_browser(&hub.urls.server(self.key())),
+            url: hub.urls.server_for_browser(self.key()),
             options_form: hub.has_options_form(),
             user_options: self
                 .row
@@ -124,14 +124,14 @@ pub async fn server_of(hub: &Hub, user: &users::Model, name: &str) -> ApiResult<
 pub fn empty_view(hub: &Hub, key: &ServerKey) -> SpawnerView {
     SpawnerView {
         name: key.server.to_string(),
-        url: hub.urls.for_browser(&hub.urls.server(key)),
+        url: hub.urls.server_for_browser(key),
         options_form: hub.has_options_form(),
         ..SpawnerView::default()
     }
 }
 
 fn user_url(hub: &Hub, user: &users::Model) -> String {
-    hub.urls.for_browser(&hub.urls.user(&UserName::stored(user.name.clone())))
+    hub.urls.server_for_browser(&key(&user.name, ""))
 }
 
 /// A user with servers, for templates.
@@ -289,7 +289,7 @@ pub async fn default_target(hub: &Hub, caller: &Caller) -> ApiResult<String> {
     }
     let active = server_of(hub, user, "").await?.is_some_and(|server| server.is_active());
     if active {
-        return Ok(hub.urls.for_browser(&hub.urls.user(&UserName::stored(user.name.clone()))));
+        return Ok(hub.urls.server_for_browser(&key(&user.name, "")));
     }
     Ok(hub.urls.hub_path("spawn"))
 }
@@ -317,7 +317,7 @@ pub fn next_of(page: &Page, argument: Option<&str>) -> Option<String> {
         (Some(url), Some(host)) => crate::sessions::next::Here { scheme: url.scheme(), host },
         _ => here,
     };
-    let target = crate::sessions::next::safe_next(&given, here);
+    let target = crate::sessions::next::safe_next(&given, here, page.hub.urls.hosts_below().as_deref());
     if target.is_none() {
         tracing::warn!(next = %given.chars().take(200).collect::<String>(), "not redirecting to a foreign target");
     }

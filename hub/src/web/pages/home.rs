@@ -48,7 +48,7 @@ pub async fn home(page: Page) -> ApiResult<HttpResponse> {
     let default = servers.iter().find(|server| server.key().server.is_default());
     let default_key = key(&user.name, "");
     let url = match default {
-        Some(server) if server.is_active() => hub.urls.for_browser(&hub.urls.server(&default_key)),
+        Some(server) if server.is_active() => hub.urls.server_for_browser(&default_key),
         _ => hub.urls.server_page("spawn", &default_key),
     };
     let workspaces = workspaces_of(&page, &user, &servers).await?;

@@ -27,7 +27,7 @@ async fn find(page: &Page, code: &str) -> ApiResult<Option<ShareCodeDetails>> {
 
 /// To `next`, or to the server, running or not.
 fn onward(page: &Page, server: &ServerKey) -> String {
-    next_of(page, None).unwrap_or_else(|| page.hub.urls.server(server))
+    next_of(page, None).unwrap_or_else(|| page.hub.urls.server_url(server))
 }
 
 fn key_of(code: &ShareCodeDetails) -> ServerKey {
@@ -56,7 +56,7 @@ pub async fn show(page: Page) -> ApiResult<HttpResponse> {
         owner: OwnerView { name: owner.name },
         spawner_ready: state.as_ref().is_some_and(ServerState::is_ready),
         spawner: state.map_or_else(|| empty_view(hub, &server), |state| state.view(hub)),
-        spawner_url: hub.urls.for_browser(&hub.urls.server(&server)),
+        spawner_url: hub.urls.server_for_browser(&server),
         scope_descriptions: describe_scopes(hub.rbac.table(), scopes, &user.name)
             .into_iter()
             .map(|line| ScopeDescription {

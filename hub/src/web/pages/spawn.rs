@@ -201,8 +201,7 @@ async fn start(
 
 /// Where a person is sent when the server is ready.
 fn target(page: &Page, key: &ServerKey) -> String {
-    next_of(page, None)
-        .unwrap_or_else(|| carry(page, &page.hub.urls.for_browser(&page.hub.urls.server(key)), &[]))
+    next_of(page, None).unwrap_or_else(|| carry(page, &page.hub.urls.server_for_browser(key), &[]))
 }
 
 fn pending_url(page: &Page, key: &ServerKey) -> String {

@@ -184,7 +184,7 @@ async fn back_to_server(page: &Page, server: &ServerKey) -> ApiResult<HttpRespon
     pairs.push((REDIRECTS.to_owned(), (count + 1).to_string()));
     let uri = public_uri(page);
     let path = uri.split('?').next().unwrap_or_default();
-    Ok(redirect(&page.hub.urls.for_browser(&with_query(path, pairs))))
+    Ok(redirect(&page.hub.urls.on_host_of(&server.user, &with_query(path, pairs))))
 }
 
 /// `GET /hub/user-redirect/{path}`: to that path on one's own server, started if need be.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use hub_tests::browser::{Browser, uploads_and_downloads};
 use hub_tests::hub::{Hub, Kind};
-use hub_tests::settings::Settings;
+use hub_tests::settings::{HOST, Settings};
 use hub_tests::wait::eventually;
+use serde_json::Value;
 use thirtyfour::Key;
 
 use super::with_both_hubs;
@@ -18,6 +19,7 @@ with_both_hubs! {
     a_day_at_the_root,
     a_day_below_notebooks,
     a_day_below_a_base_url_with_at_and_space,
+    a_day_on_a_host_of_one_s_own,
 }
 
 async fn a_day_at_the_root(kind: Kind) -> Result<()> {
@@ -30,6 +32,25 @@ async fn a_day_below_notebooks(kind: Kind) -> Result<()> {
 
 async fn a_day_below_a_base_url_with_at_and_space(kind: Kind) -> Result<()> {
     day(kind, "/@/space word/", "space").await
+}
+
+/// `subdomain_host`: the hub on one host, everybody's servers on another, with a notebook, a restart and a logout.
+async fn a_day_on_a_host_of_one_s_own(kind: Kind) -> Result<()> {
+    let hub = Hub::start(kind, Settings { subdomains: true, ..Settings::default() }).await?;
+    let browser = Browser::start(&format!("{kind:?}-hosts").to_lowercase()).await?;
+    let day = Day { hub: &hub, browser: &browser };
+    let own = format!("http://alice.{HOST}:{}/user/alice/", hub.ports.public);
+    day.logs_in().await.context("login")?;
+    let at = browser.url().await?;
+    ensure!(at.starts_with(&own), "the server is shown at {at}");
+    day.works_in_a_notebook().await.context("notebook")?;
+    day.restarts_from_the_control_panel().await.context("restart")?;
+    day.has_a_named_server().await.context("named server")?;
+    let model: Value = hub.administrator()?.fetch("users/alice").await?;
+    ensure!(model["servers"][""]["url"] == own.as_str(), "{model}");
+    day.stops_the_server().await.context("stop")?;
+    day.logs_out_and_in_again().await.context("logout")?;
+    browser.quit().await
 }
 
 async fn day(kind: Kind, base_url: &str, name: &str) -> Result<()> {
@@ -65,7 +86,7 @@ impl Day<'_> {
     }
 
     async fn opens(&self, path: &str) -> Result<()> {
-        self.browser.open(&self.hub.url(path)).await
+        self.browser.open(&self.hub.browser_url(path)).await
     }
 
     /// Pictures of a page of the hub, which must fit into a narrow window.
