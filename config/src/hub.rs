@@ -125,7 +125,8 @@ pub struct HubSection {
     pub init_spawners_timeout: Option<Duration>,
     /// Stops all servers when the hub stops.
     pub cleanup_servers: bool,
-    /// Stops the proxy when the hub stops.
+    /// Stops the proxy when the hub stops. One in the hub's process always does, so `false` is refused for it; one of
+    /// another process (`proxy.should_start = false`) never does.
     pub cleanup_proxy: bool,
 
     /// Activity that is younger than this is not written again.

@@ -1,6 +1,7 @@
 //! Version, health, metrics, details, proxy, shutdown, and who is behind a credential.
 
 use actix_web::http::Method;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{ROOT, TestHub, WATCH};
@@ -85,7 +86,11 @@ async fn shutdown_is_asked_for_once_the_body_makes_sense() {
     let test = TestHub::start().await;
     let root = test.root();
     root.post("/shutdown", json!({"proxy": "x"})).await.fails(400, "proxy must be true or false, got 'x'");
-    let answer = root.post("/shutdown", json!({"servers": false})).await;
+    let inside =
+        "The proxy of this hub runs inside it and ends with it: leave out \"proxy\", or run them apart.";
+    root.post("/shutdown", json!({"servers": false, "proxy": false})).await.fails(400, inside);
+    assert!(himalia::app::shutdown::wait(&test.hub).now_or_never().is_none(), "what is refused ends nothing");
+    let answer = root.post("/shutdown", json!({"servers": false, "proxy": true})).await;
     assert_eq!(answer.holds(202), json!({"message": "Shutting down Hub"}));
     let reason = himalia::app::shutdown::wait(&test.hub).await;
     assert_eq!(reason, himalia::app::shutdown::Reason::Asked);
