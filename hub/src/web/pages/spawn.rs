@@ -19,6 +19,7 @@ use super::context::{
 };
 use super::login::login_request;
 use super::options::{form_html, form_options, query_options};
+use crate::audit::Changed;
 use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
 use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Pending, Snapshot};
@@ -176,6 +177,7 @@ async fn start(
     options: Option<Map<String, Value>>,
 ) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
+    Changed::note(rq);
     let admission = hub.check_may_start(subject.state.as_ref().map(|state| state.record.id)).await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
