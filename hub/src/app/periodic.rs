@@ -40,7 +40,7 @@ pub(super) fn start(hub: &Arc<Hub>) {
     hub.tasks.spawn(async move {
         let pause = own.config.hub.service_check_interval;
         loop {
-            crate::services::managed::check_external(&own).await;
+            crate::services::answers::check_all(&own).await;
             if pause.is_zero() {
                 return;
             }

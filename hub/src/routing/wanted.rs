@@ -37,11 +37,7 @@ impl Hub {
         }
         for service in repo::services::all(self.db.conn()).await? {
             if let Some(url) = service.url.as_deref().filter(|url| !url.is_empty()) {
-                let routespec = canonical(&format!(
-                    "{}services/{}/",
-                    self.urls.base(),
-                    hub_core::names::escape_segment(&service.name)
-                ));
+                let routespec = canonical(&self.urls.service(&service.name));
                 wanted.routes.insert(routespec, (url.to_owned(), service_data(&service.name)));
             }
         }

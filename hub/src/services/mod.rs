@@ -1,6 +1,7 @@
 //! Other applications behind the hub: their rows, tokens, OAuth clients, routes. Answers to `init_services`. Those
 //! whose process the hub runs are in [`managed`].
 
+pub mod answers;
 mod environment;
 mod leftover;
 pub mod managed;
@@ -210,11 +211,7 @@ impl Hub {
             .filter(|service| caller.scopes.allows("access:services", &Resource::Service(&service.name)))
             .filter_map(|service| {
                 let url = service.url.clone().filter(|url| !url.is_empty())?;
-                let prefix = format!(
-                    "{}services/{}/",
-                    self.urls.base(),
-                    hub_core::names::escape_segment(&service.name)
-                );
+                let prefix = self.urls.service(&service.name);
                 Some(ServiceLink {
                     href: self.urls.for_browser(&prefix),
                     name: service.name,
