@@ -57,6 +57,9 @@ pub struct HubSection {
     pub cookie_max_age: Duration,
     /// Prefixes the names of cookies with `__Host-`, which browsers tie to one host and HTTPS.
     pub cookie_host_prefix_enabled: bool,
+    /// Prefix of what the proxy sends to the hub, base URL included; all that no server is there for when left out.
+    /// `/hub/` or `/hub/api/` where somebody else answers for servers that do not run.
+    pub hub_routespec: Option<String>,
     /// Attributes of all cookies of the hub, also given to servers: `samesite`, `secure`, `domain`, ...
     pub cookie_options: Map<String, Value>,
     /// Attributes of the XSRF cookie; those of `cookie_options` when empty.
@@ -217,6 +220,7 @@ impl Default for HubSection {
             hub_ip: None,
             hub_port: None,
             hub_connect_url: None,
+            hub_routespec: None,
             slow_spawn_timeout: Duration::from_secs(10),
             slow_stop_timeout: Duration::from_secs(10),
             user_redirect_limit: 4,

@@ -109,6 +109,9 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
     if let Some(connect) = &hub.hub_connect_url {
         rules.http_url("hub.hub_connect_url", connect);
     }
+    if let Some(text) = &hub.hub_routespec {
+        routespec(text, &hub.base_url, rules);
+    }
     if hub.hub_bind_url.tls {
         rules.wrong("hub.hub_bind_url", "the hub's own listener speaks plain HTTP; TLS belongs to the proxy");
     }
@@ -186,6 +189,22 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
     }
     if hub.last_activity_interval.is_zero() {
         rules.wrong("hub.last_activity_interval", "must be longer than nothing");
+    }
+}
+
+/// The hub's own route, where it is not all that is left.
+fn routespec(text: &str, base_url: &str, rules: &mut Rules) {
+    let key = "hub.hub_routespec";
+    let routespec = match crate::normalise_base_url(text) {
+        Ok(routespec) if routespec == "/" || routespec == base_url => return,
+        Ok(routespec) => routespec,
+        Err(error) => return rules.wrong(key, error.to_string()),
+    };
+    let api = format!("{base_url}hub/api/");
+    if api.starts_with(&routespec) {
+        rules.doubt(key, "is a route of its own: requests for servers that do not run do not reach the hub");
+    } else {
+        rules.doubt(key, format!("the hub does not get requests to its API, {api}, through the proxy"));
     }
 }
 

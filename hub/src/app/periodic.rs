@@ -114,7 +114,7 @@ async fn watch_proxy(hub: &Hub) {
         // A proxy with very many routes is not asked all the time.
         tokio::time::sleep(pause.max(took * 20)).await;
         let asked = Instant::now();
-        let intact = hub.routing.is_intact(hub.urls.base()).await;
+        let intact = hub.routing.is_intact(&hub.own_route()).await;
         took = asked.elapsed();
         match intact {
             Ok(true) if !away => {}
