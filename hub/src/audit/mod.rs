@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_web::HttpMessage as _;
 use actix_web::HttpRequest;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 use hub_core::Clock;
 use jupyterhub_api_compat::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,6 @@ use crate::web::api;
 use crate::web::caller::{Caller, Via, Who};
 use crate::web::facts::Facts;
 use crate::web::log::scrub;
-use crate::web::routes::class_of;
 
 /// Longest text of a record that comes from a request, in characters.
 const LONGEST_TEXT: usize = 512;
@@ -125,7 +124,7 @@ impl Audit {
     }
 
     /// Records a call that was answered, if it was one that changes something.
-    pub fn call(&self, rq: &HttpRequest, facts: &Facts, id: &str, status: StatusCode) {
+    pub fn call(&self, rq: &HttpRequest, facts: &Facts, handler: &str, id: &str, status: StatusCode) {
         let Some(chain) = &self.chain else { return };
         if rq.method().is_safe() && rq.extensions().get::<Changed>().is_none() {
             return;
