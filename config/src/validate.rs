@@ -9,6 +9,7 @@ use crate::check::{Findings, child, nearest};
 use crate::cookie_secret::{decode_crypt_key, decode_hex_secret};
 use crate::hub::HubSection;
 use crate::layers::KnownPlugins;
+use crate::metrics::MetricsSection;
 use crate::problem::Problem;
 use crate::proxy::ProxySection;
 use crate::spawner::SpawnerSection;
@@ -45,6 +46,7 @@ pub(crate) fn validate(config: &Config, plugins: &KnownPlugins) -> Findings {
     if config.spawner.profiles.values().filter(|profile| profile.default).count() > 1 {
         rules.wrong("spawner.profiles", "more than one profile is the default");
     }
+    buckets(&config.metrics, &mut rules);
     embed::check(config, &mut rules);
     people::check(config, &mut rules);
     workspaces::check(config, &mut rules);
@@ -250,6 +252,18 @@ fn proxy(config: &Config, rules: &mut Rules) {
             rules.wrong(&key, "the path of a route must begin with /");
         }
         rules.http_url(&key, target);
+    }
+}
+
+fn buckets(metrics: &MetricsSection, rules: &mut Rules) {
+    for (name, bounds) in [
+        ("server_spawn_duration_seconds_buckets", &metrics.server_spawn_duration_seconds_buckets),
+        ("server_stop_duration_seconds_buckets", &metrics.server_stop_duration_seconds_buckets),
+    ] {
+        if bounds.is_empty() || !bounds.is_sorted_by(|one, next| one < next) {
+            let text = "must be one or more numbers of seconds, each more than the one before it";
+            rules.wrong(child("metrics", name), text);
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn build(
     registry: &Registry,
 ) -> anyhow::Result<Hub> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metrics = Arc::new(Metrics::new(&config.metrics.prefix).context("metrics.prefix")?);
+    let metrics = Arc::new(Metrics::new(&config.metrics).context("metrics")?);
     let urls = Arc::new(urls(&config, bound)?);
     let db = open_database(&config).await?;
 
