@@ -9,6 +9,7 @@ use hub_core::spawner::{FormContext, Owner};
 use hub_db::repo;
 use serde_json::{Map, Value};
 
+use super::form::Form;
 use super::spawn::Subject;
 use crate::app::Hub;
 use crate::render::{ProfileView, ProfilesForm};
@@ -51,6 +52,7 @@ async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> 
         },
         previous: previous(subject),
         languages: page.facts.languages.clone(),
+        files: Map::new(),
     })
 }
 
@@ -94,12 +96,15 @@ fn profiles_html(page: &Page, previous: &Map<String, Value>) -> ApiResult<String
 pub(super) async fn form_options(
     page: &Page,
     subject: &Subject,
-    form: BTreeMap<String, Vec<String>>,
+    form: Form,
 ) -> ApiResult<Map<String, Value>> {
-    let profile = form.get(OPTION_KEY).and_then(|values| values.first()).cloned();
-    let context = form_context(page, subject).await?;
+    let profile = form.fields.get(OPTION_KEY).and_then(|values| values.first()).cloned();
+    let context = FormContext { files: form.files, ..form_context(page, subject).await? };
     let spawner = page.hub.servers.spawners.default_spawner();
-    let mut options = spawner.options_from_form(&context, form).await?;
+    let mut options = spawner.options_from_form(&context, form.fields).await?;
+    if page.hub.config.spawner.options_from_form == OptionsFromForm::Simple {
+        options.values_mut().for_each(simplify);
+    }
     choose(&page.hub, profile, &mut options)?;
     Ok(options)
 }
