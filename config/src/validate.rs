@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use secrecy::ExposeSecret as _;
 
 use crate::Config;
+use crate::changes::SpawnerChanges;
 use crate::check::{Findings, child, nearest};
 use crate::cookie_secret::{decode_crypt_key, decode_hex_secret};
 use crate::hub::HubSection;
@@ -340,5 +341,22 @@ fn spawner(key: &str, spawner: &SpawnerSection, plugins: &KnownPlugins, rules: &
     }
     if let Some(connect) = &spawner.hub_connect_url {
         rules.http_url(&child(key, "hub_connect_url"), connect);
+    }
+    for (option, name) in &spawner.apply_user_options {
+        if !SpawnerChanges::CHOOSABLE.contains(&name.as_str()) {
+            let known = format!("known: {}", SpawnerChanges::CHOOSABLE.join(", "));
+            let key = child(&child(key, "apply_user_options"), option);
+            rules.wrong_but(key, format!("{name:?} is no key that an option can set"), known);
+        }
+    }
+    if !spawner.group_overrides.is_empty() && spawner.options(&spawner.kind).get("group_overrides").is_some()
+    {
+        let text = format!("is in [{key}.{}] as well: keep one of the two", spawner.kind);
+        rules.wrong(child(key, "group_overrides"), text);
+    }
+    for (name, entry) in spawner.group_overrides.iter().filter(|(_, entry)| entry.groups.is_empty()) {
+        let unused = entry.spawner_override != SpawnerChanges::default();
+        let text = if unused { "changes nothing for anybody: it names no groups" } else { "is empty" };
+        rules.doubt(child(&child(key, "group_overrides"), name), text);
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
+use hub_config::OptionsFromForm;
 use hub_core::spawner::{FormContext, Owner};
 use hub_db::repo;
 use serde_json::{Map, Value};
@@ -107,6 +108,16 @@ pub(super) async fn form_options(
     }
     choose(&page.hub, profile, &mut options)?;
     Ok(options)
+}
+
+/// The one value of a field instead of a list of it; that of a ticked box is true.
+fn simplify(value: &mut Value) {
+    if let Value::Array(values) = value
+        && let [single] = values.as_mut_slice()
+    {
+        let single = single.take();
+        *value = if single == "on" { true.into() } else { single };
+    }
 }
 
 /// Notes the profile as plain text, as programs give it; what a spawner made of the field itself does not count where
