@@ -61,6 +61,9 @@ pub struct HubSection {
     pub cookie_max_age: Duration,
     /// Prefixes the names of cookies with `__Host-`, which browsers tie to one host and HTTPS.
     pub cookie_host_prefix_enabled: bool,
+    /// Prefix of what the proxy sends to the hub, base URL included; all that no server is there for when left out.
+    /// `/hub/` or `/hub/api/` where somebody else answers for servers that do not run.
+    pub hub_routespec: Option<String>,
     /// Attributes of all cookies of the hub, also given to servers: `samesite`, `secure`, `domain`, ...
     pub cookie_options: Map<String, Value>,
     /// Attributes of the XSRF cookie; those of `cookie_options` when empty.
@@ -129,7 +132,8 @@ pub struct HubSection {
     pub init_spawners_timeout: Option<Duration>,
     /// Stops all servers when the hub stops.
     pub cleanup_servers: bool,
-    /// Stops the proxy when the hub stops.
+    /// Stops the proxy when the hub stops. One in the hub's process always does, so `false` is refused for it; one of
+    /// another process (`proxy.should_start = false`) never does.
     pub cleanup_proxy: bool,
 
     /// Activity that is younger than this is not written again.
@@ -250,6 +254,7 @@ impl Default for HubSection {
             hub_ip: None,
             hub_port: None,
             hub_connect_url: None,
+            hub_routespec: None,
             slow_spawn_timeout: Duration::from_secs(10),
             slow_stop_timeout: Duration::from_secs(10),
             user_redirect_limit: 4,

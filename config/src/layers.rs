@@ -250,30 +250,65 @@ fn from_toml(value: &Spanned<DeValue<'_>>, lines: &Lines, place: &dyn Fn(usize) 
     Node { value: value_of, origin: place(lines.at(value.span().start)) }
 }
 
-/// JupyterHub's own variables: name, key, whether it is a list separated by `;`.
-const STOCK_VARIABLES: [(&str, [&str; 2], bool); 6] = [
-    ("JPY_COOKIE_SECRET", ["hub", "cookie_secret"], false),
-    ("JUPYTERHUB_CRYPT_KEY", ["hub", "crypt_keys"], true),
-    ("JUPYTERHUB_XSRF_ANONYMOUS_ID_HEADERS", ["hub", "xsrf_anonymous_id_headers"], true),
-    ("JUPYTERHUB_XSRF_ANONYMOUS_IP_CIDRS", ["hub", "xsrf_anonymous_ip_cidrs"], true),
-    ("CONFIGPROXY_AUTH_TOKEN", ["proxy", "auth_token"], false),
-    ("JUPYTERHUB_METRICS_PREFIX", ["metrics", "prefix"], false),
+/// What a variable of JupyterHub holds.
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    /// Texts with `;` between them.
+    Texts,
+    /// Numbers with commas between them. An infinite bound at the end is always there and left out.
+    Bounds,
+}
+
+/// JupyterHub's own variables: name, key, what it holds.
+const STOCK_VARIABLES: [(&str, [&str; 2], Form); 8] = [
+    ("JPY_COOKIE_SECRET", ["hub", "cookie_secret"], Form::Text),
+    ("JUPYTERHUB_CRYPT_KEY", ["hub", "crypt_keys"], Form::Texts),
+    ("JUPYTERHUB_XSRF_ANONYMOUS_ID_HEADERS", ["hub", "xsrf_anonymous_id_headers"], Form::Texts),
+    ("JUPYTERHUB_XSRF_ANONYMOUS_IP_CIDRS", ["hub", "xsrf_anonymous_ip_cidrs"], Form::Texts),
+    ("CONFIGPROXY_AUTH_TOKEN", ["proxy", "auth_token"], Form::Text),
+    ("JUPYTERHUB_METRICS_PREFIX", ["metrics", "prefix"], Form::Text),
+    (
+        "JUPYTERHUB_SERVER_SPAWN_DURATION_SECONDS_BUCKETS",
+        ["metrics", "server_spawn_duration_seconds_buckets"],
+        Form::Bounds,
+    ),
+    (
+        "JUPYTERHUB_SERVER_STOP_DURATION_SECONDS_BUCKETS",
+        ["metrics", "server_stop_duration_seconds_buckets"],
+        Form::Bounds,
+    ),
 ];
+
+impl Form {
+    fn read(self, text: &str) -> Value {
+        match self {
+            Self::Text => text.into(),
+            Self::Texts => {
+                text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(Value::from).collect()
+            }
+            Self::Bounds => {
+                let bound = |part: &str| match part.trim().parse::<f64>() {
+                    Ok(f64::INFINITY) => None,
+                    // What is no number is refused where the key is read.
+                    number => Some(number.ok().and_then(Number::from_f64).map_or(part.into(), Value::Number)),
+                };
+                text.split(',').filter_map(bound).collect()
+            }
+        }
+    }
+}
 
 /// JupyterHub's own variables. As in stock they are the weakest source: a configuration file wins over them. An
 /// empty variable says nothing.
 pub(crate) fn read_stock_env(env: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Layer {
     let mut root = Node::table(Origin::Default);
-    for (name, path, is_list) in STOCK_VARIABLES {
+    for (name, path, form) in STOCK_VARIABLES {
         let Some(text) = env.get(name).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
             continue;
         };
-        let value: Value = if is_list {
-            text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(Value::from).collect()
-        } else {
-            text.into()
-        };
-        insert(&mut root, &path.map(str::to_owned), value, Origin::Env(name.to_owned()), problems);
+        let path = path.map(str::to_owned);
+        insert(&mut root, &path, form.read(text), Origin::Env(name.to_owned()), problems);
     }
     Layer { root, directory: None }
 }

@@ -6,6 +6,7 @@
 
 pub mod addresses;
 pub mod authenticator;
+mod changes;
 mod check;
 mod cookie_secret;
 pub mod db;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use addresses::{BindUrl, Listen, normalise_base_url};
 pub use authenticator::AuthenticatorSection;
+pub use changes::{GroupOverride, SpawnerChanges};
 pub use cookie_secret::{
     CookieSecret, GENERATED_SECRETS_FILE, GeneratedSecrets, SecretError, decode_crypt_key,
     load_or_create_cookie_secret, load_or_create_secrets,
@@ -56,7 +58,7 @@ pub use schema::{PluginTable, json_schema};
 pub use secrets::PluginTables;
 pub use services::ServiceSection;
 pub use show::show;
-pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
+pub use spawner::{LOCAL_ENV_KEEP, OptionsFromForm, SpawnerProfile, SpawnerSection};
 pub use templates::{PageLanguage, TemplatesSection};
 pub use workspaces::{
     LostMembership, SourceKind, StaticWorkspace, WorkspaceRole, WorkspaceSource, WorkspacesSection,

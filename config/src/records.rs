@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventsSection {
-    /// File to which a JSON line is appended for every start and stop of a server, in the schema of stock's
+    /// File to which a JSON line is appended for every start and stop of a server that was asked for, in the schema of stock's
     /// `server-action` event. Without it there is no event log.
     pub log_file: Option<PathBuf>,
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::changes::GroupOverride;
 use crate::durations::OptionalSizeText;
 use crate::secrets::PluginTables;
 
@@ -85,6 +86,14 @@ pub struct SpawnerSection {
     pub server_token_scopes: Vec<String>,
     /// HTML of the fields on the spawn page; empty starts the server at once.
     pub options_form: String,
+    /// How the fields of the spawn page, or of a link to it, become options of the server.
+    pub options_from_form: OptionsFromForm,
+    /// Which options of a server set which key of `[spawner]` for its start: the option's name to `cmd`, `args`,
+    /// `notebook_dir`, `default_url`, `disable_user_config`, `debug`, `mem_limit`, `mem_guarantee`, `cpu_limit` or
+    /// `cpu_guarantee`. People give options as they like, so what they say is the limit.
+    pub apply_user_options: BTreeMap<String, String>,
+    /// Changes for members of groups, applied in the order of their names.
+    pub group_overrides: BTreeMap<String, GroupOverride>,
     /// Several ways to start a server, `[spawner.profiles.NAME]`: each may set all keys of `[spawner]` for itself.
     #[schemars(skip)]
     pub profiles: BTreeMap<String, SpawnerProfile>,
@@ -93,8 +102,19 @@ pub struct SpawnerSection {
     pub plugins: PluginTables,
 }
 
+/// How fields of a form become options.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptionsFromForm {
+    /// Each is the list of its values.
+    #[default]
+    Passthrough,
+    /// One value is a text, that of a ticked box (`on`) is true; several are a list.
+    Simple,
+}
+
 /// Keys that spawners of every kind may take over, where they have options of the same names.
-const SHARED: [&str; 15] = [
+const SHARED: [&str; 17] = [
     "cmd",
     "args",
     "environment",
@@ -110,6 +130,8 @@ const SHARED: [&str; 15] = [
     "hub_connect_url",
     "oauth_client_allowed_scopes",
     "options_form",
+    "apply_user_options",
+    "group_overrides",
 ];
 
 impl SpawnerSection {
@@ -193,6 +215,9 @@ impl Default for SpawnerSection {
             oauth_roles: Vec::new(),
             server_token_scopes: Vec::new(),
             options_form: String::new(),
+            options_from_form: OptionsFromForm::default(),
+            apply_user_options: BTreeMap::new(),
+            group_overrides: BTreeMap::new(),
             profiles: BTreeMap::new(),
             plugins: PluginTables::default(),
         }

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use secrecy::ExposeSecret as _;
 
 use crate::Config;
+use crate::changes::SpawnerChanges;
 use crate::check::{Findings, child, nearest};
 use crate::cookie_secret::{decode_crypt_key, decode_hex_secret};
 use crate::hub::HubSection;
 use crate::layers::KnownPlugins;
+use crate::metrics::MetricsSection;
 use crate::problem::Problem;
 use crate::proxy::ProxySection;
 use crate::spawner::SpawnerSection;
@@ -45,6 +47,7 @@ pub(crate) fn validate(config: &Config, plugins: &KnownPlugins) -> Findings {
     if config.spawner.profiles.values().filter(|profile| profile.default).count() > 1 {
         rules.wrong("spawner.profiles", "more than one profile is the default");
     }
+    buckets(&config.metrics, &mut rules);
     embed::check(config, &mut rules);
     people::check(config, &mut rules);
     workspaces::check(config, &mut rules);
@@ -112,6 +115,9 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
     }
     if let Some(connect) = &hub.hub_connect_url {
         rules.http_url("hub.hub_connect_url", connect);
+    }
+    if let Some(text) = &hub.hub_routespec {
+        routespec(text, &hub.base_url, rules);
     }
     if hub.hub_bind_url.tls {
         rules.wrong("hub.hub_bind_url", "the hub's own listener speaks plain HTTP; TLS belongs to the proxy");
@@ -193,6 +199,22 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
     }
 }
 
+/// The hub's own route, where it is not all that is left.
+fn routespec(text: &str, base_url: &str, rules: &mut Rules) {
+    let key = "hub.hub_routespec";
+    let routespec = match crate::normalise_base_url(text) {
+        Ok(routespec) if routespec == "/" || routespec == base_url => return,
+        Ok(routespec) => routespec,
+        Err(error) => return rules.wrong(key, error.to_string()),
+    };
+    let api = format!("{base_url}hub/api/");
+    if api.starts_with(&routespec) {
+        rules.doubt(key, "is a route of its own: requests for servers that do not run do not reach the hub");
+    } else {
+        rules.doubt(key, format!("the hub does not get requests to its API, {api}, through the proxy"));
+    }
+}
+
 fn is_network(text: &str) -> bool {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
@@ -242,6 +264,18 @@ fn proxy(config: &Config, rules: &mut Rules) {
             _ => {}
         }
         rules.http_url(&key, target);
+    }
+}
+
+fn buckets(metrics: &MetricsSection, rules: &mut Rules) {
+    for (name, bounds) in [
+        ("server_spawn_duration_seconds_buckets", &metrics.server_spawn_duration_seconds_buckets),
+        ("server_stop_duration_seconds_buckets", &metrics.server_stop_duration_seconds_buckets),
+    ] {
+        if bounds.is_empty() || !bounds.is_sorted_by(|one, next| one < next) {
+            let text = "must be one or more numbers of seconds, each more than the one before it";
+            rules.wrong(child("metrics", name), text);
+        }
     }
 }
 
@@ -318,5 +352,22 @@ fn spawner(key: &str, spawner: &SpawnerSection, plugins: &KnownPlugins, rules: &
     }
     if let Some(connect) = &spawner.hub_connect_url {
         rules.http_url(&child(key, "hub_connect_url"), connect);
+    }
+    for (option, name) in &spawner.apply_user_options {
+        if !SpawnerChanges::CHOOSABLE.contains(&name.as_str()) {
+            let known = format!("known: {}", SpawnerChanges::CHOOSABLE.join(", "));
+            let key = child(&child(key, "apply_user_options"), option);
+            rules.wrong_but(key, format!("{name:?} is no key that an option can set"), known);
+        }
+    }
+    if !spawner.group_overrides.is_empty() && spawner.options(&spawner.kind).get("group_overrides").is_some()
+    {
+        let text = format!("is in [{key}.{}] as well: keep one of the two", spawner.kind);
+        rules.wrong(child(key, "group_overrides"), text);
+    }
+    for (name, entry) in spawner.group_overrides.iter().filter(|(_, entry)| entry.groups.is_empty()) {
+        let unused = entry.spawner_override != SpawnerChanges::default();
+        let text = if unused { "changes nothing for anybody: it names no groups" } else { "is empty" };
+        rules.doubt(child(&child(key, "group_overrides"), name), text);
     }
 }

@@ -69,10 +69,10 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
     /// them through, as stock's `passthrough` does.
     async fn options_from_form(
         &self,
-        _cx: &FormContext,
+        cx: &FormContext,
         form: BTreeMap<String, Vec<String>>,
     ) -> Result<Map<String, Value>, SpawnError> {
-        Ok(form.into_iter().map(|(key, values)| (key, Value::from(values))).collect())
+        Ok(cx.passed_through(form))
     }
 
     /// The part of a saved state that the REST API shows to those who may see states: what stock's spawner of this
@@ -197,6 +197,16 @@ pub struct FormContext {
     pub previous: Map<String, Value>,
     /// Languages that the browser prefers, best first.
     pub languages: Vec<String>,
+    /// Files of the submitted form by `NAME_file`, each a list, as stock keeps them in the options.
+    pub files: Map<String, Value>,
+}
+
+impl FormContext {
+    /// The fields of the submitted form and its files as options, just as they are.
+    pub fn passed_through(&self, form: BTreeMap<String, Vec<String>>) -> Map<String, Value> {
+        let fields = form.into_iter().map(|(key, values)| (key, Value::from(values)));
+        fields.chain(self.files.clone()).collect()
+    }
 }
 
 /// The body of the spawn form: HTML without the `<form>` element.

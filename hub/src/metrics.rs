@@ -7,6 +7,7 @@ mod tests;
 
 use std::time::Duration;
 
+use hub_config::MetricsSection;
 use hub_core::spawner::WatchHealth;
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntGauge, Registry, TextEncoder,
@@ -20,8 +21,6 @@ const DEFAULT_BUCKETS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, f64::INFINITY];
 const LOOP_BUCKETS: &[f64] =
     &[0.05, 0.055, 0.06, 0.065, 0.07, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, f64::INFINITY];
-const SPAWN_BUCKETS: &[f64] =
-    &[0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, f64::INFINITY];
 
 /// Every metric, registered once at start.
 #[derive(Debug)]
@@ -74,10 +73,10 @@ impl Outcome {
 }
 
 impl Metrics {
-    /// Registers all metrics under `prefix`, by default `jupyterhub`.
-    pub fn new(prefix: &str) -> Result<Self, prometheus::Error> {
+    /// Registers all metrics as the configuration wants them.
+    pub fn new(section: &MetricsSection) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let make = Factory { registry: &registry, prefix };
+        let make = Factory { registry: &registry, prefix: &section.prefix };
         let metrics = Self {
             request: make.histograms(
                 "request_duration_seconds",
@@ -89,13 +88,13 @@ impl Metrics {
                 "server_spawn_duration_seconds",
                 "Duration of server starts",
                 &["status", "reason"],
-                SPAWN_BUCKETS,
+                &section.server_spawn_duration_seconds_buckets,
             )?,
             stop: make.histograms(
                 "server_stop_seconds",
                 "Duration of server stops",
                 &["status"],
-                DEFAULT_BUCKETS,
+                &section.server_stop_duration_seconds_buckets,
             )?,
             poll: make.histograms(
                 "server_poll_duration_seconds",

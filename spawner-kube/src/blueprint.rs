@@ -190,9 +190,9 @@ impl Blueprint {
     }
 
     /// Reads the form, or the query of a link.
-    pub fn from_form(&self, form: BTreeMap<String, Vec<String>>) -> Map<String, Value> {
+    pub fn from_form(&self, cx: &FormContext, form: BTreeMap<String, Vec<String>>) -> Map<String, Value> {
         if self.traits.profile_list.is_empty() {
-            return form.into_iter().map(|(key, values)| (key, Value::from(values))).collect();
+            return cx.passed_through(form);
         }
         options_from_form(&form)
     }
@@ -380,6 +380,7 @@ mod tests {
             owner: Owner { id: 1, admin: false, groups: Vec::new(), auth_state: None },
             previous: Map::new(),
             languages: Vec::new(),
+            files: Map::new(),
         };
         let html = blueprint.form(&cx).unwrap().unwrap().0;
         assert!(html.contains("All") && !html.contains("Few"), "{html}");

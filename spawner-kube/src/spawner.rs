@@ -131,10 +131,10 @@ impl Spawner for Shared {
 
     async fn options_from_form(
         &self,
-        _cx: &FormContext,
+        cx: &FormContext,
         form: BTreeMap<String, Vec<String>>,
     ) -> Result<Map<String, Value>, SpawnError> {
-        Ok(self.0.blueprint.from_form(form))
+        Ok(self.0.blueprint.from_form(cx, form))
     }
 
     fn shown_state(&self, state: Value) -> Value {

@@ -6,6 +6,8 @@ place raises `NoCounterpart`, so that a test fails for that reason and not for a
 
 import json
 
+# A test holds the tables below against the schema of the configuration: each key that can be set is in them.
+
 # neutral "hub" settings that live in another table of ours, and under which name
 ELSEWHERE = {
     "template_vars": ("templates", "vars"),
@@ -16,27 +18,35 @@ ELSEWHERE = {
     "load_groups": ("groups", None),
 }
 HUB = set(
-    "active_server_limit active_user_window activity_resolution admin_access allow_existing_invalid_named_servers"
-    " allow_named_servers api_page_default_limit api_page_max_limit authenticate_prometheus concurrent_spawn_limit"
-    " cookie_host_prefix_enabled cookie_max_age_days cookie_options default_server_name default_url extra_user_scopes"
-    " headers implicit_spawn_seconds init_spawners_timeout named_server_limit_per_user oauth_require_pkce"
-    " oauth_token_expires_in public_url redirect_to_server server_names shutdown_on_logout slow_spawn_timeout subdomain_host"
-    " slow_stop_timeout token_expires_in_max_seconds trusted_downstream_ips use_legacy_stopped_server_status_code"
-    " user_redirect_limit xsrf_cookie_kwargs service_tokens api_tokens".split()
+    "active_server_limit active_user_window activity_resolution admin_access admin_users"
+    " allow_existing_invalid_named_servers allow_named_servers allow_public_without_authentication"
+    " api_page_default_limit api_page_max_limit api_tokens authenticate_prometheus beyond_spawn_limit cleanup_proxy"
+    " cleanup_servers concurrent_spawn_limit cookie_host_prefix_enabled cookie_max_age cookie_max_age_days"
+    " cookie_options cookie_secret cookie_secret_file crypt_keys csp default_server_name default_url embed_from"
+    " extra_user_scopes headers hub_connect_url hub_routespec implicit_spawn_seconds init_spawners_timeout"
+    " last_activity_interval named_server_limit_per_user oauth_require_pkce oauth_token_expires_in proxy_networks"
+    " public_url redirect_to_server server_names service_check_interval service_poll_interval service_tokens"
+    " shutdown_on_logout slow_spawn_timeout slow_stop_timeout subdomain_hook subdomain_host token_expires_in_max token_expires_in_max_seconds"
+    " trust_user_provided_tokens trusted_downstream_ips use_legacy_stopped_server_status_code user_redirect_limit"
+    " xsrf_anonymous_id_headers xsrf_anonymous_ip_cidrs xsrf_cookie_kwargs".split()
 )
+# what the run sets by itself
+HUB_ELSEWHERE = set("base_url hub_bind_url hub_ip hub_port".split())
 TORNADO = set("slow_spawn_timeout slow_stop_timeout user_redirect_limit cookie_options xsrf_cookie_kwargs headers".split())
 AUTHENTICATOR = set(
     "admin_users allow_all allow_existing_users allowed_users auth_refresh_age auth_refresh_strict auto_login"
-    " auto_login_oauth2_authorize blocked_users delete_invalid_users enable_auth_state manage_groups manage_roles"
-    " otp_prompt refresh_pre_spawn refresh_pre_stop request_otp reset_managed_roles_on_startup username_map"
+    " auto_login_oauth2_authorize blocked_users delete_invalid_users enable_auth_state login_failures_per_account"
+    " login_failures_per_network login_failures_window login_service manage_groups manage_roles otp_prompt refresh_pre_spawn refresh_pre_stop request_otp reset_managed_roles_on_startup username_map"
     " username_pattern".split()
 )
 SPAWNER = set(
-    "args cmd consecutive_failure_limit cpu_guarantee cpu_limit debug default_url disable_user_config env_keep"
-    " environment http_timeout ip mem_guarantee mem_limit notebook_dir oauth_client_allowed_scopes oauth_roles"
-    " options_form poll_interval poll_jitter port server_token_scopes start_timeout".split()
+    "apply_user_options args cmd consecutive_failure_limit cpu_guarantee cpu_limit debug default_url disable_user_config env_keep"
+    " environment group_overrides http_timeout hub_connect_url ip mem_guarantee mem_limit notebook_dir oauth_client_allowed_scopes oauth_roles"
+    " options_form options_from_form poll_interval poll_jitter port server_token_scopes start_timeout".split()
 )
-SPAWNER_LOCAL = set("home_dir_template interrupt_timeout kill_timeout shell_cmd term_timeout".split())
+SPAWNER_LOCAL = set(
+    "home_dir_template interrupt_timeout kill_timeout log_size shell_cmd stop_detached switch_user term_timeout".split()
+)
 SERVICE = set(
     "admin api_token command cwd display environment info name oauth_client_allowed_scopes oauth_client_id"
     " oauth_no_confirm oauth_redirect_uri oauth_roles timeout url user".split()

@@ -208,6 +208,16 @@ impl Hub {
         self.signal(Signal::SIGTERM).await
     }
 
+    /// Waits until it has ended by itself, as it does when it was asked to.
+    ///
+    /// # Errors
+    /// When it does not run, or does not end in time.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("the hub does not run")?;
+        let ended = tokio::time::timeout(STOPPED_WITHIN, process.wait()).await;
+        Ok(ended.with_context(|| format!("the hub does not end; log:\n{}", self.log()))??)
+    }
+
     /// The separate proxy gets SIGKILL.
     ///
     /// # Errors

@@ -91,12 +91,16 @@ fn a_file_wins_over_jupyterhubs_own_variables_as_in_stock() {
             .env("JPY_COOKIE_SECRET", "abcd")
             .env("JUPYTERHUB_CRYPT_KEY", &format!("{};{}", "1".repeat(64), "2".repeat(64)))
             .env("JUPYTERHUB_METRICS_PREFIX", "")
+            .env("JUPYTERHUB_SERVER_SPAWN_DURATION_SECONDS_BUCKETS", "1, 2.5,600,inf")
+            .env("JUPYTERHUB_SERVER_STOP_DURATION_SECONDS_BUCKETS", "7")
     };
     let config = from_env().load().unwrap().config;
     assert_eq!(config.proxy.auth_token.unwrap().expose_secret(), "from-env");
     assert_eq!(config.hub.cookie_secret.unwrap().expose_secret(), "abcd");
     assert_eq!(config.hub.crypt_keys.len(), 2);
     assert_eq!(config.metrics.prefix, "jupyterhub", "an empty variable says nothing");
+    assert_eq!(config.metrics.server_spawn_duration_seconds_buckets, [1.0, 2.5, 600.0]);
+    assert_eq!(config.metrics.server_stop_duration_seconds_buckets, [7.0]);
 
     let config = from_env().file("hub.toml", "[proxy]\nauth_token = \"from-file\"\n").load().unwrap().config;
     assert_eq!(config.proxy.auth_token.unwrap().expose_secret(), "from-file");

@@ -121,10 +121,51 @@ ip = ""
 #[case::custom_scope("[custom_scopes.\"other:x\"]\ndescription = \"x\"\n", "no name of a custom scope")]
 #[case::guarantee("[spawner]\nmem_limit = \"1G\"\nmem_guarantee = \"2G\"\n", "more than mem_limit")]
 #[case::both_units("[hub]\ncookie_max_age = 5\ncookie_max_age_days = 1\n", "says the same as cookie_max_age")]
+#[case::falling_buckets(
+    "[metrics]\nserver_spawn_duration_seconds_buckets = [2, 1.5]\n",
+    "metrics.server_spawn_duration_seconds_buckets: must be one or more numbers of seconds"
+)]
+#[case::no_buckets(
+    "[metrics]\nserver_stop_duration_seconds_buckets = []\n",
+    "each more than the one before it"
+)]
+#[case::own_route("[hub]\nhub_routespec = \"/hub?x\"\n", "may not have a query")]
+#[case::option_of_nothing(
+    "[spawner.apply_user_options]\nimage_input = \"image\"\n",
+    "spawner.apply_user_options.image_input: \"image\" is no key that an option can set"
+)]
+#[case::override_of_nothing(
+    "[spawner.group_overrides.a]\ngroups = [\"g\"]\nspawner_override = { mem_limt = \"1G\" }\n",
+    "spawner.group_overrides.a.spawner_override.mem_limt: unknown key (did you mean mem_limit?)"
+)]
+#[case::two_places_for_overrides(
+    "[spawner]\nkind = \"kube\"\n[spawner.group_overrides.a]\ngroups = [\"g\"]\n[spawner.kube.group_overrides.a]\ngroups = []\n",
+    "is in [spawner.kube] as well"
+)]
 #[case::two_paths("[hub]\nbase_url = \"/a/\"\n[proxy]\nbind_url = \"http://:8000/b/\"\n", "has the path /b/")]
 fn a_wrong_setting_is_explained(#[case] text: &str, #[case] expected: &str) {
     let found = problems(text);
     assert!(found.iter().any(|problem| problem.contains(expected)), "{found:#?}");
+}
+
+#[test]
+fn a_route_of_the_hub_that_leaves_requests_out_is_a_warning() {
+    for (text, expected) in [
+        ("", None),
+        ("hub_routespec = \"/\"", None),
+        ("base_url = \"/a/\"\nhub_routespec = \"a\"", None),
+        ("hub_routespec = \"hub/api\"", Some("servers that do not run do not reach the hub")),
+        ("base_url = \"/a/\"\nhub_routespec = \"/hub/\"", Some("/a/hub/api/, through the proxy")),
+    ] {
+        let loaded = Bench::new().file("hub.toml", &format!("[hub]\n{text}\n")).load().unwrap();
+        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        match expected {
+            None => assert!(warnings.is_empty(), "{text}: {warnings:?}"),
+            Some(expected) => {
+                assert!(warnings.iter().any(|it| it.contains(expected)), "{text}: {warnings:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -39,8 +39,9 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     };
     let mark = Mark::from_secret(token.as_bytes());
     let host_routing = config.hub.subdomain_host().is_some();
-    let proxy =
-        ProxyOptions { default_target: Some(hub.to_string()), ..proxy_options(&config, &hub, &mark)? };
+    // Where the hub has a route of its own, what no route fits is not for it.
+    let default_target = config.hub.hub_routespec.is_none().then(|| hub.to_string());
+    let proxy = ProxyOptions { default_target, ..proxy_options(&config, &hub, &mark)? };
     let section = config.proxy;
     let program = Program {
         proxy,

@@ -40,7 +40,7 @@ pub(super) fn start(hub: &Arc<Hub>) {
     hub.tasks.spawn(async move {
         let pause = own.config.hub.service_check_interval;
         loop {
-            crate::services::managed::check_external(&own).await;
+            crate::services::answers::check_all(&own).await;
             if pause.is_zero() {
                 return;
             }
@@ -114,7 +114,7 @@ async fn watch_proxy(hub: &Hub) {
         // A proxy with very many routes is not asked all the time.
         tokio::time::sleep(pause.max(took * 20)).await;
         let asked = Instant::now();
-        let intact = hub.routing.is_intact(hub.urls.hub_route()).await;
+        let intact = hub.routing.is_intact(&hub.own_route()).await;
         took = asked.elapsed();
         match intact {
             Ok(true) if !away => {}

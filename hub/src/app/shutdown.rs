@@ -31,13 +31,12 @@ pub enum Reason {
     Replaced,
 }
 
-/// What `POST /hub/api/shutdown` may say about servers and proxy; none leaves it to the configuration.
+/// What `POST /hub/api/shutdown` may say about servers; none leaves it to the configuration. About the proxy there is
+/// nothing to choose: one in this process ends with it, one of another process goes on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Order {
     /// Whether servers are stopped.
     pub servers: Option<bool>,
-    /// Whether the proxy is stopped.
-    pub proxy: Option<bool>,
 }
 
 /// The order to shut down, given at most once.

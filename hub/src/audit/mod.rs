@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_web::HttpMessage as _;
 use actix_web::HttpRequest;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 use hub_core::Clock;
 use jupyterhub_api_compat::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,13 +24,9 @@ use crate::web::api;
 use crate::web::caller::{Caller, Via, Who};
 use crate::web::facts::Facts;
 use crate::web::log::scrub;
-use crate::web::routes::class_of;
 
 /// Longest text of a record that comes from a request, in characters.
 const LONGEST_TEXT: usize = 512;
-/// Handlers of pages whose `GET` changes something.
-const CHANGING_PAGES: [&str; 2] =
-    ["jupyterhub.handlers.login.LogoutHandler", "jupyterhub.handlers.pages.SpawnHandler"];
 
 /// Who asks, noted on the request once known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +66,18 @@ impl Actor {
 /// logged in.
 #[derive(Debug, Clone)]
 pub struct Subject(pub String);
+
+/// Noted on a request that changes something, or tries to, although its method says that it reads: a login or a
+/// logout by redirect, a start by a link, a code of OAuth that is granted.
+#[derive(Debug, Clone, Copy)]
+pub struct Changed;
+
+impl Changed {
+    /// Notes it.
+    pub fn note(rq: &HttpRequest) {
+        rq.extensions_mut().insert(Self);
+    }
+}
 
 /// What is recorded of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,10 +124,9 @@ impl Audit {
     }
 
     /// Records a call that was answered, if it was one that changes something.
-    pub fn call(&self, rq: &HttpRequest, facts: &Facts, id: &str, status: StatusCode) {
+    pub fn call(&self, rq: &HttpRequest, facts: &Facts, handler: &str, id: &str, status: StatusCode) {
         let Some(chain) = &self.chain else { return };
-        let handler = class_of(rq).unwrap_or_default();
-        if !changes(rq.method(), handler, status) {
+        if rq.method().is_safe() && rq.extensions().get::<Changed>().is_none() {
             return;
         }
         let record = Record {
@@ -150,14 +157,6 @@ impl Audit {
             error!(%cause, "the audit log is not on the disk");
         }
     }
-}
-
-/// Whether a call is one that changes something: all but reads, and the few pages that act when they are opened.
-fn changes(method: &Method, handler: &str, status: StatusCode) -> bool {
-    if !method.is_safe() {
-        return true;
-    }
-    method == Method::GET && CHANGING_PAGES.contains(&handler) && status.is_redirection()
 }
 
 /// The user who was noted, or whom the path names, decoded.

@@ -64,12 +64,17 @@ mod tests {
         let key = ServerKey::new(UserName::stored("ada"), ServerName::default());
         events.started(&key);
         events.cancelled(&key);
-        events.stopped(&key, Some("exited"));
+        events.ended(&key, Some("exited"));
+        events.stopped(&key);
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let actions: Vec<&serde_json::Value> = lines.iter().map(|line| &line["action"]).collect();
-        assert_eq!(actions, ["start", "stop"], "failures are not in the schema");
+        assert_eq!(
+            actions,
+            ["start", "stop"],
+            "failures are not in the schema, ends by themselves not in stock's log"
+        );
         let keys: Vec<&str> = lines[1].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(
             keys,

@@ -41,12 +41,18 @@ impl Events {
 
     /// A server is up.
     pub fn started(&self, key: &ServerKey) {
-        self.tell(key, ServerAction::Start, None);
+        self.tell(key, ServerAction::Start);
     }
 
-    /// A server is down. `cause` is the code of the way in which it ended by itself, if it did and that is known.
-    pub fn stopped(&self, key: &ServerKey, cause: Option<&str>) {
-        self.tell(key, ServerAction::Stop, cause);
+    /// A server is down as somebody wanted.
+    pub fn stopped(&self, key: &ServerKey) {
+        self.tell(key, ServerAction::Stop);
+    }
+
+    /// A server is down by itself or with the hub, `cause` being the code of how it ended, where that is known. The log
+    /// has what was asked of the hub, as in stock.
+    pub fn ended(&self, key: &ServerKey, cause: Option<&str>) {
+        self.bus.publish(self.event(key, ServerAction::Stop, cause));
     }
 
     /// A start did not succeed, or a server did not survive. Stock's schema knows no such event: it does not go into
@@ -68,8 +74,8 @@ impl Events {
         });
     }
 
-    fn tell(&self, key: &ServerKey, action: ServerAction, cause: Option<&str>) {
-        let event = self.event(key, action, cause);
+    fn tell(&self, key: &ServerKey, action: ServerAction) {
+        let event = self.event(key, action, None);
         if let Some(log) = &self.log {
             log.write(&event);
         }

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn the_names_are_those_of_dashboards_made_for_stock() {
-    let metrics = Metrics::new("jupyterhub").unwrap();
+    let metrics = Metrics::new(&hub_config::MetricsSection::default()).unwrap();
     metrics.request("GET", "jupyterhub.handlers.pages.HomeHandler", 200, Duration::from_millis(3));
     metrics.spawn(Outcome::Success, "", Duration::from_secs(3));
     metrics.poll(true, Duration::ZERO);
@@ -53,7 +53,7 @@ fn labels(line: &str) -> Vec<String> {
 
 #[test]
 fn names_labels_and_buckets_are_those_of_stock() {
-    let metrics = Metrics::new("jupyterhub").unwrap();
+    let metrics = Metrics::new(&hub_config::MetricsSection::default()).unwrap();
     metrics.request("GET", "h", 200, Duration::ZERO);
     metrics.login(true, Duration::ZERO);
     let text = metrics.text().unwrap();
@@ -75,8 +75,20 @@ fn names_labels_and_buckets_are_those_of_stock() {
 }
 
 #[test]
+fn starts_and_stops_have_the_buckets_of_the_configuration() {
+    let section = hub_config::MetricsSection {
+        server_spawn_duration_seconds_buckets: vec![1.5, 20.0],
+        server_stop_duration_seconds_buckets: vec![3.0],
+        ..hub_config::MetricsSection::default()
+    };
+    let text = Metrics::new(&section).unwrap().text().unwrap();
+    assert_eq!(bounds(&text, "jupyterhub_server_spawn_duration_seconds"), ["1.5", "20.0", "+Inf"]);
+    assert_eq!(bounds(&text, "jupyterhub_server_stop_seconds"), ["3.0", "+Inf"]);
+}
+
+#[test]
 fn what_has_not_happened_yet_is_told_as_in_stock() {
-    let text = Metrics::new("jupyterhub").unwrap().text().unwrap();
+    let text = Metrics::new(&hub_config::MetricsSection::default()).unwrap().text().unwrap();
     for line in [
         "jupyterhub_server_spawn_duration_seconds_count{reason=\"throttled\",status=\"failure\"} 0",
         "jupyterhub_server_stop_seconds_count{status=\"failure\"} 0",

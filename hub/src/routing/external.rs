@@ -136,8 +136,8 @@ impl ExternalProxy {
 
     /// Whether the proxy has the hub's own route as the hub made it. Asked once. A proxy that was started anew has
     /// none, or one that somebody else made.
-    pub(super) async fn has_hub_route(&self, base: &str) -> Result<bool, RoutingError> {
-        let path = format!("routes{}", canonical(base));
+    pub(super) async fn has_hub_route(&self, own_route: &str) -> Result<bool, RoutingError> {
+        let path = format!("routes{}", canonical(own_route));
         let (method, name) = (Method::GET, "GET");
         let response = match self.once(&method, name, &path, None).await {
             Ok(response) => response,
@@ -150,7 +150,7 @@ impl ExternalProxy {
             .await
             .map_err(|e| RoutingError::Unreachable { url, cause: format!("no route: {e}") })?;
         // Of the root there is nothing but the list of all.
-        let own = if base == "/" { answer.get("/") } else { Some(&answer) };
+        let own = if own_route == "/" { answer.get("/") } else { Some(&answer) };
         Ok(own.is_some_and(|route| route.get("hub") == Some(&Value::Bool(true))))
     }
 

@@ -228,12 +228,12 @@ impl Routing {
         self.missing.notified().await;
     }
 
-    /// Whether the proxy still has the hub's own route, below `base`. One that was started anew has lost it, and all
+    /// Whether the proxy still has the hub's own route. One that was started anew has lost it, and all
     /// others with it.
-    pub async fn is_intact(&self, base: &str) -> Result<bool, RoutingError> {
+    pub async fn is_intact(&self, own_route: &str) -> Result<bool, RoutingError> {
         match &self.proxy {
             Proxy::InProcess(_) => Ok(true),
-            Proxy::External(proxy) => proxy.has_hub_route(base).await,
+            Proxy::External(proxy) => proxy.has_hub_route(own_route).await,
         }
     }
 

@@ -74,7 +74,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn in_process(routes: Arc<RouteTable>) -> Routing {
-        let metrics = Arc::new(Metrics::new("jupyterhub").unwrap());
+        let metrics = Arc::new(Metrics::new(&hub_config::MetricsSection::default()).unwrap());
         Routing::new(
             Proxy::InProcess(InProcess { routes, scissors: None, mark: Mark::from_secret(b"") }),
             metrics,

@@ -11,10 +11,15 @@ use crate::app::Hub;
 use crate::servers::live::Pending;
 
 impl Hub {
+    /// The route of the hub itself: all that nothing else is there for, unless the configuration gives it less.
+    pub(crate) fn own_route(&self) -> String {
+        canonical(self.config.hub.hub_routespec.as_deref().unwrap_or(self.urls.hub_route()))
+    }
+
     /// Routes of hub, servers, services and configuration.
     async fn wanted_routes(&self) -> Result<Wanted, hub_db::DbError> {
         let mut wanted = Wanted::default();
-        wanted.routes.insert(canonical(self.urls.hub_route()), (self.urls.connect(), hub_data()));
+        wanted.routes.insert(self.own_route(), (self.urls.connect(), hub_data()));
         for (routespec, target) in &self.config.proxy.extra_routes {
             wanted.routes.insert(canonical(routespec), (target.clone(), extra_data()));
         }

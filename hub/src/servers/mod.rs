@@ -5,6 +5,7 @@
 //! that the next hub could not find out.
 
 mod answer;
+pub mod changes;
 mod check;
 mod elsewhere;
 pub mod env;
@@ -32,6 +33,7 @@ use hub_core::{Clock, ServerKey, SpawnError, SpawnHook, StopMode};
 use tokio::sync::Semaphore;
 use tracing::error;
 
+use self::changes::Changes;
 use self::env::EnvSettings;
 use self::live::{Pending, Snapshot};
 use self::queue::StartQueue;
@@ -64,6 +66,8 @@ pub struct ServerSettings {
     pub resources: Resources,
     /// What goes into the environment.
     pub env: EnvSettings,
+    /// What may be different about a single start.
+    pub changes: Changes,
     /// Starts at once; 0 is no limit.
     pub concurrent_starts: usize,
     /// After this many failed starts in a row, with nothing but failures in between, the hub ends; 0 never.
@@ -161,6 +165,11 @@ impl Servers {
     }
 
     /// The settings of a profile's servers, or of those without one.
+    /// What holds for starts without a profile, before anybody's groups and choices.
+    pub fn usual_settings(&self) -> &ServerSettings {
+        &self.settings
+    }
+
     fn settings_of(&self, profile: Option<&str>) -> &ServerSettings {
         profile.and_then(|name| self.profiles.get(name)).unwrap_or(&self.settings)
     }

@@ -197,7 +197,9 @@ impl Servers {
         };
         entry.begin_run(prepared.server_id);
         entry.remember(Some(mark(prepared.state.clone(), profile.as_deref())));
-        let mut job = self.job(live, &prepared, self.settings_of(profile.as_deref()));
+        let settings = self.settings_of(profile.as_deref());
+        let settings = settings.for_start(&prepared.groups, &prepared.options)?;
+        let mut job = self.job(live, &prepared, &settings);
         job.timeout = spawner.start_timeout(&job).unwrap_or(job.timeout);
         let timeout = job.timeout;
         let starting = async {

@@ -103,13 +103,19 @@ impl Servers {
             entry.remember(None);
         }
         let outcome = if stopped { Outcome::Success } else { Outcome::Failure };
-        if was_active {
+        // Stock counts and logs what it is asked for, not ends by themselves, nor those with the hub.
+        let asked = order.exited.is_none() && !self.is_closing();
+        if was_active && asked {
             self.metrics.stop(outcome, began.elapsed());
         }
         if stopped && was_active {
             info!(user = %key.user, server = %key.server, "User {key} server took {:.3} seconds to stop", began.elapsed().as_secs_f64());
-            let cause = order.exited.as_ref().map(|exit| exit.cause.unwrap_or("exited"));
-            self.events.stopped(&key, cause);
+            if asked {
+                self.events.stopped(&key);
+            } else {
+                let cause = order.exited.as_ref().map(|exit| exit.cause.unwrap_or("exited"));
+                self.events.ended(&key, cause);
+            }
             self.store.tell_routes(&self.tasks);
         }
         if stopped && !entry.is_start_queued() && (record.restart_until.is_some() || restart) {

@@ -15,7 +15,6 @@ use hub_db::repo;
 use hub_spawner_local::{CommandOf, RunAs};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use reqwest::Client;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 use url::Url;
 
+use super::answers::wait_up;
 use super::environment::service_env;
 use super::leftover::Leftover;
 use crate::app::Hub;
@@ -37,8 +37,6 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const GOOD_RUN: Duration = Duration::from_mins(1);
 /// This program, which becomes a service of another account.
 const REENTER: &str = "/proc/self/exe";
-/// Pause between two questions whether a service answers.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The processes.
 #[derive(Debug, Default)]
@@ -88,7 +86,7 @@ async fn first_start(hub: &actix_web::web::Data<Hub>, process: Process) -> anyho
     note_pid(hub, &process, child.id()).await;
     if let Some(url) = &process.section.url {
         let answered = tokio::select! {
-            answered = wait_up(url, process.section.timeout) => answered,
+            answered = wait_up(hub, &name, url, process.section.timeout) => answered,
             status = child.wait() => {
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 bail!("services: {name:?} ended before it answered at {url} ({status}); its own output tells why");
@@ -122,31 +120,6 @@ async fn end_leftover(hub: &Hub, process: &Process) {
     let marks = [("JUPYTERHUB_SERVICE_NAME", name.as_str()), ("JUPYTERHUB_API_URL", hub.urls.api().as_str())];
     if let Some(leftover) = stored.and_then(|pid| Leftover::find(pid, &marks)) {
         leftover.end(name).await;
-    }
-}
-
-/// Whether there is an answer at the address before time is up.
-async fn wait_up(url: &str, limit: Duration) -> bool {
-    let client = Client::new();
-    let asking = async {
-        loop {
-            match client.get(url).timeout(limit).send().await {
-                Ok(answer) if answer.status().as_u16() < 500 => return,
-                Ok(_) | Err(_) => tokio::time::sleep(ASK_AGAIN).await,
-            }
-        }
-    };
-    timeout(limit, asking).await.is_ok()
-}
-
-/// Asks services that run elsewhere whether they answer, and warns of those that do not.
-pub async fn check_external(hub: &Hub) {
-    for section in hub.config.services.iter().filter(|section| !section.is_managed()) {
-        if let Some(url) = &section.url
-            && !wait_up(url, section.timeout).await
-        {
-            warn!(service = %section.name, %url, "the service does not answer");
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Other applications behind the hub: their rows, tokens, OAuth clients, routes. Answers to `init_services`. Those
 //! whose process the hub runs are in [`managed`].
 
+pub mod answers;
 mod environment;
 mod leftover;
 pub mod managed;

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use super::error::ApiError;
 use super::log;
-use super::routes::class_of;
+use super::routes::label;
 use crate::app::Hub;
 use crate::sessions::cookies::SetCookie;
 
@@ -183,11 +183,11 @@ fn tag(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 fn report(hub: &Hub, response: &ServiceResponse<BoxBody>, id: &str, took: Duration) {
     let request = response.request();
     let status = response.status();
-    let handler = class_of(request).unwrap_or("jupyterhub.handlers.pages.ProxyErrorHandler");
+    let handler = label(hub, request);
     hub.metrics.request(request.method().as_str(), handler, status.as_u16(), took);
     let error = response.response().error().and_then(|e| e.as_error::<ApiError>());
     let facts = super::facts::Facts::of(request, hub);
-    hub.audit.call(request, &facts, id, status);
+    hub.audit.call(request, &facts, handler, id, status);
     log::access(&log::Access {
         method: request.method().as_str(),
         uri: &request.uri().to_string(),

@@ -21,6 +21,18 @@ pub fn class_of(rq: &HttpRequest) -> Option<&str> {
     placed.map(api::Placed::class).or_else(|| rq.match_name())
 }
 
+/// The same for any request: stock has a handler also for what there is not.
+pub fn label<'r>(hub: &Hub, rq: &'r HttpRequest) -> &'r str {
+    class_of(rq).unwrap_or_else(|| match rq.uri().path().strip_prefix(hub.urls.hub()) {
+        Some(rest) if rest == "api" || rest.starts_with("api/") => "jupyterhub.apihandlers.base.API404",
+        Some(_) => "jupyterhub.handlers.base.Template404",
+        None if misc::lacks_slash(hub.urls.base(), rq.uri().path()) => {
+            "jupyterhub.handlers.base.AddSlashHandler"
+        }
+        None => "jupyterhub.handlers.base.PrefixRedirectHandler",
+    })
+}
+
 /// All routes.
 pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
     let base = hub.urls.base_decoded();
@@ -30,17 +42,20 @@ pub fn configure(cfg: &mut ServiceConfig, hub: &web::Data<Hub>) {
     }));
     cfg.app_data(web::PayloadConfig::new(MAX_FORM));
     cfg.service(
-        resource("/favicon.ico", "tornado.web.StaticFileHandler").route(web::get().to(misc::favicon)),
+        resource("/favicon.ico", "jupyterhub.handlers.static.CacheControlStaticFilesHandler")
+            .route(web::get().to(misc::favicon)),
     );
     cfg.service(
-        web::resource("/robots.txt").name("tornado.web.StaticFileHandler.robots").to(misc::no_robots),
+        web::resource("/robots.txt")
+            .name("jupyterhub.handlers.static.CacheControlStaticFilesHandler")
+            .to(misc::no_robots),
     );
     cfg.service(
         resource(&prefix, "jupyterhub.handlers.base.AddSlashHandler").route(web::get().to(misc::to_hub)),
     );
     let mut scope = web::scope(&prefix)
         .service(web::scope("/api").configure(api::configure).configure(oauth_routes))
-        .service(resource("/", "jupyterhub.handlers.base.RootHandler").route(web::get().to(home::root)))
+        .service(resource("/", "jupyterhub.handlers.pages.RootHandler").route(web::get().to(home::root)))
         .service(resource("/home", "jupyterhub.handlers.pages.HomeHandler").route(web::get().to(home::home)))
         .service(
             resource("/token", "jupyterhub.handlers.pages.TokenPageHandler")

@@ -1,3 +1,7 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
 use crate::support::Place;
 
 /// Settings as the conformance run gives them, and one that has no counterpart.
@@ -24,6 +28,46 @@ try:
 except config["NoCounterpart"] as error:
     print(f"# {error}")
 "##;
+
+/// The tables of the mapping as JSON.
+const TABLES: &str = r#"
+import json, runpy, sys
+config = runpy.run_path(sys.argv[1])
+names = "HUB HUB_ELSEWHERE AUTHENTICATOR SPAWNER SPAWNER_LOCAL SERVICE".split()
+print(json.dumps({name: sorted(config[name]) for name in names}))
+"#;
+
+#[test]
+fn every_key_that_can_be_set_has_a_place_in_the_mapping() {
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/conformance/config.py");
+    let written = std::process::Command::new("python3").args(["-c", TABLES, module]).output().unwrap();
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let tables: BTreeMap<String, BTreeSet<String>> = serde_json::from_slice(&written.stdout).unwrap();
+    let schema: Value = serde_json::from_str(&Place::new().himalia(&["config", "schema"]).out).unwrap();
+    for (pointer, names) in [
+        ("/properties/hub", &["HUB", "HUB_ELSEWHERE"][..]),
+        ("/properties/authenticator", &["AUTHENTICATOR"]),
+        ("/properties/spawner", &["SPAWNER"]),
+        ("/properties/spawner/properties/local", &["SPAWNER_LOCAL"]),
+        ("/properties/services/items", &["SERVICE"]),
+    ] {
+        let keys = schema.pointer(pointer).unwrap()["properties"].as_object().unwrap();
+        let known: BTreeSet<&str> = keys
+            .iter()
+            // Tables of plugins and of profiles, what chooses them, and files with the value of another key.
+            .filter(|(name, _)| !matches!(name.as_str(), "kind" | "chain" | "null" | "profiles"))
+            .filter(|(_, key)| key.get("properties").is_none())
+            .filter(|(name, _)| name.strip_suffix("_file").is_none_or(|other| !keys.contains_key(other)))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let mapped: BTreeSet<&str> =
+            names.iter().flat_map(|name| &tables[*name]).map(String::as_str).collect();
+        let missing: Vec<_> = known.difference(&mapped).collect();
+        assert!(missing.is_empty(), "not in {names:?}: {missing:?}");
+        let gone: Vec<_> = mapped.iter().filter(|name| !keys.contains_key(**name)).collect();
+        assert!(gone.is_empty(), "in {names:?} only: {gone:?}");
+    }
+}
 
 #[test]
 fn the_settings_of_the_conformance_run_become_a_configuration_without_mistakes() {

@@ -253,6 +253,24 @@ fn a_check_of_the_configuration_looks_at_what_the_authenticator_would_refuse() {
 }
 
 #[test]
+fn a_proxy_in_the_hubs_process_cannot_be_left_running() {
+    let place = Place::new().file("hub.toml", "[hub]\ncleanup_proxy = false\n");
+    let port = "hub.hub_bind_url=http://127.0.0.1:0";
+    for arguments in
+        [&["config", "check", "hub.toml"][..], &["serve", "-f", "hub.toml", "--port", "0", "--set", port]]
+    {
+        let done = place.himalia(arguments);
+        assert_eq!(done.code, 2, "{arguments:?} {}", done.err);
+        assert!(done.err.contains("hub.toml:2: hub.cleanup_proxy"), "{}", done.err);
+        assert!(done.err.contains("himalia proxy"), "{}", done.err);
+    }
+    let apart = "[hub]\ncleanup_proxy = false\n[proxy]\nshould_start = false\nauth_token = \"secret\"\n[authenticator]\n\
+                 kind = \"null\"\n";
+    let done = Place::new().file("hub.toml", apart).himalia(&["config", "check", "hub.toml"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+}
+
+#[test]
 fn a_database_that_cannot_be_opened_is_exit_code_one() {
     let place = Place::new();
     let done =

@@ -1,6 +1,7 @@
 //! Version, health, metrics, details, proxy, shutdown, and who is behind a credential.
 
 use actix_web::http::Method;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{ROOT, TestHub, WATCH};
@@ -71,6 +72,38 @@ async fn the_proxys_routes_are_listed_and_checked() {
 }
 
 #[actix_web::test]
+async fn the_hub_has_the_route_that_the_configuration_gives_it() {
+    let test = TestHub::with(|config| config.hub.hub_routespec = Some("hub/api".to_owned())).await;
+    let root = test.root();
+    root.post("/users/ada/server", None).await.is_empty(201, "text/plain");
+    root.post("/proxy", None).await.is_empty(200, "application/json");
+    let routes = root.get("/proxy").await.holds(200);
+    let routes: Vec<&String> = routes.as_object().unwrap().keys().collect();
+    assert_eq!(routes, ["/hub/api/", "/user/ada/"]);
+}
+
+#[actix_web::test]
+async fn requests_for_what_there_is_not_have_stocks_labels() {
+    let test = TestHub::start().await;
+    for path in ["/hub/", "/hub/api/nowhere", "/hub/nowhere", "/elsewhere", "/user/ada"] {
+        test.anonymous().send(Method::GET, path, None).await;
+    }
+    let text = test.root().get("/metrics").await.text;
+    for (handler, code) in [
+        ("jupyterhub.handlers.pages.RootHandler", 302),
+        ("jupyterhub.apihandlers.base.API404", 404),
+        ("jupyterhub.handlers.base.Template404", 404),
+        ("jupyterhub.handlers.base.PrefixRedirectHandler", 302),
+        ("jupyterhub.handlers.base.AddSlashHandler", 301),
+    ] {
+        let series = format!(
+            "jupyterhub_request_duration_seconds_count{{code=\"{code}\",handler=\"{handler}\",method=\"GET\"}} 1"
+        );
+        assert!(text.contains(&series), "{series} not in\n{text}");
+    }
+}
+
+#[actix_web::test]
 async fn a_proxy_inside_the_hub_cannot_be_moved() {
     let test = TestHub::start().await;
     let root = test.root();
@@ -85,7 +118,11 @@ async fn shutdown_is_asked_for_once_the_body_makes_sense() {
     let test = TestHub::start().await;
     let root = test.root();
     root.post("/shutdown", json!({"proxy": "x"})).await.fails(400, "proxy must be true or false, got 'x'");
-    let answer = root.post("/shutdown", json!({"servers": false})).await;
+    let inside =
+        "The proxy of this hub runs inside it and ends with it: leave out \"proxy\", or run them apart.";
+    root.post("/shutdown", json!({"servers": false, "proxy": false})).await.fails(400, inside);
+    assert!(himalia::app::shutdown::wait(&test.hub).now_or_never().is_none(), "what is refused ends nothing");
+    let answer = root.post("/shutdown", json!({"servers": false, "proxy": true})).await;
     assert_eq!(answer.holds(202), json!({"message": "Shutting down Hub"}));
     let reason = himalia::app::shutdown::wait(&test.hub).await;
     assert_eq!(reason, himalia::app::shutdown::Reason::Asked);

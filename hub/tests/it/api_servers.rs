@@ -132,6 +132,36 @@ async fn a_server_that_died_unnoticed_is_started_again() {
 }
 
 #[actix_web::test]
+async fn an_end_that_nobody_asked_for_is_no_stop_of_the_event_log_and_the_metric() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.log");
+    let file = Some(path.clone());
+    let test = TestHub::with(|config| config.events.log_file = file).await;
+    let ada = test.user("ada").await;
+    let told = || {
+        let lines = std::fs::read_to_string(&path).unwrap();
+        let actions: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["action"].clone())
+            .collect();
+        actions
+    };
+    let counted = async |count: u32| {
+        let line = format!("jupyterhub_server_stop_seconds_count{{status=\"success\"}} {count}\n");
+        let text = test.root().get("/metrics").await.text;
+        assert!(text.contains(&line), "{line} not in\n{text}");
+    };
+    ada.post("/users/ada/server", options(&json!({"dead": "uncounted"}))).await.is_empty(201, "text/plain");
+    gate("uncounted").cancel();
+    ada.post("/users/ada/server", options(&json!({}))).await.is_empty(201, "text/plain");
+    assert_eq!(told(), ["start", "start"]);
+    counted(0).await;
+    ada.delete("/users/ada/server", None).await;
+    assert_eq!(told(), ["start", "start", "stop"]);
+    counted(1).await;
+}
+
+#[actix_web::test]
 async fn named_servers_are_made_started_and_removed() {
     let test = TestHub::with(|config| config.hub.named_server_limit_per_user = 2).await;
     let ada = test.user("ada").await;

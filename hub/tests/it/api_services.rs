@@ -1,8 +1,36 @@
 //! Services.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hub_config::ServiceSection;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::TestHub;
+
+/// A service that is not ready for its first requests. Its address, and how often it was asked.
+async fn service(unready: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/else/where", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            assert!(head.starts_with("GET /services/"), "{head}");
+            let ready = count.fetch_add(1, Ordering::SeqCst) >= unready;
+            // Where a ready one sends people to is not asked.
+            let answer = if ready { "302 Found\r\nLocation: http://127.0.0.1:1/" } else { "503 Unavailable" };
+            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, asked)
+}
 
 #[actix_web::test]
 async fn services_are_listed_by_name() {
@@ -23,12 +51,14 @@ async fn services_are_listed_by_name() {
 async fn a_service_is_made_and_deleted_at_run_time() {
     let test = TestHub::start().await;
     let root = test.root();
+    let (url, asked) = service(2).await;
     let body = json!({
-        "url": "http://127.0.0.1:9", "api_token": "a-token-of-a-service", "info": {"a": 1}, "display": false,
+        "url": url, "api_token": "a-token-of-a-service", "info": {"a": 1}, "display": false,
         "oauth_client_allowed_scopes": ["read:users:name"],
     });
     let made = root.post("/services/extra", body).await.holds(201);
-    assert_eq!((&made["prefix"], &made["url"]), (&json!("/services/extra/"), &json!("http://127.0.0.1:9")));
+    assert_eq!(asked.load(Ordering::SeqCst), 3, "the answer waits until the service answers");
+    assert_eq!((&made["prefix"], &made["url"]), (&json!("/services/extra/"), &json!(url)));
     assert_eq!((&made["info"], &made["display"]), (&json!({"a": 1}), &json!(false)));
     assert_eq!(test.bearer("a-token-of-a-service").get("/user").await.holds(200)["name"], "extra");
     assert!(root.get("/proxy").await.json().get("/services/extra/").is_some());
@@ -40,6 +70,26 @@ async fn a_service_is_made_and_deleted_at_run_time() {
     assert!(root.get("/proxy").await.json().get("/services/extra/").is_none());
     root.delete("/services/extra", None).await.fails(404, "Service extra does not exist");
     root.delete("/services/watch", None).await.fails(405, "Service watch is not modifiable at runtime");
+}
+
+#[actix_web::test]
+async fn services_of_the_configuration_and_of_run_time_are_looked_at_again() {
+    let ((fixed, fixed_asked), (added, added_asked)) = (service(0).await, service(0).await);
+    let test = TestHub::with(|config| {
+        config.services.push(ServiceSection {
+            name: "fixed".to_owned(),
+            url: Some(fixed),
+            ..ServiceSection::default()
+        });
+    })
+    .await;
+    test.root().post("/services/added", json!({"url": added})).await.holds(201);
+    assert_eq!(added_asked.load(Ordering::SeqCst), 1);
+    himalia::services::answers::check_all(&test.hub).await;
+    assert_eq!((fixed_asked.load(Ordering::SeqCst), added_asked.load(Ordering::SeqCst)), (1, 2));
+    test.root().delete("/services/added", None).await.is_empty(200, "application/json");
+    himalia::services::answers::check_all(&test.hub).await;
+    assert_eq!((fixed_asked.load(Ordering::SeqCst), added_asked.load(Ordering::SeqCst)), (2, 2));
 }
 
 #[actix_web::test]

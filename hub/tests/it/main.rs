@@ -32,6 +32,7 @@ mod rbac_model;
 mod request_head;
 mod samples;
 mod sessions;
+mod spawn_options;
 mod support;
 mod templates;
 mod two_hubs;

@@ -110,6 +110,17 @@ pub(super) fn check_public(
     Err(PluginError::one(key, text))
 }
 
+/// Refuses to promise that the proxy goes on after the hub where both are one process.
+pub(super) fn check_cleanup(config: &Config, external: bool) -> Result<(), PluginError> {
+    if external || config.hub.cleanup_proxy {
+        return Ok(());
+    }
+    let text = "the proxy is in the hub's process and ends with it; run them apart (`himalia hub` and `himalia proxy`, \
+                with proxy.should_start = false), or set proxy.handover_socket, by which the next process takes over \
+                without a break, and leave this out";
+    Err(PluginError::one("hub.cleanup_proxy", text))
+}
+
 /// What is done before each start: workspaces first, then what the authenticator has to say.
 pub(super) fn spawn_hooks(
     workspaces: Option<&Arc<Workspaces>>,
@@ -151,5 +162,18 @@ mod tests {
             config.hub.allow_public_without_authentication = true;
             assert!(check_public(&config, open.as_ref(), external).is_ok());
         }
+    }
+
+    #[test]
+    fn only_a_proxy_of_another_process_can_be_left_running() {
+        let mut config = Config::default();
+        for (cleanup, external, fits) in
+            [(true, false, true), (true, true, true), (false, true, true), (false, false, false)]
+        {
+            config.hub.cleanup_proxy = cleanup;
+            assert_eq!(check_cleanup(&config, external).is_ok(), fits, "{cleanup} {external}");
+        }
+        let text = check_cleanup(&config, false).unwrap_err().to_string();
+        assert!(text.contains("hub.cleanup_proxy") && text.contains("himalia proxy"), "{text}");
     }
 }

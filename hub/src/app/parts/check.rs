@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hub_config::Config;
 use hub_core::{Clock, PluginError, SystemClock};
 
-use super::auth::{build_auth, check_public};
+use super::auth::{build_auth, check_cleanup, check_public};
 use super::spawners::spawners;
 use super::{crypt, urls};
 use crate::app::first_admin;
@@ -17,7 +17,8 @@ pub(in crate::app) fn check(config: &Config, registry: &Registry) -> anyhow::Res
     let mut problems = Vec::new();
     // Whoever checks a configuration need not be who runs the hub: the rights of root are taken for granted.
     let spawners = spawners(config, &std::env::current_dir()?, true, registry).map(drop);
-    for checked in [spawners, check_authenticator(config, registry)] {
+    let cleanup = check_cleanup(config, !config.proxy.should_start).map_err(anyhow::Error::from);
+    for checked in [spawners, check_authenticator(config, registry), cleanup] {
         match checked.map_err(anyhow::Error::downcast::<PluginError>) {
             Ok(()) => {}
             Err(Ok(wrong)) => problems.extend(wrong.problems),

@@ -19,7 +19,7 @@ use url::Url;
 
 pub(super) use check::check;
 
-use self::auth::{build_auth, check_public, spawn_hooks};
+use self::auth::{build_auth, check_cleanup, check_public, spawn_hooks};
 use self::spawners::{build_spawners, profile_settings, server_settings};
 use self::web::{build_renderer, build_sessions, extra_headers, networks};
 use super::embedding::Embedding;
@@ -53,7 +53,7 @@ pub(super) async fn build(
     registry: &Registry,
 ) -> anyhow::Result<Hub> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metrics = Arc::new(Metrics::new(&config.metrics.prefix).context("metrics.prefix")?);
+    let metrics = Arc::new(Metrics::new(&config.metrics).context("metrics")?);
     let urls = Arc::new(urls(&config, bound)?);
     let db = open_database(&config).await?;
 
@@ -84,6 +84,7 @@ pub(super) async fn build(
     }
     let external = own_proxy.is_none();
     check_public(&config, auth.authenticator.as_ref(), external)?;
+    check_cleanup(&config, external)?;
 
     let proxy = match own_proxy {
         Some(own) => Proxy::InProcess(own),

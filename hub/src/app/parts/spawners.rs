@@ -12,6 +12,7 @@ use hub_db::Db;
 use crate::app::embedding::Embedding;
 use crate::registry::Registry;
 use crate::servers::ServerSettings;
+use crate::servers::changes::Changes;
 use crate::servers::env::EnvSettings;
 use crate::servers::spawners::Spawners;
 
@@ -85,6 +86,10 @@ pub(super) fn server_settings(
             disable_user_config: section.disable_user_config,
             debug: section.debug,
             environment: section.environment.clone(),
+        },
+        changes: Changes {
+            options: section.apply_user_options.clone(),
+            groups: section.group_overrides.clone(),
         },
         concurrent_starts: config.hub.concurrent_spawn_limit as usize,
         consecutive_failure_limit: section.consecutive_failure_limit,

@@ -10,10 +10,14 @@ use super::answer;
 use super::call::Call;
 use crate::app::Hub;
 use crate::app::shutdown::Order;
+use crate::routing::Proxy;
 use crate::web::error::{ApiError, ApiResult};
 
 /// What stock's client library announces.
 const METRICS_TYPE: &str = "text/plain; version=1.0.0; charset=utf-8";
+/// Why one of the two cannot stay.
+const INSEPARABLE: &str =
+    "The proxy of this hub runs inside it and ends with it: leave out \"proxy\", or run them apart.";
 
 /// `GET /`: what servers look at to compare versions.
 pub(super) fn version(_: &Hub) -> ApiResult<HttpResponse> {
@@ -52,7 +56,12 @@ pub(super) fn info(hub: &Hub) -> ApiResult<HttpResponse> {
 /// `POST /shutdown`.
 pub(super) fn shutdown(call: &Call) -> ApiResult<HttpResponse> {
     let wanted = Shutdown::read(&call.body)?;
+    match (call.hub.routing.proxy(), wanted.proxy) {
+        (Proxy::InProcess(_), Some(false)) => return Err(ApiError::bad_request(INSEPARABLE)),
+        (Proxy::External(_), Some(true)) => info!("the proxy is another process and is not stopped"),
+        _ => {}
+    }
     info!(by = call.who()?.name(), proxy = wanted.proxy, servers = wanted.servers, "shutting down as asked");
-    call.hub.shutdown.ask(Order { servers: wanted.servers, proxy: wanted.proxy });
+    call.hub.shutdown.ask(Order { servers: wanted.servers });
     answer::json(StatusCode::ACCEPTED, &ShuttingDown::default())
 }

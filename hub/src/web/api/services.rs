@@ -1,6 +1,4 @@
 //! Services: list, get, and those that are made at run time. Answers to `apihandlers.services`.
-//!
-//! Stock's answer to a new service with an address waits until the service answers; here it does not wait.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +19,7 @@ use super::answer;
 use super::call::Call;
 use super::tokens::refusal;
 use super::users::short;
+use crate::services::answers::wait_up;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
 
@@ -84,6 +83,11 @@ pub(super) async fn create(call: Call) -> ApiResult<HttpResponse> {
     tx.commit().await?;
     info!(by = call.who()?.name(), service = name, url = section.url, "service created");
     follow_routes(&call).await;
+    if let Some(url) = &section.url
+        && !wait_up(&call.hub, name, url, section.timeout).await
+    {
+        error!(service = name, %url, "the new service does not answer");
+    }
     answer::created(&answer::or_empty(shown(&call, &row).await?))
 }
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
 use crate::app::Hub;
-use crate::audit::{Actor, Subject};
+use crate::audit::{Actor, Changed, Subject};
 use crate::auth::browsers::{self, Origin};
 use crate::auth::login::admit;
 use crate::auth::revoke::revoke;
@@ -132,6 +132,7 @@ async fn follow(
             log_in(page, rq, *identity, &LoginRequest { next, ..request.clone() }).await
         }
         Ok(LoginStep::Revoke(revocation)) => {
+            Changed::note(rq);
             revoke(&page.hub, &revocation).await?;
             Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).finish())
         }
@@ -150,6 +151,16 @@ fn keep(page: &Page, rq: &HttpRequest, cookies: &[StepCookie]) {
     }
 }
 
+/// Notes who was to be logged in, where there is somebody of that name.
+async fn note_subject(page: &Page, rq: &HttpRequest, given: &str) -> ApiResult<()> {
+    if let Ok(name) = page.hub.auth.names.accept(given)
+        && let Some(user) = repo::users::by_name(page.hub.db.conn(), name.as_str()).await?
+    {
+        rq.extensions_mut().insert(Subject(user.name));
+    }
+    Ok(())
+}
+
 /// Shows the form again with the reason, or an error page where there is no form.
 async fn refused(
     page: &Page,
@@ -160,12 +171,7 @@ async fn refused(
     if let Some(given) = request.form.get("username")
         && !error.status.is_server_error()
     {
-        let name = page.hub.auth.names.accept(given).ok();
-        if let Some(name) = name
-            && let Some(user) = repo::users::by_name(page.hub.db.conn(), name.as_str()).await?
-        {
-            rq.extensions_mut().insert(Subject(user.name));
-        }
+        note_subject(page, rq, given).await?;
     }
     warn!(%error, "Failed login for {}", request.form.get("username").map(String::as_str).unwrap_or_default().chars().take(64).collect::<String>());
     if page.hub.auth.authenticator.login() != LoginMethod::Form || error.status.is_server_error() {
@@ -185,9 +191,16 @@ async fn log_in(
     identity: Identity,
     request: &LoginRequest,
 ) -> ApiResult<HttpResponse> {
+    Changed::note(rq);
+    let claimed = identity.name.clone();
     let user = match admit(&page.hub, identity).await {
         Ok(user) => user,
-        Err(error) => return refused(page, rq, error, request).await,
+        Err(error) => {
+            if !error.status.is_server_error() {
+                note_subject(page, rq, &claimed).await?;
+            }
+            return refused(page, rq, error, request).await;
+        }
     };
     let outgoing = Outgoing::of(rq);
     let sessions = &page.hub.sessions;
@@ -277,11 +290,14 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
     {
         leaving.push(other);
     }
+    if !leaving.is_empty() {
+        Changed::note(&rq);
+    }
     for user in &leaving {
         onward = log_out(&page, user, &request).await?.or(onward);
     }
-    if page.caller.user().is_none() {
-        end_stale(&page).await?;
+    if page.caller.user().is_none() && end_stale(&page).await? {
+        Changed::note(&rq);
     }
     // A stranger without cookies has nothing to lose.
     if !leaving.is_empty() || page.caller.who.is_some() || page.facts.cookies.iter().next().is_some() {
@@ -301,13 +317,12 @@ pub async fn logout(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
 }
 
 /// Ends the login behind a cookie that counts for nothing any more, because where people log in nothing is known of it:
-/// its row, and what servers got in that browser.
-async fn end_stale(page: &Page) -> ApiResult<()> {
-    let (Some(cookie), _) = page.hub.sessions.login_of(&page.facts) else { return Ok(()) };
-    if let (Some(user), Some(login)) = logged_in(&page.hub, &cookie).await? {
-        browsers::end(&page.hub, &user, &login).await?;
-    }
-    Ok(())
+/// its row, and what servers got in that browser. Whether there was one.
+async fn end_stale(page: &Page) -> ApiResult<bool> {
+    let (Some(cookie), _) = page.hub.sessions.login_of(&page.facts) else { return Ok(false) };
+    let (Some(user), Some(login)) = logged_in(&page.hub, &cookie).await? else { return Ok(false) };
+    browsers::end(&page.hub, &user, &login).await?;
+    Ok(true)
 }
 
 /// The user whom an application logs out by this request, where it may.

@@ -95,17 +95,22 @@ pub async fn to_hub(hub: web::Data<Hub>, rq: HttpRequest) -> ApiResult<HttpRespo
             .finish());
     }
     let rest = path.strip_prefix(base).unwrap_or(path).trim_start_matches('/');
-    let mut steps = rest.split('/');
-    if let (Some("user" | "services"), Some(name), None) = (steps.next(), steps.next(), steps.next())
-        && !name.is_empty()
-        && path.starts_with(base)
-    {
+    if lacks_slash(base, path) {
         // Not the path as it came: with two slashes in front it would lead to another host.
         return Ok(HttpResponse::MovedPermanently()
             .insert_header((LOCATION, format!("{base}{rest}/{query}")))
             .finish());
     }
     Ok(redirect(&hub.urls.for_browser(&hub.urls.hub_path(&format!("{rest}{query}")))))
+}
+
+/// Whether a path is that of a user's server or of a service without the slash at its end.
+pub fn lacks_slash(base: &str, path: &str) -> bool {
+    let mut steps = path.strip_prefix(base).unwrap_or_default().trim_start_matches('/').split('/');
+    matches!(
+        (steps.next(), steps.next(), steps.next()),
+        (Some("user" | "services"), Some(name), None) if !name.is_empty()
+    )
 }
 
 /// Anything below `/hub/` that there is not.

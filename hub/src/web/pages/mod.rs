@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod context;
 pub mod error;
+mod form;
 pub mod home;
 pub mod login;
 pub mod misc;

@@ -6,14 +6,15 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::context::{html, logged_in, redirect};
+use crate::audit::Changed;
 use crate::oauth::authorize::{Refusal, Request};
 use crate::render::{OAuthClientView, OAuthPage, ScopeDescription};
 use crate::web::caller::Page;
 use crate::web::error::ApiResult;
 
 /// `GET /hub/api/oauth2/authorize`.
-pub async fn show(page: Page) -> ApiResult<HttpResponse> {
-    answer(&page, None).await
+pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
+    answer(&page, &rq, None).await
 }
 
 /// `POST /hub/api/oauth2/authorize`: the person agreed.
@@ -26,18 +27,22 @@ pub async fn submit(
     page.check_form(&rq, token)?;
     let agreed: BTreeSet<String> =
         form.iter().filter(|(key, _)| key == "scopes").map(|(_, value)| value.clone()).collect();
-    answer(&page, Some(agreed)).await
+    answer(&page, &rq, Some(agreed)).await
 }
 
-async fn answer(page: &Page, agreed: Option<BTreeSet<String>>) -> ApiResult<HttpResponse> {
-    match decide(page, agreed).await {
+async fn answer(page: &Page, rq: &HttpRequest, agreed: Option<BTreeSet<String>>) -> ApiResult<HttpResponse> {
+    match decide(page, rq, agreed).await {
         Ok(response) => Ok(response),
         Err(Refusal::Back(location)) => Ok(redirect(&location)),
         Err(Refusal::Page(error)) => Err(error),
     }
 }
 
-async fn decide(page: &Page, agreed: Option<BTreeSet<String>>) -> Result<HttpResponse, Refusal> {
+async fn decide(
+    page: &Page,
+    rq: &HttpRequest,
+    agreed: Option<BTreeSet<String>>,
+) -> Result<HttpResponse, Refusal> {
     let user = match logged_in(page) {
         Ok(user) => user,
         Err(to_login) => return Ok(to_login),
@@ -73,6 +78,7 @@ async fn decide(page: &Page, agreed: Option<BTreeSet<String>>) -> Result<HttpRes
             return Ok(html(page, StatusCode::OK, &content).await?);
         }
     };
+    Changed::note(rq);
     let location = request.grant(hub, &user, page.caller.session_id.clone(), &granted).await?;
     Ok(redirect(&location))
 }

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
+use hub_config::OptionsFromForm;
 use hub_core::spawner::{FormContext, Owner};
 use hub_db::repo;
 use serde_json::{Map, Value};
 
+use super::form::Form;
 use super::spawn::Subject;
 use crate::app::Hub;
 use crate::render::{ProfileView, ProfilesForm};
@@ -51,6 +53,7 @@ async fn form_context(page: &Page, subject: &Subject) -> ApiResult<FormContext> 
         },
         previous: previous(subject),
         languages: page.facts.languages.clone(),
+        files: Map::new(),
     })
 }
 
@@ -94,14 +97,27 @@ fn profiles_html(page: &Page, previous: &Map<String, Value>) -> ApiResult<String
 pub(super) async fn form_options(
     page: &Page,
     subject: &Subject,
-    form: BTreeMap<String, Vec<String>>,
+    form: Form,
 ) -> ApiResult<Map<String, Value>> {
-    let profile = form.get(OPTION_KEY).and_then(|values| values.first()).cloned();
-    let context = form_context(page, subject).await?;
+    let profile = form.fields.get(OPTION_KEY).and_then(|values| values.first()).cloned();
+    let context = FormContext { files: form.files, ..form_context(page, subject).await? };
     let spawner = page.hub.servers.spawners.default_spawner();
-    let mut options = spawner.options_from_form(&context, form).await?;
+    let mut options = spawner.options_from_form(&context, form.fields).await?;
+    if page.hub.config.spawner.options_from_form == OptionsFromForm::Simple {
+        options.values_mut().for_each(simplify);
+    }
     choose(&page.hub, profile, &mut options)?;
     Ok(options)
+}
+
+/// The one value of a field instead of a list of it; that of a ticked box is true.
+fn simplify(value: &mut Value) {
+    if let Value::Array(values) = value
+        && let [single] = values.as_mut_slice()
+    {
+        let single = single.take();
+        *value = if single == "on" { true.into() } else { single };
+    }
 }
 
 /// Notes the profile as plain text, as programs give it; what a spawner made of the field itself does not count where

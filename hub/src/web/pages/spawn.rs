@@ -1,13 +1,9 @@
 //! Starting a server from a browser: options, start, progress. Answers to `SpawnHandler` and `SpawnPendingHandler`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actix_multipart::Multipart;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
-use futures_util::TryStreamExt as _;
+use actix_web::{HttpRequest, HttpResponse, web};
 use hub_core::{ServerKey, SpawnError};
 use hub_db::entities::users;
 use hub_db::repo;
@@ -17,8 +13,10 @@ use serde_json::{Map, Value};
 use super::context::{
     ServerState, carry, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query,
 };
+use super::form::Form;
 use super::login::login_request;
 use super::options::{form_html, form_options, query_options};
+use crate::audit::Changed;
 use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage};
 use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Pending, Snapshot};
@@ -30,8 +28,6 @@ use crate::web::error::{ApiError, ApiResult};
 const MAX_FORM: usize = 16 << 20;
 /// Largest form of somebody who has not shown that it comes from a page of the hub, in bytes.
 const MAX_UNPROVEN: usize = 64 << 10;
-/// Most fields.
-const MAX_FIELDS: usize = 1_000;
 /// How long a start from a page is watched for an immediate error.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
@@ -85,7 +81,7 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         }
     }
     if let Some(options) = query_options(&page)? {
-        let form = form_options(&page, &subject, options).await?;
+        let form = form_options(&page, &subject, Form { fields: options, ..Form::default() }).await?;
         return start(&page, &rq, subject, Some(form)).await;
     }
     if hub.has_options_form() {
@@ -102,11 +98,11 @@ pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResul
     let user;
     if page.caller.user().is_some() && page.check_form(&rq, None).is_ok() {
         user = logged_in(&page);
-        form = read_form(&rq, body, MAX_FORM).await?;
-        form.remove("_xsrf");
+        form = Form::read(&rq, body, MAX_FORM).await?;
+        form.fields.remove("_xsrf");
     } else {
-        form = read_form(&rq, body, MAX_UNPROVEN).await?;
-        let token = form.remove("_xsrf").and_then(|values| values.into_iter().next_back());
+        form = Form::read(&rq, body, MAX_UNPROVEN).await?;
+        let token = form.fields.remove("_xsrf").and_then(|values| values.into_iter().next_back());
         page.check_form(&rq, token.as_deref())?;
         user = logged_in(&page);
     }
@@ -119,7 +115,7 @@ pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResul
     if subject.state.as_ref().is_some_and(ServerState::is_ready) {
         return Err(ApiError::bad_request(format!("{} is already running", subject.key)));
     }
-    form.remove("display_name");
+    form.fields.remove("display_name");
     match form_options(&page, &subject, form).await {
         Ok(options) => start(&page, &rq, subject, Some(options)).await,
         Err(error) => form_page(&page, &subject, Some(error)).await,
@@ -176,6 +172,7 @@ async fn start(
     options: Option<Map<String, Value>>,
 ) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
+    Changed::note(rq);
     let admission = hub.check_may_start(subject.state.as_ref().map(|state| state.record.id)).await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
@@ -289,55 +286,4 @@ pub async fn failed_page(
         ..NotRunningPage::default()
     };
     html(page, ApiError::from(error).status, &content).await
-}
-
-/// Reads an urlencoded or multipart form. Files become fields `NAME_file` with their content, as stock has them.
-async fn read_form(
-    rq: &HttpRequest,
-    body: web::Payload,
-    most: usize,
-) -> ApiResult<BTreeMap<String, Vec<String>>> {
-    let multipart = rq
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|text| text.starts_with("multipart/form-data"));
-    let mut form: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let too_large = || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.");
-    if !multipart {
-        let bytes = body.to_bytes_limited(most).await.map_err(|_| too_large())?;
-        let bytes = bytes.map_err(|e| ApiError::bad_request(format!("The form cannot be read: {e}")))?;
-        for (name, value) in url::form_urlencoded::parse(&bytes).into_owned().take(MAX_FIELDS) {
-            form.entry(name).or_default().push(value);
-        }
-        return Ok(form);
-    }
-    let mut payload = body.into_inner();
-    let mut parts = Multipart::from_request(rq, &mut payload)
-        .await
-        .map_err(|e| ApiError::bad_request(format!("The form cannot be read: {e}")))?;
-    let unreadable =
-        |e: actix_multipart::MultipartError| ApiError::bad_request(format!("The form cannot be read: {e}"));
-    let mut size = 0;
-    let mut fields = 0;
-    while let Some(mut part) = parts.try_next().await.map_err(unreadable)? {
-        let Some(name) = part.name().map(str::to_owned) else { continue };
-        let file = part.content_disposition().and_then(|d| d.get_filename()).is_some();
-        let mut content = Vec::new();
-        while let Some(chunk) = part.try_next().await.map_err(unreadable)? {
-            size += chunk.len();
-            if size > most {
-                return Err(too_large());
-            }
-            content.extend_from_slice(&chunk);
-        }
-        fields += 1;
-        if fields > MAX_FIELDS {
-            return Err(too_large());
-        }
-        let text = String::from_utf8_lossy(&content).into_owned();
-        let name = if file { format!("{name}_file") } else { name };
-        form.entry(name).or_default().push(text);
-    }
-    Ok(form)
 }

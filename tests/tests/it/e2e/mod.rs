@@ -17,6 +17,7 @@ mod openhexa;
 mod python_services;
 mod replacement;
 mod revocation;
+mod shutdown;
 mod singleuser_versions;
 mod takeover;
 mod workspaces;
