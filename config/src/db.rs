@@ -33,7 +33,8 @@ pub struct DbSection {
     /// How long to wait while another process writes to the SQLite file.
     #[serde(with = "DurationText")]
     pub write_timeout: Duration,
-    /// Brings the schema of an older JupyterHub up to date at start; a copy of an SQLite file is kept.
+    /// Brings the schema of an older JupyterHub up to date at start, after a backup: a copy of a SQLite file, or of the
+    /// tables inside the database server. Without one nothing is changed and the hub does not start.
     pub upgrade_db: bool,
 }
 

@@ -52,12 +52,17 @@ pub enum DbError {
         found: String,
     },
     /// The copy before an upgrade could not be made; nothing was changed.
-    #[error("cannot back up the database to {path}: {problem}; nothing was changed")]
+    #[error(
+        "cannot back up the database to {place}: {problem}; nothing was changed; {remedy}, or make a backup by other \
+         means and run `himalia upgrade-db --no-backup`"
+    )]
     Backup {
         /// Where the copy should have gone.
-        path: PathBuf,
+        place: String,
         /// What failed.
         problem: String,
+        /// What the operator can do.
+        remedy: String,
     },
     /// A value that must be unique exists already, or a row to refer to does not.
     #[error("conflict with what is in the database: {0}")]
@@ -109,16 +114,32 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
+/// What the database itself said about a statement.
+fn told(error: &DbErr) -> Option<&dyn sqlx::error::DatabaseError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            error.as_database_error()
+        }
+        _ => None,
+    }
+}
+
 /// NUL in a text on PostgreSQL, characters beyond the character set of a table on MySQL.
 fn is_unstorable(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let sqlx::Error::Database(error) = &**error else { return false };
+    let Some(error) = told(error) else { return false };
     match error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         Some(mysql) => matches!(mysql.number(), 1267 | 1366),
         None => error.code().as_deref() == Some("22021"),
+    }
+}
+
+/// Whether the database server says that its user may not do this.
+pub(crate) fn is_refused(error: &DbErr) -> bool {
+    let Some(error) = told(error) else { return false };
+    match error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        // To a database, to a table, for want of a privilege.
+        Some(mysql) => matches!(mysql.number(), 1044 | 1142 | 1227),
+        None => error.code().as_deref() == Some("42501"),
     }
 }
 

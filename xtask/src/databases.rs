@@ -61,7 +61,7 @@ impl Databases {
         Ok(Self { postgres: start_postgres()?, mariadb: start_mariadb()? })
     }
 
-    /// The account may create databases, so each test can have its own.
+    /// The account may create databases, so each test can have its own, and accounts that may less.
     pub(crate) fn variables(&self) -> [(&'static str, String); 2] {
         [
             (
@@ -144,7 +144,7 @@ fn start_mariadb() -> Result<Server> {
         &init,
         "CREATE DATABASE hub CHARACTER SET utf8mb4;\n\
          CREATE USER 'hub'@'%' IDENTIFIED BY 'hub';\n\
-         GRANT ALL ON *.* TO 'hub'@'%';\n",
+         GRANT ALL ON *.* TO 'hub'@'%' WITH GRANT OPTION;\n",
     )?;
     account.own(&init)?;
     let port = free_port()?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cache::Cache;
-use crate::command::{self, cargo, in_ci, release_build, run, shown, workspace};
+use crate::command::{self, cargo, in_ci, is_root, release_build, run, shown, workspace};
 use crate::counts::{self, Counts};
 use crate::databases::Databases;
 use crate::environments::{self, Environments};
@@ -240,7 +240,11 @@ impl TestBed {
     /// Everything but the modules `e2e`, `differential` and `kubernetes`.
     fn unit(&mut self) -> Result<Counts> {
         let others = ["--skip", "e2e::", "--skip", "differential::", "--skip", "kubernetes::"];
-        self.tests(&["--no-fail-fast"], &others)
+        let mut counts = self.tests(&["--no-fail-fast"], &others)?;
+        if is_root() {
+            counts += self.tests(&["--no-fail-fast", "--tests"], &["--ignored", "as_root::"])?;
+        }
+        Ok(counts)
     }
 
     /// `which` are the filters of the test binary, `hub` the last word of the modules with tests of that hub.
@@ -283,7 +287,9 @@ impl TestBed {
         }
         println!("\n=== once more, by themselves: {}", failed.join(" "));
         let names: Vec<_> = failed.iter().map(String::as_str).collect();
-        let again = counted(&mut command(&[&["--exact", "--test-threads", "1"], &names[..]].concat()))?;
+        let again = counted(&mut command(
+            &[&["--include-ignored", "--exact", "--test-threads", "1"], &names[..]].concat(),
+        ))?;
         if again.failed > 0 || again.passed < counts.failed {
             return Ok(counts);
         }

@@ -12,6 +12,7 @@ mod revisions;
 mod tables;
 mod upgrade;
 
+pub use backup::{Backup, Precaution};
 pub use check::{State, check};
 pub use create::create;
 pub use upgrade::{Upgraded, upgrade};

@@ -1,7 +1,7 @@
 //! The repositories and the schema on every database that there is.
 //!
 //! SQLite is always tested. `HIMALIA_TEST_POSTGRES_URL` and `HIMALIA_TEST_MARIADB_URL` name a server and a user who may
-//! make databases; each test makes its own and drops it. `HIMALIA_TEST_STOCK_PYTHON` is a Python with
+//! make databases and accounts; each test makes its own and drops it. `HIMALIA_TEST_STOCK_PYTHON` is a Python with
 //! `jupyterhub==6.1.1` (and psycopg2, pymysql) for the tests that let stock JupyterHub have the same database;
 //! `HIMALIA_TEST_STOCK4_PYTHON` and `HIMALIA_TEST_STOCK5_PYTHON` have 4.1 and 5.4. What is not set is said on stderr,
 //! and is a failure where `CI` is set.
@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod backup;
 mod browser_sessions;
 mod connect;
 mod groups;

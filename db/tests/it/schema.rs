@@ -1,5 +1,5 @@
 use hub_db::repo::oauth;
-use hub_db::schema::{HEAD, State, check, create, upgrade};
+use hub_db::schema::{HEAD, Precaution, State, check, create, upgrade};
 use hub_db::{ConnectionTrait as _, Db, DbError, DbOptions};
 
 use crate::harness::{Bed, Kind, noon, number, run_empty, texts};
@@ -44,14 +44,14 @@ on_every_empty_database!(
 async fn an_empty_database_gets_all_tables_and_the_stamp(bed: Bed) {
     let db = bed.db.conn();
     assert_eq!(check(db).await.unwrap(), State::Empty);
-    assert_eq!(upgrade(&bed.db, noon()).await.unwrap(), None);
+    assert_eq!(upgrade(&bed.db, Precaution::Backup, noon()).await.unwrap(), None);
     create(&bed.db).await.unwrap();
     assert_eq!(check(db).await.unwrap(), State::Stamped(HEAD.to_owned()));
     assert!(oauth::client(db, "jupyterhub").await.unwrap().is_some());
     create(&bed.db).await.unwrap();
     assert_eq!(texts(db, "SELECT version_num FROM alembic_version").await, [HEAD]);
     assert_eq!(number(db, "SELECT COUNT(*) FROM oauth_clients").await, 1);
-    assert_eq!(upgrade(&bed.db, noon()).await.unwrap(), None);
+    assert_eq!(upgrade(&bed.db, Precaution::Backup, noon()).await.unwrap(), None);
 }
 
 async fn another_revision_is_refused_with_a_remedy(bed: Bed) {
@@ -120,7 +120,7 @@ async fn an_unknown_revision_is_not_upgraded(bed: Bed) {
     for revision in ["833da8570507", "0123456789ab"] {
         let stamp = format!("UPDATE alembic_version SET version_num = '{revision}'");
         db.execute_unprepared(&stamp).await.unwrap();
-        let error = upgrade(&bed.db, noon()).await.unwrap_err();
+        let error = upgrade(&bed.db, Precaution::Backup, noon()).await.unwrap_err();
         assert!(matches!(&error, DbError::UnknownRevision { found } if found == revision), "{error}");
     }
     if let Some(file) = bed.db.file() {

@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import datetime
 
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import MetaData, Table, create_engine, inspect, select
 
 from jupyterhub import dbutil, orm
 
@@ -62,6 +62,28 @@ def dump(url):
         # How far the counter of a table has come is no part of the schema.
         tables[table]["options"].pop("mysql_auto_increment", None)
     return tables
+
+
+def rows(url, backup=""):
+    """All rows as they are, of the tables or of the copies that are named so."""
+    engine = create_engine(url)
+    schema = backup if backup and engine.dialect.name == "postgresql" else None
+    prefix = f"{backup}_" if backup and not schema else ""
+    found = {}
+    with engine.connect() as connection:
+        for name in inspect(engine).get_table_names(schema=schema):
+            if name.startswith(prefix or "himalia_backup_") == bool(prefix):
+                table = Table(name, MetaData(), schema=schema, autoload_with=engine, resolve_fks=False)
+                found[name.removeprefix(prefix)] = sorted(repr(tuple(row)) for row in connection.execute(select(table)))
+    return found
+
+
+def enter(url):
+    """Opens a database as a hub does and makes a user there; the names of all."""
+    db = orm.new_session_factory(url)()
+    db.add(orm.User(name="new"))
+    db.commit()
+    return [name for (name,) in db.query(orm.User.name).order_by(orm.User.id)]
 
 
 def write(url):

@@ -10,6 +10,7 @@ use hub_config::{KnownPlugins, Loaded};
 use hub_core::secret::random_hex32;
 use hub_core::token::GENERATED_ROUNDS;
 use hub_core::{Clock as _, SystemClock};
+use hub_db::schema::{Backup, Precaution};
 use hub_db::{Db, repo};
 use hub_proxy::options::chp::ChpArgs;
 use tracing::info;
@@ -120,14 +121,20 @@ pub fn token(loaded: Loaded, user: &str) -> anyhow::Result<String> {
     })
 }
 
-/// Brings the database to the revision that this program works with, after a backup where that is a file.
-pub fn upgrade_db(loaded: Loaded) -> anyhow::Result<()> {
+/// Brings the database to the revision that this program works with, after a backup. Returns what leads back to it in
+/// SQL, where it is one of tables.
+pub fn upgrade_db(loaded: Loaded, precaution: Precaution) -> anyhow::Result<Option<String>> {
     on_runtime(async move {
         let db = database(&loaded).await?;
-        match hub_db::schema::upgrade(&db, SystemClock.now()).await? {
-            Some(done) => info!(?done, "database upgraded"),
-            None => info!("the database needs no upgrade"),
-        }
-        Ok(db.close().await?)
+        let done = parts::upgrade(&db, precaution).await?;
+        db.close().await?;
+        let Some(done) = done else {
+            info!("the database needs no upgrade");
+            return Ok(None);
+        };
+        Ok(done.backup.and_then(|backup| match backup {
+            Backup::Tables { script, .. } => Some(script),
+            Backup::File(_) => None,
+        }))
     })
 }

@@ -76,8 +76,15 @@ enum Command {
     /// Look at the audit log
     #[command(subcommand)]
     Audit(super::audit::AuditCommand),
-    /// Bring the database of an older version up to date
-    UpgradeDb,
+    /// Bring the database of an older version up to date, after a backup
+    ///
+    /// The backup is a copy of a SQLite file, or copies of the tables inside PostgreSQL, MySQL or MariaDB; what leads
+    /// back to these is printed as SQL.
+    UpgradeDb {
+        /// Go on without a backup: there is another one, or none is wanted
+        #[arg(long)]
+        no_backup: bool,
+    },
     /// Print the version
     Version,
 }
@@ -122,7 +129,7 @@ pub(super) fn main(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Service(services) => services.run(),
         Command::Share(shares) => shares.run(),
         Command::Audit(command) => super::audit::run(command),
-        Command::UpgradeDb => commands::upgrade_db(&settings()?),
+        Command::UpgradeDb { no_backup } => commands::upgrade_db(&settings()?, no_backup),
         Command::Version => commands::version(),
     }
 }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use himalia::app;
 use himalia::registry::Registry;
 use hub_config::{KnownPlugins, Loaded};
+use hub_db::schema::Precaution;
 
 use super::failure::{self, Failure};
 use super::logging;
@@ -91,10 +92,14 @@ pub(super) fn token(settings: &Settings, user: Option<String>) -> Result<(), Fai
     print(&(token + "\n"))
 }
 
-/// `upgrade-db`.
-pub(super) fn upgrade_db(settings: &Settings) -> Result<(), Failure> {
+/// `upgrade-db`. The way back goes to standard output.
+pub(super) fn upgrade_db(settings: &Settings, no_backup: bool) -> Result<(), Failure> {
     let loaded = start(settings)?;
-    Ok(app::upgrade_db(loaded)?)
+    let precaution = if no_backup { Precaution::None } else { Precaution::Backup };
+    match app::upgrade_db(loaded, precaution)? {
+        Some(script) => print(&script),
+        None => Ok(()),
+    }
 }
 
 /// `version`.

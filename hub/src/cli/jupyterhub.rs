@@ -94,8 +94,12 @@ enum Command {
         /// Name of the user
         user: Option<String>,
     },
-    /// Bring the database up to date
-    UpgradeDb,
+    /// Bring the database up to date, after a backup
+    UpgradeDb {
+        /// Go on without a backup
+        #[arg(long)]
+        no_backup: bool,
+    },
 }
 
 pub(super) fn main(arguments: Vec<OsString>) -> Result<(), Failure> {
@@ -124,7 +128,7 @@ pub(super) fn main(arguments: Vec<OsString>) -> Result<(), Failure> {
     }
     match arguments.command {
         Some(Command::Token { user }) => commands::token(&settings, user),
-        Some(Command::UpgradeDb) => commands::upgrade_db(&settings),
+        Some(Command::UpgradeDb { no_backup }) => commands::upgrade_db(&settings, no_backup),
         None => {
             let _pid_file = pid_file.map(PidFile::write).transpose()?;
             commands::run(&settings, Role::Serve)

@@ -50,7 +50,7 @@ pub(super) struct AddColumn {
 }
 
 /// All migrations in order, each beginning where the one before ends.
-pub(super) const REVISIONS: &[Revision] = &[
+const REVISIONS: &[Revision] = &[
     r3c2384c5aae1::REVISION,
     r4621fec11365::REVISION,
     rbe8ecf03ddac::REVISION,
@@ -58,6 +58,17 @@ pub(super) const REVISIONS: &[Revision] = &[
     rff1860e38070::REVISION,
     rf460b0348206::REVISION,
 ];
+
+/// The migrations from a revision to the head.
+///
+/// # Errors
+/// [`DbError::UnknownRevision`]
+pub(super) fn since(revision: &str) -> Result<&'static [Revision], DbError> {
+    let first = REVISIONS.iter().position(|step| step.from == revision);
+    first
+        .and_then(|first| REVISIONS.get(first..))
+        .ok_or_else(|| DbError::UnknownRevision { found: revision.to_owned() })
+}
 
 impl AddColumn {
     pub(super) const fn nullable(table: &'static str, column: &'static str, kind: Kind) -> Self {

@@ -13,6 +13,7 @@ use hub_config::Config;
 use hub_core::scopes::{CustomScope, ScopeTable};
 use hub_core::secret::ExposeSecret as _;
 use hub_core::{Clock, SystemClock};
+use hub_db::schema::{Backup, Precaution, Upgraded};
 use hub_db::{Db, DbOptions, repo};
 use tracing::{info, warn};
 use url::Url;
@@ -218,12 +219,23 @@ pub(super) fn db_options(section: &hub_config::DbSection) -> DbOptions {
     options
 }
 
+/// Brings the database up to date, and tells so; `None`: it was.
+pub(super) async fn upgrade(db: &Db, precaution: Precaution) -> anyhow::Result<Option<Upgraded>> {
+    let upgraded = hub_db::schema::upgrade(db, precaution, SystemClock.now()).await?;
+    if let Some(Upgraded { from, backup }) = &upgraded {
+        let backup = backup.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        info!(from, backup, "the database is up to date");
+    }
+    Ok(upgraded)
+}
+
 async fn open_database(config: &Config) -> anyhow::Result<Db> {
     let db = Db::connect(db_options(&config.db)).await?;
     if config.db.upgrade_db
-        && let Some(done) = hub_db::schema::upgrade(&db, SystemClock.now()).await?
+        && let Some(done) = upgrade(&db, Precaution::Backup).await?
+        && let Some(Backup::Tables { script, .. }) = done.backup
     {
-        info!(?done, "database upgraded");
+        info!("how to go back to the database before the upgrade:\n{script}");
     }
     hub_db::schema::create(&db).await?;
     repo::oauth::ensure_hub_client(db.conn()).await?;

@@ -1,4 +1,4 @@
-//! A copy of the SQLite file before it is changed.
+//! A copy of a SQLite file.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -15,11 +15,15 @@ use crate::error::DbError;
 ///
 /// # Errors
 /// [`DbError::Backup`] when the copy exists already or cannot be written.
-pub(super) async fn backup(db: &Db, file: &Path, now: DateTime<Utc>) -> Result<PathBuf, DbError> {
+pub(super) async fn copy(db: &Db, file: &Path, now: DateTime<Utc>) -> Result<PathBuf, DbError> {
     let mut name = file.as_os_str().to_owned();
     name.push(now.format(".%Y-%m-%d-%H%M%S").to_string());
     let path = PathBuf::from(name);
-    let refuse = |problem: String| DbError::Backup { path: path.clone(), problem };
+    let refuse = |problem: String| DbError::Backup {
+        place: path.display().to_string(),
+        problem,
+        remedy: "let the hub write a new file there".to_owned(),
+    };
     let Some(text) = path.to_str() else { return Err(refuse("the path is not UTF-8".to_owned())) };
     let mode = fs::metadata(file).map_err(|error| refuse(error.to_string()))?.permissions().mode();
     // An existing file is never touched; an empty one that was just made may be written by SQLite.
