@@ -43,8 +43,9 @@ use crate::{
     },
 };
 
-/// Answered by the proxy itself on every host and base URL.
-const HEALTH_PATH: &str = "/_chp_healthz";
+/// Answered by the proxy itself on every host and base URL, and to clients that have met their bounds.
+pub(crate) const HEALTH_PATH: &str = "/_chp_healthz";
+pub(crate) const HEALTHY: &str = r#"{"status":"OK"}"#;
 
 /// Serves one request.
 pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Response<ProxyBody> {
@@ -54,9 +55,12 @@ pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Res
     let logger = worker.shared.access_log.as_ref();
     let mut entry = logger.map(|logger| access_log::Entry::new(logger, client, &request));
     let mut response = match fault {
+        // A balancer that asks stands for all its clients.
+        Some(Fault::Crowded) if request.uri().path() == HEALTH_PATH => healthy(turn),
         Some(fault) => {
             if fault == Fault::Crowded {
                 worker.stats.refused_clients.inc();
+                worker.shared.shares.warn_of_bound(client.address.as_ref());
             }
             refuse(worker, fault.status(), fault.message(), turn)
         }
@@ -302,7 +306,7 @@ fn refuse(worker: &Worker, status: StatusCode, message: &'static str, turn: Turn
 }
 
 fn healthy(turn: Turn) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody::full(r#"{"status":"OK"}"#, Some(turn)));
+    let mut response = Response::new(ProxyBody::full(HEALTHY, Some(turn)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

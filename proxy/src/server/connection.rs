@@ -57,8 +57,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     if !shared.settings.proxy_protocol {
         share = match shared.share(remote) {
             Ok(share) => share,
-            Err(_) => {
+            Err(exhausted) => {
                 worker.stats.refused_clients.inc();
+                shared.shares.warn_of_bound(Some(&exhausted.client));
                 // Boxed, so that every connection need not have room for it.
                 return Box::pin(refusal::refuse(shared, stream, remote, Bound::Client, place)).await;
             }
@@ -68,8 +69,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     if shared.settings.proxy_protocol {
         share = match shared.share(greeted.remote) {
             Ok(share) => share,
-            Err(_) => {
+            Err(exhausted) => {
                 worker.stats.refused_clients.inc();
+                shared.shares.warn_of_bound(Some(&exhausted.client));
                 drop(place);
                 return Box::pin(refusal::refuse_greeted(shared, greeted, Bound::Client)).await;
             }
