@@ -20,6 +20,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::{Body, Incoming};
+use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 pub(crate) use self::body::drain_bodies;
@@ -265,7 +266,12 @@ async fn websocket(
             if let Some(entry) = &mut entry {
                 entry.status = parts.status;
             }
-            let held = Held { guest: Rc::clone(guest), turn, entry };
+            let farewell = client.multiplexed.then(|| {
+                let (farewell, patience) = oneshot::channel();
+                guest.local.limit_next(patience);
+                farewell
+            });
+            let held = Held { guest: Rc::clone(guest), turn, entry, farewell };
             tunnel::start(worker, held, Arc::clone(route), opener, (upgrade, target_upgrade));
             Response::from_parts(parts, ProxyBody::empty(None))
         }

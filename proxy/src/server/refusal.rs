@@ -121,9 +121,7 @@ async fn in_http1(mut stream: Stream, bound: Bound) -> io::Result<()> {
     let asked = if bound == Bound::Client { after_health(&mut stream).await? } else { None };
     let (status, headers, message) = match asked {
         Some(_) => ("200 OK", "content-type: application/json", HEALTHY),
-        None => {
-            ("503 Service Unavailable", "content-type: text/plain\r\nretry-after: 1", bound.message())
-        }
+        None => ("503 Service Unavailable", "content-type: text/plain\r\nretry-after: 1", bound.message()),
     };
     let body = if asked == Some(Method::HEAD) { "" } else { message };
     let answer = format!(
@@ -184,7 +182,8 @@ async fn in_http2(stream: Stream, bound: Bound) -> hyper::Result<()> {
         }
         async move { Ok::<_, Infallible>(response) }
     });
-    let mut connection = pin!(http2::Builder::new(Local).serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(http2::Builder::new(Local::default()).serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = asked.notified() => {}
