@@ -5,8 +5,10 @@ pub(crate) mod bounds;
 mod error_page;
 pub(crate) mod headers;
 pub(crate) mod health;
+mod link;
 mod multiplexed;
 pub(crate) mod pool;
+mod replay;
 mod request;
 mod response;
 mod tunnel;
@@ -199,7 +201,7 @@ async fn web(
         }
         request
     };
-    match upstream::send(worker, &route.target.origin, claim(&route), outgoing).await {
+    match upstream::send(worker, &route.target.origin, claim(&route), outgoing, false).await {
         Ok((answer, lease)) => {
             worker.stats.count_status(answer.status());
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -236,7 +238,7 @@ async fn websocket(
     let asked = response::Asked::of(&parts, worker.settings());
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let outgoing = upstream::bodiless(parts);
-    match upstream::send(worker, &route.target.origin, claim(route), outgoing).await {
+    match upstream::send(worker, &route.target.origin, claim(route), outgoing, true).await {
         Ok((mut answer, lease)) => {
             worker.stats.count_status(answer.status());
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
