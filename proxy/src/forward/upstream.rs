@@ -227,7 +227,8 @@ pub(crate) async fn send(
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
     let pooled = worker.pool.borrow().take(origin);
     let Some(mut lease) = pooled else {
-        let mut lease = connect(worker, origin, claim).await?;
+        // Boxed, as it is rare and would make the future of each request larger.
+        let mut lease = Box::pin(connect(worker, origin, claim)).await?;
         let response = exchange(worker, &mut lease, request, upgrade).await.map_err(|(error, _)| error)?;
         return Ok((response, lease));
     };
