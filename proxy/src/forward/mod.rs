@@ -131,13 +131,13 @@ async fn dispatch(
     // The URI shares its bytes, so this copy frees the path from the parts that are rewritten below.
     let uri = parts.uri.clone();
     let Ok(path) = path::resolve(uri.path()) else {
-        return error_page::respond(worker, StatusCode::INTERNAL_SERVER_ERROR, kind, &uri, turn).await;
+        return instead(worker, StatusCode::INTERNAL_SERVER_ERROR, kind, &uri, turn).await;
     };
     let host = parts.headers.get(header::HOST).and_then(headers::host_name);
     let route = worker.shared.routes.route(host, &path.decoded);
     worker.stats.find_target.observe(arrived.elapsed());
     let Some(route) = route else {
-        return error_page::respond(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
+        return instead(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
     };
     debug!(path = uri.path(), route = %route.key, target = %route.target.text, ?kind, "proxying");
     route.requests.fetch_add(1, Relaxed);
@@ -298,8 +298,20 @@ fn log_failure(worker: &Worker, route: &Route, error: &UpstreamError) {
     warn!(route = %route.key, target = %route.target.text, %error, "target did not answer");
 }
 
+/// Answers with a page of an error in place of a target. Boxed, as the future of each request, which is moved several
+/// times, would need room for it.
+async fn instead(
+    worker: &Rc<Worker>,
+    status: StatusCode,
+    kind: Kind,
+    uri: &http::Uri,
+    turn: Turn,
+) -> Response<ProxyBody> {
+    Box::pin(error_page::respond(worker, status, kind, uri, turn)).await
+}
+
 async fn failed(worker: &Rc<Worker>, kind: Kind, uri: &http::Uri, turn: Turn) -> Response<ProxyBody> {
-    error_page::respond(worker, StatusCode::SERVICE_UNAVAILABLE, kind, uri, turn).await
+    instead(worker, StatusCode::SERVICE_UNAVAILABLE, kind, uri, turn).await
 }
 
 /// Refuses a request for what it is. The connection ends, because what follows cannot be trusted.
