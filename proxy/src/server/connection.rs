@@ -138,7 +138,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
 ///
 /// What a websocket sends is in the hands of a task of hyper's own, which waits for a client that takes nothing for as
 /// long as the connection lives. So that task can be given an end.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Local(Rc<Cell<Option<(task::Id, Patience)>>>);
 
 /// Tells how long a websocket that has ended may still take to send what is left. When it is dropped, no time at all.
