@@ -120,10 +120,12 @@ impl Program {
                 Box::pin(std::future::pending())
             }
             Some(path) => {
-                let estate = Estate { sockets, phase, routes, scissors };
+                let estate = Estate { sockets, phase, routes: routes.clone(), scissors };
                 Box::pin(HandOverSocket::bind(path)?.given(estate, api_connections))
             }
         };
+        // All is ours now: nothing that runs has this file.
+        routes.keep()?;
 
         let mut running = futures_util::future::try_join_all(tasks);
         let relieved = tokio::select! {

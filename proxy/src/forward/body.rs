@@ -292,14 +292,20 @@ impl Relay {
         if let Some(lease) = self.lease.take() {
             // A body that the target never asked for leaves the connection in the middle of a request.
             let whole = self.gate.as_ref().is_none_or(|gate| !gate.is_waiting());
-            if whole && !bounds::is_wanted(&self.worker.shared, lease.origin()) {
+            if !whole || bounds::is_wanted(&self.worker.shared, lease.origin()) {
+                lease.link.close();
+            } else {
                 self.worker.pool.borrow().put(lease, self.worker.now());
             }
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let polled = match &mut self.lease {
+            Some(lease) => lease.link.poll_frame(&mut self.incoming, cx),
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(silence) = &mut self.silence {
                     silence.waiting = false;

@@ -113,7 +113,7 @@ async fn fetch(
     // Path and query are percent-encoded, so the parse cannot fail; the root is a harmless answer if it did.
     *request.uri_mut() = path.parse().unwrap_or_default();
     request.headers_mut().insert(header::HOST, target.origin.authority.clone());
-    upstream::send(worker, &target.origin, Claim::Page, request).await
+    upstream::send(worker, &target.origin, Claim::Page, request, false).await
 }
 
 /// The fetched page under our status: content type and encoding are the only headers that are taken over.

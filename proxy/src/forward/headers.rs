@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::server::{client::Client, settings::Settings};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -13,7 +13,7 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 /// Where proxies say who the client is.
-const TOLD_BY_PROXIES: [HeaderName; 7] =
+static TOLD_BY_PROXIES: [HeaderName; 7] =
     [FORWARDED_FOR, FORWARDED_PORT, FORWARDED_PROTO, FORWARDED_HOST, REAL_IP, SCHEME, header::FORWARDED];
 
 /// What a message said for this hop only and the next hop may be told anew.
@@ -77,8 +77,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
         }
     }
     if present.other {
-        headers.remove(KEEP_ALIVE);
-        headers.remove(PROXY_CONNECTION);
+        headers.remove(&KEEP_ALIVE);
+        headers.remove(&PROXY_CONNECTION);
         headers.remove(header::PROXY_AUTHORIZATION);
         headers.remove(header::PROXY_AUTHENTICATE);
         headers.remove(header::TRANSFER_ENCODING);
@@ -136,8 +136,8 @@ pub(crate) enum Kind {
 /// Appends to `X-Forwarded-For`, `-Port` and `-Proto`, dropping what an untrusted client said in them and their like;
 /// sets `-Host` on web requests that have none.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, settings: &Settings, client: &Client, kind: Kind) {
-    if !client.trusted {
-        for name in TOLD_BY_PROXIES {
+    if !client.trusted && headers.keys().any(is_told_by_proxies) {
+        for name in &TOLD_BY_PROXIES {
             headers.remove(name);
         }
     }
@@ -163,6 +163,12 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, settings: &Settings, client
         let host = headers.get(header::HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
         headers.insert(FORWARDED_HOST, host);
     }
+}
+
+/// Most requests come straight from a browser and have none of these: to look at all names once is cheaper than to
+/// look each of these up.
+fn is_told_by_proxies(name: &HeaderName) -> bool {
+    *name == header::FORWARDED || (name.as_str().starts_with("x-") && TOLD_BY_PROXIES.contains(name))
 }
 
 /// The port in a `Host` value.

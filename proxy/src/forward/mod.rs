@@ -5,8 +5,10 @@ pub(crate) mod bounds;
 mod error_page;
 pub(crate) mod headers;
 pub(crate) mod health;
+mod link;
 mod multiplexed;
 pub(crate) mod pool;
+mod replay;
 mod request;
 mod response;
 mod tunnel;
@@ -20,6 +22,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::{Body, Incoming};
+use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 pub(crate) use self::body::drain_bodies;
@@ -43,8 +46,9 @@ use crate::{
     },
 };
 
-/// Answered by the proxy itself on every host and base URL.
-const HEALTH_PATH: &str = "/_chp_healthz";
+/// Answered by the proxy itself on every host and base URL, and to clients that have met their bounds.
+pub(crate) const HEALTH_PATH: &str = "/_chp_healthz";
+pub(crate) const HEALTHY: &str = r#"{"status":"OK"}"#;
 
 /// Serves one request.
 pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Response<ProxyBody> {
@@ -54,9 +58,12 @@ pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Res
     let logger = worker.shared.access_log.as_ref();
     let mut entry = logger.map(|logger| access_log::Entry::new(logger, client, &request));
     let mut response = match fault {
+        // A balancer that asks stands for all its clients.
+        Some(Fault::Crowded) if request.uri().path() == HEALTH_PATH => healthy(turn),
         Some(fault) => {
             if fault == Fault::Crowded {
                 worker.stats.refused_clients.inc();
+                worker.shared.shares.warn_of_bound(client.address.as_ref());
             }
             refuse(worker, fault.status(), fault.message(), turn)
         }
@@ -124,13 +131,13 @@ async fn dispatch(
     // The URI shares its bytes, so this copy frees the path from the parts that are rewritten below.
     let uri = parts.uri.clone();
     let Ok(path) = path::resolve(uri.path()) else {
-        return error_page::respond(worker, StatusCode::INTERNAL_SERVER_ERROR, kind, &uri, turn).await;
+        return instead(worker, StatusCode::INTERNAL_SERVER_ERROR, kind, &uri, turn).await;
     };
     let host = parts.headers.get(header::HOST).and_then(headers::host_name);
     let route = worker.shared.routes.route(host, &path.decoded);
     worker.stats.find_target.observe(arrived.elapsed());
     let Some(route) = route else {
-        return error_page::respond(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
+        return instead(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
     };
     debug!(path = uri.path(), route = %route.key, target = %route.target.text, ?kind, "proxying");
     route.requests.fetch_add(1, Relaxed);
@@ -194,7 +201,7 @@ async fn web(
         }
         request
     };
-    match upstream::send(worker, &route.target.origin, claim(&route), outgoing).await {
+    match upstream::send(worker, &route.target.origin, claim(&route), outgoing, false).await {
         Ok((answer, lease)) => {
             worker.stats.count_status(answer.status());
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -231,7 +238,7 @@ async fn websocket(
     let asked = response::Asked::of(&parts, worker.settings());
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let outgoing = upstream::bodiless(parts);
-    match upstream::send(worker, &route.target.origin, claim(route), outgoing).await {
+    match upstream::send(worker, &route.target.origin, claim(route), outgoing, true).await {
         Ok((mut answer, lease)) => {
             worker.stats.count_status(answer.status());
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -261,7 +268,12 @@ async fn websocket(
             if let Some(entry) = &mut entry {
                 entry.status = parts.status;
             }
-            let held = Held { guest: Rc::clone(guest), turn, entry };
+            let farewell = client.multiplexed.then(|| {
+                let (farewell, patience) = oneshot::channel();
+                guest.local.limit_next(patience);
+                farewell
+            });
+            let held = Held { guest: Rc::clone(guest), turn, entry, farewell };
             tunnel::start(worker, held, Arc::clone(route), opener, (upgrade, target_upgrade));
             Response::from_parts(parts, ProxyBody::empty(None))
         }
@@ -286,8 +298,20 @@ fn log_failure(worker: &Worker, route: &Route, error: &UpstreamError) {
     warn!(route = %route.key, target = %route.target.text, %error, "target did not answer");
 }
 
+/// Answers with a page of an error in place of a target. Boxed, as the future of each request, which is moved several
+/// times, would need room for it.
+async fn instead(
+    worker: &Rc<Worker>,
+    status: StatusCode,
+    kind: Kind,
+    uri: &http::Uri,
+    turn: Turn,
+) -> Response<ProxyBody> {
+    Box::pin(error_page::respond(worker, status, kind, uri, turn)).await
+}
+
 async fn failed(worker: &Rc<Worker>, kind: Kind, uri: &http::Uri, turn: Turn) -> Response<ProxyBody> {
-    error_page::respond(worker, StatusCode::SERVICE_UNAVAILABLE, kind, uri, turn).await
+    instead(worker, StatusCode::SERVICE_UNAVAILABLE, kind, uri, turn).await
 }
 
 /// Refuses a request for what it is. The connection ends, because what follows cannot be trusted.
@@ -302,7 +326,7 @@ fn refuse(worker: &Worker, status: StatusCode, message: &'static str, turn: Turn
 }
 
 fn healthy(turn: Turn) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody::full(r#"{"status":"OK"}"#, Some(turn)));
+    let mut response = Response::new(ProxyBody::full(HEALTHY, Some(turn)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -8,9 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1::SendRequest;
-
-use super::{body::RequestBody, upstream::Progress};
+use super::{link::Link, upstream::Progress};
 use crate::target::Origin;
 
 /// A connection in use, to be put back when its response has ended.
@@ -18,7 +16,7 @@ use crate::target::Origin;
 pub(crate) struct Lease {
     /// Where to put it back: a count of this thread alone, unlike that of the origin.
     stack: Rc<Stack>,
-    pub(crate) sender: SendRequest<RequestBody>,
+    pub(crate) link: Link,
     /// Of its bytes, where silence has a limit.
     pub(crate) progress: Option<Arc<Progress>>,
 }
@@ -31,7 +29,7 @@ impl Lease {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    link: Link,
     progress: Option<Arc<Progress>>,
     since: u64,
 }
@@ -60,10 +58,11 @@ impl Pool {
     pub(crate) fn take(&self, origin: &Origin) -> Option<Lease> {
         let stack = self.stacks.get(&origin.id)?;
         let mut idle = stack.idle.borrow_mut();
-        while let Some(Idle { sender, progress, .. }) = idle.pop_back() {
+        while let Some(Idle { mut link, progress, .. }) = idle.pop_back() {
+            link.rest();
             // One that is not ready still sends a request body that its target has already answered.
-            if sender.is_ready() {
-                return Some(Lease { stack: Rc::clone(stack), sender, progress });
+            if link.is_open() && link.is_ready() {
+                return Some(Lease { stack: Rc::clone(stack), link, progress });
             }
         }
         None
@@ -73,31 +72,34 @@ impl Pool {
     pub(crate) fn lease(
         &mut self,
         origin: &Arc<Origin>,
-        sender: SendRequest<RequestBody>,
+        link: Link,
         progress: Option<Arc<Progress>>,
     ) -> Lease {
         let new = || Rc::new(Stack { origin: Arc::clone(origin), idle: RefCell::default() });
         let stack = Rc::clone(self.stacks.entry(origin.id).or_insert_with(new));
-        Lease { stack, sender, progress }
+        Lease { stack, link, progress }
     }
 
     /// Puts a connection back after its response; `now` in milliseconds of the worker.
     pub(crate) fn put(&self, lease: Lease, now: u64) {
-        let Lease { stack, sender, progress } = lease;
-        if self.limit == 0 || sender.is_closed() {
-            return;
+        let Lease { stack, mut link, progress } = lease;
+        link.rest();
+        if self.limit == 0 || link.is_spent() {
+            return link.close();
         }
         let mut idle = stack.idle.borrow_mut();
-        if idle.len() >= self.limit {
-            idle.pop_front();
+        if idle.len() >= self.limit
+            && let Some(oldest) = idle.pop_front()
+        {
+            oldest.link.close();
         }
-        idle.push_back(Idle { sender, progress, since: now });
+        idle.push_back(Idle { link, progress, since: now });
     }
 
     /// Closes the idle connections to all origins for which `needed` says so.
     pub(crate) fn trim(&self, needed: impl Fn(&Origin) -> bool) {
         for stack in self.stacks.values().filter(|stack| needed(&stack.origin)) {
-            stack.idle.borrow_mut().clear();
+            stack.idle.borrow_mut().drain(..).for_each(|idle| idle.link.close());
         }
     }
 
@@ -106,7 +108,10 @@ impl Pool {
         let max_idle = u64::try_from(max_idle.as_millis()).unwrap_or(u64::MAX);
         self.stacks.retain(|_, stack| {
             let mut idle = stack.idle.borrow_mut();
-            idle.retain(|idle| !idle.sender.is_closed() && now.saturating_sub(idle.since) <= max_idle);
+            while let Some(oldest) = idle.pop_front_if(|idle| now.saturating_sub(idle.since) > max_idle) {
+                oldest.link.close();
+            }
+            idle.retain(|idle| idle.link.is_open());
             // Each open connection and the stack itself hold the origin; a route or request would add to that.
             let holders = Arc::strong_count(&stack.origin);
             let own = 1 + stack.origin.open.load(std::sync::atomic::Ordering::Relaxed);

@@ -18,6 +18,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
     task::spawn_local,
     time::{Instant, Sleep, sleep},
 };
@@ -50,6 +51,8 @@ pub(crate) struct Held {
     #[expect(dead_code, reason = "held for its drop")]
     pub(crate) turn: Turn,
     pub(crate) entry: Option<Box<Entry>>,
+    /// Says how long hyper may go on sending after the end; on HTTP/2 alone.
+    pub(crate) farewell: Option<oneshot::Sender<Duration>>,
 }
 
 /// Joins the two connections, client's first, as soon as both have been upgraded.
@@ -119,8 +122,14 @@ async fn run(
         end = joined => end,
         () = cut.cancelled() => Ok(()),
     };
-    if let Err(error) = end {
-        debug!(route = %route.key, %error, "websocket broke");
+    match end {
+        Err(error) => debug!(route = %route.key, %error, "websocket broke"),
+        Ok(()) => {
+            if let Some(farewell) = held.farewell.take() {
+                // In vain when all is sent already.
+                let _ = farewell.send(worker.settings().timeouts.half_closed);
+            }
+        }
     }
     drop(held);
 }

@@ -12,23 +12,23 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, request};
+use http::{Request, Response, request};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream, lookup_host},
-    task::spawn_local,
     time::{sleep, timeout},
 };
-use tracing::debug;
 
 use super::{
     body::RequestBody,
     bounds::{self, Claim, Permit},
     health::Attempt,
+    link::Link,
     pool::Lease,
+    replay::Replay,
 };
 use crate::{
     server::{
@@ -185,12 +185,7 @@ async fn connect(worker: &Rc<Worker>, origin: &Arc<Origin>, claim: Claim) -> Res
         .handshake(io)
         .await
         .map_err(UpstreamError::Broken)?;
-    spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            debug!(%error, "target connection ended");
-        }
-    });
-    Ok(worker.pool.borrow_mut().lease(origin, sender, progress))
+    Ok(worker.pool.borrow_mut().lease(origin, Link::new(sender, connection), progress))
 }
 
 async fn open(worker: &Worker, origin: &Origin, attempt: &mut Option<Attempt<'_>>) -> io::Result<Stream> {
@@ -218,7 +213,7 @@ async fn open(worker: &Worker, origin: &Origin, attempt: &mut Option<Attempt<'_>
     Ok(Stream::TlsClient(Box::new(tls)))
 }
 
-/// Sends a request and waits for the head of the answer.
+/// Sends a request and waits for the head of the answer, which may switch protocols with `upgrade` alone.
 ///
 /// A connection from the pool may have been closed by its target at this very moment. Then the request is sent once
 /// more over a new connection, if that cannot do anything twice: because hyper gave it back unsent, or because it
@@ -228,26 +223,28 @@ pub(crate) async fn send(
     origin: &Arc<Origin>,
     claim: Claim,
     request: Request<RequestBody>,
+    upgrade: bool,
 ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
     let pooled = worker.pool.borrow().take(origin);
     let Some(mut lease) = pooled else {
-        let mut lease = connect(worker, origin, claim).await?;
-        let response = exchange(worker, &mut lease, request).await.map_err(|(error, _)| error)?;
+        // Boxed, as it is rare and would make the future of each request larger.
+        let mut lease = Box::pin(connect(worker, origin, claim)).await?;
+        let response = exchange(worker, &mut lease, request, upgrade).await.map_err(|(error, _)| error)?;
         return Ok((response, lease));
     };
-    let copy = replayable(&request);
-    let request = match exchange(worker, &mut lease, request).await {
+    let copy = Replay::of(&request);
+    let request = match exchange(worker, &mut lease, request, upgrade).await {
         Ok(response) => return Ok((response, lease)),
         Err((_, Some(unsent))) => *unsent,
         Err((error @ UpstreamError::Broken(_), None)) => match copy {
-            Some(copy) => copy,
+            Some(copy) => copy.into_request(),
             None => return Err(error),
         },
         Err((error, None)) => return Err(error),
     };
     worker.stats.retries.inc();
     let mut lease = Box::pin(connect(worker, origin, claim)).await?;
-    let response = exchange(worker, &mut lease, request).await.map_err(|(error, _)| error)?;
+    let response = exchange(worker, &mut lease, request, upgrade).await.map_err(|(error, _)| error)?;
     Ok((response, lease))
 }
 
@@ -257,9 +254,10 @@ async fn exchange(
     worker: &Worker,
     lease: &mut Lease,
     request: Request<RequestBody>,
+    upgrade: bool,
 ) -> Result<Response<Incoming>, Failed> {
     let limited = worker.settings().timeouts.response.zip(lease.progress.clone());
-    let sending = lease.sender.try_send_request(request);
+    let sending = lease.link.exchange(request, upgrade);
     let sent = match limited {
         Some((limit, progress)) => tokio::select! {
             biased;
@@ -280,24 +278,6 @@ async fn silent(progress: &Progress, limit: Duration) {
     while let Some(left) = progress.left_of(limit) {
         sleep(left).await;
     }
-}
-
-/// A second copy of a request that may be sent twice.
-fn replayable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    use hyper::body::Body;
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    );
-    if !idempotent || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::default());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }
 
 /// The parts of a request without a body.

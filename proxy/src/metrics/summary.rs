@@ -1,9 +1,8 @@
 //! Durations as a Prometheus summary.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
+
+use super::Tally;
 
 /// The quantiles that configurable-http-proxy reports.
 pub(crate) const QUANTILES: [f64; 7] = [0.01, 0.05, 0.5, 0.9, 0.95, 0.99, 0.999];
@@ -14,16 +13,16 @@ const FINE_BITS: u32 = 2;
 /// Up to 2^40 ns, some 18 minutes.
 const BUCKETS: usize = 40 * FINE;
 
-/// Durations counted in buckets that grow with the value.
+/// Durations counted in buckets that grow with the value. One thread observes.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    nanos: AtomicU64,
-    buckets: Box<[AtomicU64]>,
+    nanos: Tally,
+    buckets: Box<[Tally]>,
 }
 
 impl Default for Summary {
     fn default() -> Self {
-        Self { nanos: AtomicU64::new(0), buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect() }
+        Self { nanos: Tally::default(), buckets: (0..BUCKETS).map(|_| Tally::default()).collect() }
     }
 }
 
@@ -52,17 +51,17 @@ fn middle(index: usize) -> u64 {
 impl Summary {
     pub(crate) fn observe(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Relaxed);
+        self.nanos.add(nanos);
         if let Some(count) = self.buckets.get(bucket(nanos)) {
-            count.fetch_add(1, Relaxed);
+            count.inc();
         }
     }
 
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
-        snapshot.nanos += self.nanos.load(Relaxed);
+        snapshot.nanos += self.nanos.get();
         snapshot.buckets.resize(BUCKETS, 0);
         for (sum, count) in snapshot.buckets.iter_mut().zip(&self.buckets) {
-            *sum += count.load(Relaxed);
+            *sum += count.get();
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// Whether changes are written. Before, the file may be that of another process.
+    begun: bool,
     /// The last change may have been written in part.
     torn: bool,
 }
@@ -58,11 +60,20 @@ impl Journal {
         let routes = read(&file, path).map_err(problem)?;
         let saved =
             routes.into_iter().map(|(key, document)| SavedRoute { key, document, last_activity: None });
-        Ok((Self { path: path.to_owned(), file, lines: 0, torn: false }, saved.collect()))
+        Ok((Self { path: path.to_owned(), file, lines: 0, begun: false, torn: false }, saved.collect()))
+    }
+
+    /// Begins to write, with all routes that there are.
+    pub(crate) fn begin(&mut self, all: impl FnOnce() -> Vec<SavedRoute>) -> Result<(), ProxyError> {
+        self.begun = true;
+        self.rewrite(&all())
     }
 
     /// Replaces the file by one with exactly these routes, in one step.
     pub(crate) fn rewrite(&mut self, routes: &[SavedRoute]) -> Result<(), ProxyError> {
+        if !self.begun {
+            return Ok(());
+        }
         // Of this process and this moment: another process with the same path may be at the same.
         let fresh = self.path.with_added_extension(format!(
             "{}-{:016x}{FRESH}",
@@ -127,6 +138,9 @@ impl Journal {
         count: usize,
         all: impl FnOnce() -> Vec<SavedRoute>,
     ) -> Result<(), ProxyError> {
+        if !self.begun {
+            return Ok(());
+        }
         if self.torn || self.lines >= SLACK + 4 * count || self.is_detached() {
             return self.rewrite(&all());
         }
@@ -213,6 +227,13 @@ mod tests {
     use super::*;
     use crate::RouteTable;
 
+    /// The table of a process that runs.
+    fn running(path: &Path) -> std::sync::Arc<RouteTable> {
+        let table = RouteTable::persistent(false, path).unwrap();
+        table.keep().unwrap();
+        table
+    }
+
     fn data() -> Map<String, Value> {
         Map::from_iter([("user".to_owned(), "x".into())])
     }
@@ -221,14 +242,14 @@ mod tests {
     fn routes_survive_whatever_ends_the_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes");
-        let table = RouteTable::persistent(false, &path).unwrap();
+        let table = running(&path);
         table.add("/user/a b", "http://127.0.0.1:1", data()).unwrap();
         table.add("/gone", "http://127.0.0.1:1", Map::new()).unwrap();
         table.add("/user/a b", "http://127.0.0.1:2", data()).unwrap();
         assert!(table.remove("/gone"));
         // A change of which only the beginning was written.
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"key\":\"/torn\",\"docu").unwrap();
-        let again = RouteTable::persistent(false, &path).unwrap();
+        let again = running(&path);
         assert_eq!(again.len(), 1);
         let route = again.get("/user/a b").unwrap();
         assert_eq!((route.target.as_str(), route.data), ("http://127.0.0.1:2", data()));
@@ -240,14 +261,42 @@ mod tests {
     fn another_process_at_the_same_file_does_not_detach_this_one_from_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes");
-        let table = RouteTable::persistent(false, &path).unwrap();
+        let table = running(&path);
         table.add("/one", "http://127.0.0.1:1", Map::new()).unwrap();
-        // A second start, which then finds the address in use.
-        drop(RouteTable::persistent(false, &path).unwrap());
+        // A second process, which took the file for its own and ended.
+        drop(running(&path));
         table.add("/two", "http://127.0.0.1:2", Map::new()).unwrap();
         assert!(table.remove("/one"));
         let again = RouteTable::persistent(false, &path).unwrap();
         assert_eq!(again.list().keys().collect::<Vec<_>>(), ["/two"]);
+    }
+
+    #[test]
+    fn a_start_in_vain_leaves_the_file_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let table = running(&path);
+        table.add("/one", "http://127.0.0.1:1", Map::new()).unwrap();
+        // Another process reads the file, this one goes on, and only then the other one finds the address in use.
+        let other = RouteTable::persistent(false, &path).unwrap();
+        table.add("/two", "http://127.0.0.1:2", Map::new()).unwrap();
+        other.add("/", "http://127.0.0.1:3", Map::new()).unwrap();
+        drop(other);
+        // No further change: this process is killed.
+        let again = RouteTable::persistent(false, &path).unwrap();
+        assert_eq!(again.list().keys().collect::<Vec<_>>(), ["/one", "/two"]);
+    }
+
+    #[test]
+    fn what_is_added_before_the_file_is_taken_is_saved_with_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        running(&path).add("/one", "http://127.0.0.1:1", Map::new()).unwrap();
+        let next = RouteTable::persistent(false, &path).unwrap();
+        next.add("/", "http://127.0.0.1:3", Map::new()).unwrap();
+        next.keep().unwrap();
+        let again = RouteTable::persistent(false, &path).unwrap();
+        assert_eq!(again.list().keys().collect::<Vec<_>>(), ["/", "/one"]);
     }
 
     #[test]
@@ -267,6 +316,7 @@ mod tests {
                 let (path, routes) = (&path, all(name));
                 scope.spawn(move || {
                     let (mut journal, _) = Journal::open(path).unwrap();
+                    journal.begin(|| routes.clone()).unwrap();
                     for _ in 0..200 {
                         journal.rewrite(&routes).unwrap();
                         let (_, seen) = Journal::open(path).unwrap();
@@ -305,6 +355,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes");
         let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.begin(Vec::new).unwrap();
         let all = |keys: &[&str]| -> Vec<SavedRoute> {
             let saved = |key: &&str| SavedRoute {
                 key: (*key).to_owned(),
@@ -333,7 +384,7 @@ mod tests {
     fn the_file_stays_in_proportion_to_the_routes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes");
-        let table = RouteTable::persistent(false, &path).unwrap();
+        let table = running(&path);
         for number in 0..4 * SLACK {
             table.add("/x", &format!("http://127.0.0.1:{}", 1 + number % 9), Map::new()).unwrap();
         }

@@ -62,6 +62,10 @@ fn base() -> Url {
 /// encoded.
 fn needs_resolving(raw: &str) -> bool {
     let bytes = raw.as_bytes();
+    // One look for the bytes without which there is nothing to resolve: most paths have none of them.
+    if memchr::memchr3(b'\\', b'.', b'%', bytes).is_none() {
+        return false;
+    }
     if bytes.contains(&b'\\') {
         return true;
     }

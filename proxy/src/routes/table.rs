@@ -140,18 +140,27 @@ impl RouteTable {
         Arc::new(Self::empty(host_routing))
     }
 
-    /// The routes saved in a file, which follows all further changes: a restarted proxy knows its routes at once,
-    /// however it ended. The file need not exist.
+    /// The routes saved in a file: a restarted proxy knows its routes at once, however it ended. The file need not
+    /// exist. It follows all further changes from [`keep`](Self::keep) on, and is not written before: it may be that of
+    /// a process that runs, and which this one finds out when it cannot have the addresses.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or holds something else.
+    /// When the file cannot be read or made, or holds something else.
     pub fn persistent(host_routing: bool, path: &Path) -> Result<Arc<Self>, ProxyError> {
-        let (mut journal, saved) = Journal::open(path)?;
+        let (journal, saved) = Journal::open(path)?;
         let mut table = Self::empty(host_routing);
         table.replace_all(&saved);
-        journal.rewrite(&table.saved())?;
         table.journal = Some(Mutex::new(journal));
         Ok(Arc::new(table))
+    }
+
+    /// Makes the file, if there is one, this table's own.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep(&self) -> Result<(), ProxyError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        journal.lock().unwrap_or_else(PoisonError::into_inner).begin(|| self.saved())
     }
 
     fn empty(host_routing: bool) -> Self {

@@ -1,6 +1,7 @@
 //! One client connection from its first byte to its last.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     io,
     net::SocketAddr,
@@ -18,7 +19,11 @@ use hyper::{
     service::HttpService,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::task::spawn_local;
+use tokio::{
+    sync::oneshot,
+    task::{self, spawn_local},
+    time::sleep,
+};
 use tracing::debug;
 
 use super::{
@@ -45,6 +50,8 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 pub(crate) struct Guest {
     pub(crate) worker: Rc<Worker>,
     pub(crate) client: Arc<Client>,
+    /// Where the requests of an HTTP/2 connection run.
+    pub(crate) local: Local,
     _share: Option<Share>,
     _place: Place,
 }
@@ -57,8 +64,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     if !shared.settings.proxy_protocol {
         share = match shared.share(remote) {
             Ok(share) => share,
-            Err(_) => {
+            Err(exhausted) => {
                 worker.stats.refused_clients.inc();
+                shared.shares.warn_of_bound(Some(&exhausted.client));
                 // Boxed, so that every connection need not have room for it.
                 return Box::pin(refusal::refuse(shared, stream, remote, Bound::Client, place)).await;
             }
@@ -68,8 +76,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     if shared.settings.proxy_protocol {
         share = match shared.share(greeted.remote) {
             Ok(share) => share,
-            Err(_) => {
+            Err(exhausted) => {
                 worker.stats.refused_clients.inc();
+                shared.shares.warn_of_bound(Some(&exhausted.client));
                 drop(place);
                 return Box::pin(refusal::refuse_greeted(shared, greeted, Bound::Client)).await;
             }
@@ -85,9 +94,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     let limits = &worker.settings().limits;
     let stats = Arc::clone(&worker.stats);
     let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), limits.request_head, stats));
+    let local = Local::default();
     let guest = Rc::new(Guest {
         worker: Rc::clone(&worker),
         client: Arc::clone(&client),
+        local: local.clone(),
         _share: share,
         _place: place,
     });
@@ -105,7 +116,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
             Served { connection, client, told: false }.await
         }
         Version::Http2 => {
-            let connection = http2::Builder::new(Local)
+            let connection = http2::Builder::new(local)
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_AFTER)
                 .keep_alive_timeout(PING_PATIENCE)
@@ -124,16 +135,44 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
 }
 
 /// Runs the requests of an HTTP/2 connection on the worker's own thread.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Local;
+///
+/// What a websocket sends is in the hands of a task of hyper's own, which waits for a client that takes nothing for as
+/// long as the connection lives. So that task can be given an end.
+#[derive(Clone, Default)]
+pub(crate) struct Local(Rc<Cell<Option<(task::Id, Patience)>>>);
+
+/// Tells how long a websocket that has ended may still take to send what is left. When it is dropped, no time at all.
+pub(crate) type Patience = oneshot::Receiver<Duration>;
+
+impl Local {
+    /// Gives an end to the task that hyper starts next from within the task that runs now.
+    pub(crate) fn limit_next(&self, patience: Patience) {
+        self.0.set(task::try_id().map(|id| (id, patience)));
+    }
+}
 
 impl<F> hyper::rt::Executor<F> for Local
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    fn execute(&self, request: F) {
-        spawn_local(request);
+    fn execute(&self, future: F) {
+        match self.0.take() {
+            Some((id, patience)) if task::try_id() == Some(id) => {
+                spawn_local(async move {
+                    tokio::select! {
+                        // First, as what has nothing left to send ends well.
+                        biased;
+                        _ = future => {}
+                        () = async { sleep(patience.await.unwrap_or_default()).await } => {}
+                    }
+                });
+            }
+            another => {
+                self.0.set(another);
+                spawn_local(future);
+            }
+        }
     }
 }
 

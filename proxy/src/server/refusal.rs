@@ -2,6 +2,9 @@
 //!
 //! That costs a handshake where there is TLS, and a while of listening. So it is done for a bounded number of clients
 //! at a time; those beyond it are closed without a word.
+//!
+//! One that has met its own bound and asks whether the proxy is healthy is told so: it may be a balancer, which would
+//! else send nobody here any more.
 
 use std::{
     convert::Infallible,
@@ -14,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -31,6 +34,7 @@ use super::{
     stream::Stream,
     worker::{Place, Shared},
 };
+use crate::forward::{HEALTH_PATH, HEALTHY};
 
 /// Clients that are told at the same time, over all workers.
 const AT_ONCE: usize = 64;
@@ -40,6 +44,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// the client has sent meanwhile would make the system take the answer back.
 const LINGER_BYTES: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
+/// A client has that long to say what it wants.
+const HEARING: Duration = Duration::from_secs(1);
 
 /// Which bound is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +108,8 @@ async fn tell(greeted: Greeted, bound: Bound) {
     let stream = greeted.stream;
     let told = timeout(FAREWELL, async {
         match greeted.version {
-            Version::Http1 => in_http1(stream, bound.message()).await,
-            Version::Http2 => in_http2(stream, bound.message()).await.map_err(io::Error::other),
+            Version::Http1 => in_http1(stream, bound).await,
+            Version::Http2 => in_http2(stream, bound).await.map_err(io::Error::other),
         }
     });
     if let Ok(Err(error)) = told.await {
@@ -111,10 +117,15 @@ async fn tell(greeted: Greeted, bound: Bound) {
     }
 }
 
-async fn in_http1(mut stream: Stream, message: &str) -> io::Result<()> {
+async fn in_http1(mut stream: Stream, bound: Bound) -> io::Result<()> {
+    let asked = if bound == Bound::Client { after_health(&mut stream).await? } else { None };
+    let (status, headers, message) = match asked {
+        Some(_) => ("200 OK", "content-type: application/json", HEALTHY),
+        None => ("503 Service Unavailable", "content-type: text/plain\r\nretry-after: 1", bound.message()),
+    };
+    let body = if asked == Some(Method::HEAD) { "" } else { message };
     let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\
-         retry-after: 1\r\nconnection: close\r\n\r\n{message}",
+        "HTTP/1.1 {status}\r\n{headers}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         message.len()
     );
     stream.write_all(answer.as_bytes()).await?;
@@ -133,20 +144,46 @@ async fn in_http1(mut stream: Stream, message: &str) -> io::Result<()> {
     timeout(LINGER, listening).await.unwrap_or(Ok(()))
 }
 
+/// How the client asks after the proxy's health, if its first line does.
+async fn after_health(stream: &mut Stream) -> io::Result<Option<Method>> {
+    let mut line = [0; 256];
+    let hearing = async {
+        let mut end = 0;
+        while let Some(room) = line.get_mut(end..).filter(|room| !room.is_empty()) {
+            let count = stream.read(room).await?;
+            end += count;
+            if count == 0 || line.get(..end).is_some_and(|seen| seen.contains(&b'\n')) {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(end)
+    };
+    let Ok(heard) = timeout(HEARING, hearing).await else { return Ok(None) };
+    let text = line.get(..heard?).and_then(|heard| std::str::from_utf8(heard).ok()).unwrap_or_default();
+    let (method, rest) = text.split_once(' ').unwrap_or_default();
+    let path = rest.split([' ', '?']).next().unwrap_or_default();
+    Ok([Method::GET, Method::HEAD].into_iter().find(|known| known == method && path == HEALTH_PATH))
+}
+
 /// Answers what the client asks first, and takes nothing more.
-async fn in_http2(stream: Stream, message: &'static str) -> hyper::Result<()> {
+async fn in_http2(stream: Stream, bound: Bound) -> hyper::Result<()> {
     let asked = Rc::new(Notify::new());
     let tell = Rc::clone(&asked);
-    let service = service_fn(move |_: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         tell.notify_one();
+        let healthy = bound == Bound::Client && request.uri().path() == HEALTH_PATH;
+        let message = if healthy { HEALTHY } else { bound.message() };
+        let kind = if healthy { "application/json" } else { "text/plain" };
         let mut response = Response::new(Full::new(Bytes::from_static(message.as_bytes())));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if !healthy {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         async move { Ok::<_, Infallible>(response) }
     });
-    let mut connection = pin!(http2::Builder::new(Local).serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(http2::Builder::new(Local::default()).serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = asked.notified() => {}

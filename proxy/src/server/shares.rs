@@ -2,12 +2,15 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
+
+use tracing::warn;
 
 /// Open connections by client address. IPv6 clients count by their /64, which is what one of them can vary.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(crate) struct Shares {
     /// Most requests under way.
     requests: usize,
     open: Mutex<HashMap<IpAddr, Usage>>,
+    /// Somebody was told in the log that a bound was met.
+    warned: AtomicBool,
 }
 
 /// What one client uses.
@@ -27,7 +32,9 @@ struct Usage {
 
 /// A client has all the connections that it may have.
 #[derive(Debug)]
-pub(crate) struct Exhausted;
+pub(crate) struct Exhausted {
+    pub(crate) client: IpAddr,
+}
 
 /// One connection of a client; given back when dropped.
 #[derive(Debug)]
@@ -63,7 +70,7 @@ impl Share {
 
 impl Shares {
     pub(crate) fn new(limit: usize, requests: usize) -> Arc<Self> {
-        Arc::new(Self { limit, requests, open: Mutex::default() })
+        Arc::new(Self { limit, requests, open: Mutex::default(), warned: AtomicBool::new(false) })
     }
 
     /// One more connection for a client.
@@ -72,10 +79,25 @@ impl Shares {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let usage = open.entry(client).or_default();
         if usage.connections >= self.limit {
-            return Err(Exhausted);
+            return Err(Exhausted { client });
         }
         usage.connections += 1;
         Ok(Share { shares: Arc::clone(self), client, requests: Arc::clone(&usage.requests) })
+    }
+
+    /// Says, once, that a client has met a bound: the one thing that an operator cannot see is that everybody comes
+    /// from the address of one balancer.
+    pub(crate) fn warn_of_bound(&self, client: Option<&impl Debug>) {
+        if !self.warned.swap(true, Relaxed) {
+            warn!(
+                client = client.map(tracing::field::debug),
+                connections = self.limit,
+                requests = self.requests,
+                "one address has met the bound of a client and is refused; if it is that of a balancer or proxy in \
+                 front of this one, name it in trusted_proxies (--trusted-proxy), so that the bounds are those of the \
+                 clients behind it; this is said once"
+            );
+        }
     }
 }
 
@@ -112,6 +134,35 @@ mod tests {
         let _other = shares.take(address("2001:db8:0:1::1")).unwrap();
         drop(first);
         let _third = shares.take(address("2001:db8::3")).unwrap();
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_remedy_is_told_once() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let shares = Shares::new(1, 1);
+            for _ in 0..3 {
+                shares.warn_of_bound(Some(&"192.0.2.1"));
+            }
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("192.0.2.1") && text.contains("trusted_proxies"), "{text}");
     }
 
     #[test]

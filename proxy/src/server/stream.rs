@@ -74,9 +74,12 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let [whole] = slices {
+            // The system has a shorter way for one piece.
+            return Pin::new(this).poll_write(cx, whole);
+        }
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         if let Self::Tcp(stream) = this
-            && slices.len() > 1
             && total <= JOINED
         {
             // A head with a small body: copying them is cheaper than what the system does for several pieces.

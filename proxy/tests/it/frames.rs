@@ -1,9 +1,12 @@
 //! HTTP/2 frame by frame: what breaks the protocol, or could be read as another message behind the proxy, never gets
 //! there.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use hub_proxy::{ProxyOptions, options::Timeouts};
@@ -178,6 +181,54 @@ async fn what_breaks_the_protocol_never_reaches_a_target() {
         assert_eq!(seen.load(Relaxed), 0, "{what} reached the target");
     }
     assert_eq!(proxy.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_websocket_whose_client_takes_nothing_is_reset_and_the_connection_goes_on() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        let request = raw.request().await.unwrap();
+        if request.target() == "/" {
+            return raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+        raw.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        // More than anybody takes without being asked to; "/last" ends there.
+        let size = if request.target() == "/last" { 200_000 } else { 64 * 1024 * 1024 };
+        let _ = raw.try_send(vec![b'x'; size]).await;
+        if request.target() != "/last" {
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let brief = Duration::from_millis(300);
+    let timeouts = Timeouts { stuck: brief, half_closed: brief, ..Timeouts::default() };
+    let options = ProxyOptions { http2_cleartext: true, timeouts, ..options() };
+    let proxy = TestProxy::with(options, target.address);
+    let mut raw = begin(&proxy, &[]).await;
+    for (path, stream) in [("/for-ever", 1), ("/last", 3)] {
+        let connect = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "h"),
+            ("sec-websocket-version", "13"),
+        ];
+        // The window of the connection grows for each, that of the stream does not.
+        raw.send(
+            [
+                frame(WINDOW_UPDATE, 0, 0, 65_535_u32.to_be_bytes()),
+                frame(HEADERS, END_HEADERS, stream, fields(&connect)),
+            ]
+            .concat(),
+        )
+        .await;
+        assert_eq!(verdict(&mut raw).await, Some(HEADERS), "{path}");
+        assert_eq!(verdict(&mut raw).await, Some(RST_STREAM), "{path}");
+        until(|| proxy.metric("proxy_open_websockets").as_deref() == Some("0")).await;
+    }
+    raw.send(frame(HEADERS, WHOLE, 5, fields(&GET))).await;
+    assert_eq!(verdict(&mut raw).await, Some(HEADERS));
 }
 
 #[tokio::test]

@@ -74,24 +74,32 @@ async fn only_trusted_proxies_are_believed_where_some_are_named() {
 async fn one_client_cannot_take_all_connections() {
     let limits = Limits { connections_per_client: Some(3), ..Limits::default() };
     let proxy = TestProxy::start(ProxyOptions { proxy_protocol: true, limits, ..options() });
-    let open = async |client: &str| {
+    let open = async |client: &str, request: &str| {
         let mut raw = proxy.connect().await;
-        raw.send(format!(
-            "PROXY TCP4 {client} 127.0.0.1 1 2\r\nGET /_chp_healthz HTTP/1.1\r\nHost: h\r\n\r\n"
-        ))
-        .await;
-        let status = raw.response().await.status();
-        (raw, status)
+        raw.send(format!("PROXY TCP4 {client} 127.0.0.1 1 2\r\n{request} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        let method = request.split(' ').next().unwrap();
+        let answer = raw.response_to(method).await;
+        (raw, answer.status(), answer.text())
     };
     let mut held = Vec::new();
     for _ in 0..3 {
-        let (raw, status) = open("192.0.2.1").await;
-        assert_eq!(status, 200);
+        let (raw, status, _) = open("192.0.2.1", "GET /").await;
+        assert_eq!(status, 404, "there is no route");
         held.push(raw);
     }
-    assert_eq!(open("192.0.2.1").await.1, 503);
-    assert_eq!(open("192.0.2.2").await.1, 200);
-    assert_eq!(proxy.metric("proxy_refused_client_connections").as_deref(), Some("1"));
+    assert_eq!(open("192.0.2.1", "GET /").await.1, 503);
+    assert_eq!(open("192.0.2.1", "GET /x/_chp_healthz").await.1, 503);
+    assert_eq!(open("192.0.2.2", "GET /").await.1, 404);
+    // A balancer stands for all of its clients, and would send nobody to a proxy that it takes for ill.
+    for (request, body) in [
+        ("GET /_chp_healthz", r#"{"status":"OK"}"#),
+        ("GET /_chp_healthz?x=y", r#"{"status":"OK"}"#),
+        ("HEAD /_chp_healthz", ""),
+    ] {
+        let (_, status, text) = open("192.0.2.1", request).await;
+        assert_eq!((status, text.as_str()), (200, body), "{request}");
+    }
+    assert_eq!(proxy.metric("proxy_refused_client_connections").as_deref(), Some("5"));
     held.pop();
-    super::support::patiently(async { while open("192.0.2.1").await.1 != 200 {} }).await;
+    super::support::patiently(async { while open("192.0.2.1", "GET /").await.1 != 404 {} }).await;
 }

@@ -283,9 +283,10 @@ async fn connections_without_handshake_count_and_who_finds_no_room_is_told_in_it
     };
     let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
     let name = || rustls::pki_types::ServerName::try_from("localhost").unwrap();
-    for limits in [
-        Limits { client_connections: 1, ..Limits::default() },
-        Limits { connections_per_client: Some(1), ..Limits::default() },
+    for (limits, healthy) in [
+        (Limits { client_connections: 1, ..Limits::default() }, 503),
+        // The bound of one client is no illness of the proxy.
+        (Limits { connections_per_client: Some(1), ..Limits::default() }, 200),
     ] {
         let proxy = TestProxy::start(ProxyOptions { tls: tls.clone(), limits, ..options() });
         let _silent = proxy.connect().await;
@@ -300,10 +301,16 @@ async fn connections_without_handshake_count_and_who_finds_no_room_is_told_in_it
         let tcp = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
         let stream = patiently(tls_client(&["h2"]).connect(name(), tcp)).await.unwrap();
         let mut sender = speak(stream).await;
-        let response = patiently(sender.send_request(get("/_chp_healthz"))).await.unwrap();
+        let response = patiently(sender.send_request(get("/"))).await.unwrap();
         assert_eq!(response.status(), 503);
         assert!(text(response).await.contains("too many"));
         until(|| sender.is_closed()).await;
+
+        let tcp = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        let stream = patiently(tls_client(&["h2"]).connect(name(), tcp)).await.unwrap();
+        let mut sender = speak(stream).await;
+        let response = patiently(sender.send_request(get("/_chp_healthz"))).await.unwrap();
+        assert_eq!(response.status(), healthy);
     }
 }
 

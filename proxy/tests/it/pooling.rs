@@ -90,6 +90,57 @@ async fn a_connection_closed_while_idle_costs_nothing_even_for_posts() {
 }
 
 #[tokio::test]
+async fn a_connection_closed_while_idle_gives_its_place_back() {
+    // Whatever the exchange was: with a body it has a task of its own for a while.
+    for request in
+        ["GET / HTTP/1.1\r\nHost: h\r\n\r\n", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"]
+    {
+        let close = Arc::new(Semaphore::new(0));
+        let gate = Arc::clone(&close);
+        let target = Target::start(move |mut raw: Raw, _| {
+            let gate = Arc::clone(&gate);
+            async move {
+                raw.request().await;
+                raw.send(OK).await;
+                gate.acquire().await.unwrap().forget();
+            }
+        })
+        .await;
+        let proxy = TestProxy::with(one_worker(), target.address);
+        let mut raw = proxy.connect().await;
+        raw.send(request).await;
+        assert_eq!(raw.response().await.status(), 200);
+        assert_eq!(proxy.metric("proxy_open_upstream_connections").as_deref(), Some("1"));
+        close.add_permits(1);
+        // Nobody asks for anything meanwhile.
+        until(|| proxy.metric("proxy_open_upstream_connections").as_deref() == Some("0")).await;
+    }
+}
+
+#[tokio::test]
+async fn one_connection_serves_requests_with_and_without_bodies_in_turn() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    let target = Target::start(move |mut raw: Raw, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async move { while raw.request().await.is_some() && raw.try_send(OK).await.is_ok() {} }
+    })
+    .await;
+    let proxy = TestProxy::with(one_worker(), target.address);
+    let mut raw = proxy.connect().await;
+    for _ in 0..10 {
+        for request in [
+            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+        ] {
+            raw.send(request).await;
+            assert_eq!(raw.response().await.status(), 200);
+        }
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_target_that_always_closes_is_tried_twice_at_most() {
     let connections = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&connections);
