@@ -5,10 +5,10 @@ pub(crate) mod bounds;
 mod error_page;
 pub(crate) mod headers;
 pub(crate) mod health;
-mod multiplexed;
+pub(crate) mod multiplexed;
 pub(crate) mod pool;
-mod request;
-mod response;
+pub(crate) mod request;
+pub(crate) mod response;
 mod tunnel;
 pub(crate) mod upstream;
 
