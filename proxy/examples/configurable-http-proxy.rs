@@ -10,7 +10,8 @@ use hub_proxy::{ChpArgs, run_chp};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = ChpArgs::augment_args(Command::new("configurable-http-proxy")).get_matches();
+    let command = Command::new("configurable-http-proxy").version(env!("CARGO_PKG_VERSION"));
+    let matches = ChpArgs::augment_args(command).get_matches();
     let run = || -> Result<ExitCode, Box<dyn std::error::Error>> {
         let args = ChpArgs::from_arg_matches(&matches)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

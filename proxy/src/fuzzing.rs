@@ -3,10 +3,13 @@
 //! The targets in `fuzz/` call these without end; the tests below call them for a bounded time, with other inputs at
 //! every run.
 
+mod heads;
+
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub use self::heads::{Asked, Framed, multiplexed, request_head, response_head};
 use crate::{
     api,
     forward::headers::{self, Kind},
@@ -20,6 +23,17 @@ use crate::{
         settings::Settings,
     },
 };
+
+/// The fields that can be some.
+fn appended<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> HeaderMap {
+    let mut all = HeaderMap::new();
+    for (name, value) in fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            all.append(name, value);
+        }
+    }
+    all
+}
 
 /// A request path is routed by what a server behind would make of the path that it is sent.
 ///
@@ -78,12 +92,7 @@ pub fn proxy_protocol(bytes: &[u8]) {
 /// # Panics
 /// When a property does not hold.
 pub fn header_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
-    let mut all = HeaderMap::new();
-    for (name, value) in fields {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            all.append(name, value);
-        }
-    }
+    let mut all = appended(fields);
     let names = all.get_all("connection").iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let named: Vec<HeaderName> =
         names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
@@ -101,19 +110,17 @@ pub fn header_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
 ///
 /// # Panics
 /// When a property does not hold.
-pub fn forwarded<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, trusted: bool) {
-    let mut all = HeaderMap::new();
-    for (name, value) in fields {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            all.append(name, value);
-        }
-    }
+pub fn forwarded<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, trusted: bool, websocket: bool) {
+    let mut all = appended(fields);
     let settings =
         Settings::new(&ProxyOptions::default(), &RouteTable::new(false)).expect("the defaults can be used");
     let remote = Some(SocketAddr::from(([192, 0, 2, 1], 5)));
     let origin = Origin { remote, secure: false, multiplexed: false, trusted };
-    headers::add_forwarded(&mut all, &settings, &Client::new(origin, Clock::start(), None), Kind::Web);
-    for (name, own) in [("x-forwarded-for", &b"192.0.2.1"[..]), ("x-forwarded-proto", b"http")] {
+    let told_host = all.contains_key("x-forwarded-host");
+    let (kind, proto) = if websocket { (Kind::Websocket, &b"ws"[..]) } else { (Kind::Web, &b"http"[..]) };
+    headers::add_forwarded(&mut all, &settings, &Client::new(origin, Clock::start(), None), kind);
+    assert_eq!(all.contains_key("x-forwarded-host"), !websocket || (trusted && told_host));
+    for (name, own) in [("x-forwarded-for", &b"192.0.2.1"[..]), ("x-forwarded-proto", proto)] {
         let lines: Vec<&HeaderValue> = all.get_all(name).iter().collect();
         let [line] = lines.as_slice() else { panic!("{} lines of {name}", lines.len()) };
         assert!(line.as_bytes().ends_with(own), "{name} ends with another word");
@@ -210,11 +217,11 @@ mod tests {
         given.unwrap_or_else(|| RandomState::new().hash_one("seed"))
     });
     /// Time for all entry points together, in seconds: `HIMALIA_FUZZ_SECONDS`, or this.
-    const SECONDS: u32 = 16;
-    const ENTRY_POINTS: u32 = 8;
+    const SECONDS: u32 = 22;
+    const ENTRY_POINTS: u32 = 11;
 
     /// Calls an entry point with new inputs until its share of the time is over.
-    fn holds<S: Strategy>(inputs: S, check: impl Fn(S::Value)) {
+    pub(super) fn holds<S: Strategy>(inputs: S, check: impl Fn(S::Value)) {
         let seconds = std::env::var("HIMALIA_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
         let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS).into()) / ENTRY_POINTS;
         for round in 0.. {
@@ -288,7 +295,7 @@ mod tests {
     }
 
     /// Some header fields with values of these bytes.
-    fn fields<V: Strategy<Value: AsRef<[u8]>>>(
+    pub(super) fn fields<V: Strategy<Value: AsRef<[u8]>>>(
         names: &'static [&'static str],
         values: V,
     ) -> impl Strategy<Value = Vec<(&'static str, V::Value)>> {
@@ -318,9 +325,9 @@ mod tests {
             "host",
         ];
         let values = prop::collection::vec(any::<u8>(), 0..12);
-        holds((fields(names, values), any::<bool>()), |(fields, trusted)| {
+        holds((fields(names, values), any::<bool>(), any::<bool>()), |(fields, trusted, websocket)| {
             let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-            super::forwarded(fields, trusted);
+            super::forwarded(fields, trusted, websocket);
         });
     }
 

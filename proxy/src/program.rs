@@ -97,6 +97,9 @@ impl Program {
             tasks.push(Box::pin(server.run(shutdown.clone())));
         }
         inherited.finish();
+        // Whatever may fail comes before the process that serves until now is relieved.
+        let mut pid_file = self.pid_file.clone().map(PidFile::write).transpose()?;
+        let mut offer = self.handover.as_deref().map(HandOverSocket::beside).transpose()?;
 
         let mut predecessor_ended = None;
         if let Some(predecessor) = predecessor {
@@ -113,19 +116,28 @@ impl Program {
             let relieved = handover::blocking(move || predecessor.relieve(routes, &scissors)).await?;
             predecessor_ended = Some(relieved.map_err(|source| self.handover_problem(source))?);
         }
-        let _pid_file = self.pid_file.clone().map(PidFile::write).transpose()?;
-        let giving: Pin<Box<dyn Future<Output = ()> + Send>> = match &self.handover {
+        if let Some(file) = &mut pid_file {
+            file.before = None;
+        }
+        if let Some(Err(error)) = offer.as_mut().map(HandOverSocket::place) {
+            warn!(%error, "no other process can take over from this one");
+        }
+        let giving: Pin<Box<dyn Future<Output = ()> + Send>> = match offer {
             None => {
                 drop(sockets);
                 Box::pin(std::future::pending())
             }
-            Some(path) => {
+            Some(offer) => {
                 let estate = Estate { sockets, phase, routes: routes.clone(), scissors };
-                Box::pin(HandOverSocket::bind(path)?.given(estate, api_connections))
+                Box::pin(offer.given(estate, api_connections))
             }
         };
         // All is ours now: nothing that runs has this file.
-        routes.keep()?;
+        match (routes.keep(), &predecessor_ended) {
+            (Ok(()), _) => {}
+            (Err(error), Some(_)) => warn!(%error, "routes are not kept for the next start"),
+            (Err(error), None) => return Err(error),
+        }
 
         let mut running = futures_util::future::try_join_all(tasks);
         let relieved = tokio::select! {
@@ -182,12 +194,17 @@ fn describe(options: &ProxyOptions) -> String {
 
 /// The process id in a file, for as long as the process runs.
 #[derive(Debug)]
-struct PidFile(PathBuf);
+struct PidFile {
+    path: PathBuf,
+    /// What was in it, as long as that process may go on.
+    before: Option<Vec<u8>>,
+}
 
 impl PidFile {
     fn write(path: PathBuf) -> Result<Self, ProxyError> {
+        let before = std::fs::read(&path).ok();
         match std::fs::write(&path, std::process::id().to_string()) {
-            Ok(()) => Ok(Self(path)),
+            Ok(()) => Ok(Self { path, before }),
             Err(source) => Err(ProxyError::File { path: path.display().to_string(), source }),
         }
     }
@@ -197,9 +214,14 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // The file may be that of the process that took over.
         let own =
-            std::fs::read_to_string(&self.0).is_ok_and(|id| id.trim() == std::process::id().to_string());
-        if own && let Err(error) = std::fs::remove_file(&self.0) {
-            warn!(path = %self.0.display(), %error, "pid file cannot be removed");
+            std::fs::read_to_string(&self.path).is_ok_and(|id| id.trim() == std::process::id().to_string());
+        let left = match &self.before {
+            _ if !own => Ok(()),
+            Some(before) => std::fs::write(&self.path, before),
+            None => std::fs::remove_file(&self.path),
+        };
+        if let Err(error) = left {
+            warn!(path = %self.path.display(), %error, "pid file cannot be removed");
         }
     }
 }

@@ -24,10 +24,23 @@ const NEEDED: [Needed; 8] = [
     Needed { program: "nginx", package: "nginx-light" },
 ];
 
-/// Installs what is missing with `apt-get` as root, else says what to install.
+/// What the proxy is measured beside.
+const MEASURED: [Needed; 2] =
+    [Needed { program: "nginx", package: "nginx-light" }, Needed { program: "haproxy", package: "haproxy" }];
+
+/// Installs what tests need and is missing with `apt-get` as root, else says what to install.
 pub(crate) fn install() -> Result<()> {
+    install_missing(&NEEDED)
+}
+
+/// The same for what the proxy is measured beside.
+pub(crate) fn install_measured() -> Result<()> {
+    install_missing(&MEASURED)
+}
+
+fn install_missing(needed: &[Needed]) -> Result<()> {
     let missing: Vec<&str> =
-        NEEDED.iter().filter(|need| !present(need.program)).map(|need| need.package).collect();
+        needed.iter().filter(|need| !present(need.program)).map(|need| need.package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -38,7 +51,7 @@ pub(crate) fn install() -> Result<()> {
     run(apt().arg("update"))?;
     run(apt().args(["install", "--yes", "--no-install-recommends"]).args(&missing))?;
     let still: Vec<&str> =
-        NEEDED.iter().filter(|need| !present(need.program)).map(|need| need.program).collect();
+        needed.iter().filter(|need| !present(need.program)).map(|need| need.program).collect();
     if !still.is_empty() {
         bail!("installed, and yet not found: {}", still.join(" "));
     }

@@ -85,12 +85,15 @@ impl Public {
     /// Takes connections, unless it does already, and relieves the process before.
     pub(super) async fn serve(&mut self, runtime: &Handle, after: Option<Succession>) -> anyhow::Result<()> {
         let Some((proxy, estate)) = self.bound.take() else { return Ok(()) };
+        // Before the process before is relieved: it goes on when this fails.
+        let offer = self.handover.as_deref().zip(estate).map(|(path, estate)| Offer::new(path, estate));
+        self.offer = offer.transpose().context("proxy.handover_socket")?;
         self.serving = Some(runtime.spawn(proxy.run(self.stop.clone())));
         if let Some(succession) = after {
             self.predecessor = succession.finish(Arc::clone(&self.routes), &self.scissors).await?;
         }
-        if let (Some(path), Some(estate)) = (&self.handover, estate) {
-            self.offer = Some(Offer::new(path, estate).context("proxy.handover_socket")?);
+        if let Some(Err(error)) = self.offer.as_mut().map(Offer::place) {
+            warn!(%error, "proxy.handover_socket: no other process can take over from this one");
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! Connections that lie idle in one worker's pool count, too. So when a bound is met, all workers give up their idle
 //! connections, and the request waits a moment for a place before it is answered 503.
 //!
-//! The last places are for the hub: who can stop a server that takes too many, or be let in, must reach it.
+//! The last places are for the hub: who can stop a server that takes too many, or be let in, must reach it. Of the
+//! others no target gets so many that the next one finds none.
 
 use std::{
     pin::pin,
@@ -73,8 +74,16 @@ fn reserve(limits: &Limits) -> usize {
 /// Whether no further connection to `origin` may be opened.
 pub(crate) fn is_full(shared: &Shared, origin: &Origin) -> bool {
     let limits = &shared.settings.limits;
-    origin.open.load(Relaxed) >= limits.connections_per_target
-        || shared.bounds.total.load(Relaxed) >= limits.upstream_connections - reserve(limits)
+    let all = limits.upstream_connections - reserve(limits);
+    let (total, here) = (shared.bounds.total.load(Relaxed), origin.open.load(Relaxed));
+    here >= limits.connections_per_target || total >= all || exceeds_share(all, total, here)
+}
+
+/// Whether a target that has `here` of the `total` connections has its share of `all`: among others, twice of what is
+/// free. So however many targets take what they can get, the next one finds places, and need not wait in a line for them.
+fn exceeds_share(all: usize, total: usize, here: usize) -> bool {
+    let alone = here >= total;
+    !alone && here >= all.saturating_sub(total).saturating_mul(2)
 }
 
 /// Whether somebody waits for the place of a connection to `origin`, so that it must not lie idle.
@@ -104,6 +113,8 @@ impl Permit {
             UpstreamError::Busy { scope: "to this target", limit: limits.connections_per_target }
         } else if total >= all {
             UpstreamError::Busy { scope: "to all targets", limit: all }
+        } else if claim == Claim::Other && exceeds_share(all, total, here) {
+            UpstreamError::Busy { scope: "to this target beside others", limit: here }
         } else {
             shared.metrics.upstreams.inc();
             return Ok(Self { origin: Arc::clone(origin), shared: Arc::clone(shared) });

@@ -6,11 +6,11 @@ mod error_page;
 pub(crate) mod headers;
 pub(crate) mod health;
 mod link;
-mod multiplexed;
+pub(crate) mod multiplexed;
 pub(crate) mod pool;
 mod replay;
-mod request;
-mod response;
+pub(crate) mod request;
+pub(crate) mod response;
 mod tunnel;
 pub(crate) mod upstream;
 

@@ -10,7 +10,7 @@ use crate::server::framing::is_host;
 
 /// What an HTTP/2 request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     /// An ordinary request.
     Web,
     /// A websocket, by extended CONNECT (RFC 8441).
@@ -19,7 +19,7 @@ pub(super) enum Wish {
 
 /// Checks a request and gives it the shape of an HTTP/1.1 one. `ends` says that it has no body. The error is what
 /// the client is told.
-pub(super) fn normalise(parts: &mut Parts, ends: bool) -> Result<Wish, &'static str> {
+pub(crate) fn normalise(parts: &mut Parts, ends: bool) -> Result<Wish, &'static str> {
     let Some(authority) = parts.uri.authority() else {
         return Err("the request needs an authority");
     };

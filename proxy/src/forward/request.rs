@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use http::{HeaderValue, Method, Uri, Version, header, request, uri::PathAndQuery};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::{
     headers::{self, Kind},
@@ -42,7 +42,7 @@ pub(super) fn adopt_authority(parts: &mut request::Parts) -> Result<(), &'static
 /// Rewrites a request head in place. `body` decides how the forwarded body is framed.
 pub(crate) fn rewrite(
     parts: &mut request::Parts,
-    body: &Incoming,
+    body: &impl Body,
     path: &RequestPath<'_>,
     route: &Route,
     settings: &Settings,
@@ -86,7 +86,7 @@ pub(crate) fn rewrite(
 }
 
 /// Says how long the body is in the one way that the client said it.
-fn frame(parts: &mut request::Parts, body: &Incoming) {
+fn frame(parts: &mut request::Parts, body: &impl Body) {
     let headers = &mut parts.headers;
     if !body.is_end_stream() {
         if body.size_hint().exact().is_none() {

@@ -35,14 +35,15 @@ const REPORT: Duration = Duration::from_secs(5);
 pub(crate) struct HandOverSocket {
     listener: UnixListener,
     path: PathBuf,
-    given: bool,
+    /// The file that goes with this process: beside the path, at the path, or none when the place was given away.
+    file: Option<PathBuf>,
 }
 
 impl Drop for HandOverSocket {
     fn drop(&mut self) {
-        if !self.given {
+        if let Some(file) = &self.file {
             // A file that stays is replaced by the next process.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(file);
         }
     }
 }
@@ -61,20 +62,28 @@ pub struct Estate {
 pub struct Heir(StdUnixStream);
 
 impl HandOverSocket {
-    /// Binds the socket, in place of the one of a process before. Only the own user may connect.
-    pub(crate) fn bind(path: &Path) -> Result<Self, ProxyError> {
-        let problem = |source| ProxyError::File { path: path.display().to_string(), source };
-        // Bound beside and moved over, so that at every moment somebody answers.
+    /// Binds the socket beside its path, where the process before still answers. Only the own user may connect.
+    pub(crate) fn beside(path: &Path) -> Result<Self, ProxyError> {
         let fresh = path.with_added_extension(std::process::id().to_string());
         let bind = || {
             let _ = std::fs::remove_file(&fresh);
             let listener = UnixListener::bind(&fresh)?;
             std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
-            std::fs::rename(&fresh, path)?;
             Ok(listener)
         };
-        let listener = bind().map_err(problem)?;
-        Ok(Self { listener, path: path.to_owned(), given: false })
+        match bind() {
+            Ok(listener) => Ok(Self { listener, path: path.to_owned(), file: Some(fresh) }),
+            Err(source) => Err(ProxyError::File { path: fresh.display().to_string(), source }),
+        }
+    }
+
+    /// Moves the socket to its path, so that at every moment somebody answers there.
+    pub(crate) fn place(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            std::fs::rename(&*file, &self.path)?;
+            file.clone_from(&self.path);
+        }
+        Ok(())
     }
 
     /// Waits until another process has taken over; requests to `api` under way are finished before.
@@ -127,7 +136,7 @@ impl HandOverSocket {
         });
         match given.await {
             Ok(stream) => {
-                self.given = true;
+                self.file = None;
                 for file in &estate.sockets.files {
                     file.give_away();
                 }
@@ -140,7 +149,7 @@ impl HandOverSocket {
                 warn!(%error, "hand-over failed, this process goes on");
             }
         }
-        self.given
+        self.file.is_none()
     }
 }
 

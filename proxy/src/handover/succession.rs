@@ -82,12 +82,21 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Offers everything to whoever connects to the socket at `path`, as the same user.
+    /// Prepares to offer everything at the socket `path`, where a process before still answers.
     ///
     /// # Errors
     /// When the socket cannot be bound.
     pub fn new(path: &Path, estate: Estate) -> Result<Self, ProxyError> {
-        Ok(Self { estate: Arc::new(estate), socket: HandOverSocket::bind(path)? })
+        Ok(Self { estate: Arc::new(estate), socket: HandOverSocket::beside(path)? })
+    }
+
+    /// Offers everything to whoever connects to the socket, as the same user. To be done when the process before is
+    /// relieved.
+    ///
+    /// # Errors
+    /// When something else is in the socket's place: then nobody can take over.
+    pub fn place(&mut self) -> std::io::Result<()> {
+        self.socket.place()
     }
 
     /// Waits for a process that is ready to take over. From then on nobody takes connections, until

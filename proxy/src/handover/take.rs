@@ -64,16 +64,10 @@ impl Predecessor {
         scissors: &Scissors,
     ) -> io::Result<oneshot::Receiver<()>> {
         let Self(stream) = self;
-        wire::send(&stream, &FromNew::Serving)?;
         stream.set_read_timeout(None)?;
-        let sending = Mutex::new(stream.try_clone()?);
-        scissors.follow(Box::new(move |order| {
-            let stream = sending.lock().unwrap_or_else(PoisonError::into_inner);
-            wire::send(&stream, &FromNew::Cut(order.clone())).is_ok()
-        }));
-        let (gone, ended) = oneshot::channel();
+        let (reading, (gone, ended)) = (stream.try_clone()?, oneshot::channel());
         std::thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
-            while let Ok(FromOld::Activity(seen)) = wire::receive(&stream) {
+            while let Ok(FromOld::Activity(seen)) = wire::receive(&reading) {
                 for (key, millis) in seen {
                     if let Some(route) = routes.exact(&key) {
                         route.activity.touch_at(millis);
@@ -84,6 +78,13 @@ impl Predecessor {
             // Nobody waits for it unless this process is relieved itself.
             let _ = gone.send(());
         })?;
+        // From here there is no way back: nothing after it may fail.
+        wire::send(&stream, &FromNew::Serving)?;
+        let sending = Mutex::new(stream);
+        scissors.follow(Box::new(move |order| {
+            let stream = sending.lock().unwrap_or_else(PoisonError::into_inner);
+            wire::send(&stream, &FromNew::Cut(order.clone())).is_ok()
+        }));
         Ok(ended)
     }
 }

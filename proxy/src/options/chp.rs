@@ -36,8 +36,9 @@ pub enum LogLevel {
     Error,
 }
 
-/// The command line of `configurable-http-proxy`.
+/// The command line of `configurable-http-proxy`. Of a flag that is given twice the last one counts.
 #[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags of configurable-http-proxy")]
 pub struct ChpArgs {
     /// Public address of the proxy; empty or * for all interfaces
@@ -77,7 +78,7 @@ pub struct ChpArgs {
     #[arg(long, value_name = "PORT", requires = "ssl_key")]
     pub redirect_port: Option<u16>,
     /// Port that --redirect-port leads to [default: the port]
-    #[arg(long, value_name = "PORT", requires = "redirect_port")]
+    #[arg(long, value_name = "PORT")]
     pub redirect_to: Option<u16>,
     /// File to write the process id to
     #[arg(long, value_name = "FILE")]
@@ -144,7 +145,7 @@ pub struct ChpArgs {
 #[expect(clippy::struct_excessive_bools, reason = "the flags of configurable-http-proxy")]
 pub(super) struct TlsFlags {
     /// Authorities (PEM) that may vouch for clients
-    #[arg(long, value_name = "FILE", requires = "ssl_key")]
+    #[arg(long, value_name = "FILE")]
     ssl_ca: Option<PathBuf>,
     /// Demand certificates of clients
     #[arg(long)]
@@ -171,7 +172,7 @@ pub(super) struct TlsFlags {
     #[arg(long, value_name = "FILE", requires = "api_ssl_key")]
     api_ssl_cert: Option<PathBuf>,
     /// Authorities (PEM) that may vouch for users of the REST API
-    #[arg(long, value_name = "FILE", requires = "api_ssl_key")]
+    #[arg(long, value_name = "FILE")]
     api_ssl_ca: Option<PathBuf>,
     /// Demand certificates of users of the REST API
     #[arg(long)]
@@ -236,19 +237,6 @@ enum AccessLogFlag {
 }
 
 impl TlsFlags {
-    /// The flags that are taken for the original's sake.
-    fn warn_of_idle_flags(&self) {
-        let idle = [
-            ("--ssl-allow-rc4", self.ssl_allow_rc4),
-            ("--ssl-dhparam", self.ssl_dhparam.is_some()),
-            ("--client-ssl-request-cert", self.client_ssl_request_cert),
-            ("--client-ssl-reject-unauthorized", self.client_ssl_reject_unauthorized),
-        ];
-        for (flag, _) in idle.into_iter().filter(|(_, given)| *given) {
-            warn!("{flag} has no effect");
-        }
-    }
-
     /// What the listeners have in common.
     fn listener(&self, key: &Path, certificate: &Path, passphrase: &str) -> Result<TlsFiles, ProxyError> {
         let only_tls12 = match self.ssl_protocol.as_deref() {
@@ -272,13 +260,12 @@ impl ChpArgs {
     /// # Errors
     /// [`ProxyError::Option`] names the flag that cannot be used.
     pub fn program(&self) -> Result<Program, ProxyError> {
-        self.tls.warn_of_idle_flags();
+        self.warn_of_idle_flags();
         // As in the original, 0 is no port, and no time is no limit.
         let port = self.port.filter(|port| *port != 0).unwrap_or(8000);
-        let public = |port| resolve("--ip", self.ip.as_deref().unwrap_or_default(), port);
         let listen = match &self.socket {
             Some(path) => vec![Listen::Unix(path.clone())],
-            None => vec![public(port)?],
+            None => vec![resolve("--ip", self.ip.as_deref().unwrap_or_default(), port)?],
         };
         let api = if let Some(path) = &self.api_socket {
             Listen::Unix(path.clone())
@@ -295,8 +282,9 @@ impl ChpArgs {
             }
             (None, None) => None,
         };
-        let redirect = match self.redirect_port {
-            Some(from) => Some((public(from)?, self.redirect_to.unwrap_or(port))),
+        let redirect = match self.redirect_port.filter(|_| self.redirects()) {
+            // As in the original, on all interfaces, whatever --ip says.
+            Some(from) => Some((resolve("--redirect-port", "", from)?, self.redirect_to.unwrap_or(port))),
             None => None,
         };
         let tls = match (&self.ssl_key, &self.ssl_cert) {
@@ -378,6 +366,43 @@ impl ChpArgs {
             state_file,
             handover: self.own.handover_socket.clone(),
         })
+    }
+
+    /// The flags that are taken for the original's sake, or that only others give a meaning.
+    fn warn_of_idle_flags(&self) {
+        let tls = &self.tls;
+        let idle = [
+            ("--ssl-allow-rc4 has", tls.ssl_allow_rc4),
+            ("--ssl-dhparam has", tls.ssl_dhparam.is_some()),
+            ("--client-ssl-request-cert has", tls.client_ssl_request_cert),
+            ("--client-ssl-reject-unauthorized has", tls.client_ssl_reject_unauthorized),
+            ("without --ssl-key, --ssl-ca has", tls.ssl_ca.is_some() && self.ssl_key.is_none()),
+            ("without --ssl-key, --ssl-request-cert has", tls.ssl_request_cert && self.ssl_key.is_none()),
+            (
+                "without --api-ssl-key, --api-ssl-ca has",
+                tls.api_ssl_ca.is_some() && tls.api_ssl_key.is_none(),
+            ),
+            (
+                "without --api-ssl-key, --api-ssl-request-cert has",
+                tls.api_ssl_request_cert && tls.api_ssl_key.is_none(),
+            ),
+            (
+                "without --redirect-port, --redirect-to has",
+                self.redirect_to.is_some() && self.redirect_port.is_none(),
+            ),
+            (
+                "with --socket or --port 80, --redirect-port has",
+                self.redirect_port.is_some() && !self.redirects(),
+            ),
+        ];
+        for (which, _) in idle.into_iter().filter(|(_, given)| *given) {
+            warn!("{which} no effect");
+        }
+    }
+
+    /// Whether plain HTTP may be redirected at all: not from beside port 80, nor to a socket that has no port.
+    fn redirects(&self) -> bool {
+        self.socket.is_none() && self.port != Some(80)
     }
 
     /// `k:v` pairs; the last one of a name wins.

@@ -96,7 +96,7 @@ pub struct Limits {
     pub connections_per_client: Option<usize>,
     /// Connections to all targets; a request that needs one more is answered 503. Default 16,384.
     pub upstream_connections: usize,
-    /// Connections to one target. Default 4,096.
+    /// Connections to one target; among others it gets at most twice of what is free. Default 4,096.
     pub connections_per_target: usize,
     /// Idle connections kept for one target by each worker. Default 1,024.
     pub idle_per_target: usize,

@@ -61,14 +61,32 @@ fn but(name: &str, value: &str) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, fields(&changed))
 }
 
-/// The kind of the next frame that says something about a request or the connection; none at its end.
-async fn verdict(raw: &mut Raw) -> Option<u8> {
+/// What the next frame says about a request or the connection.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// An answer with a header block that begins so: the status, by its place in the table that everybody knows.
+    Answer(u8),
+    /// The code by which the stream or the connection was ended.
+    Reset(u32),
+    Farewell(u32),
+}
+
+/// Where status 200 and 400 are in that table.
+const OK: u8 = 0x88;
+const BAD_REQUEST: u8 = 0x8c;
+
+/// None when the connection ends without one.
+async fn verdict(raw: &mut Raw) -> Option<Verdict> {
     loop {
         let head = raw.try_take(9).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        raw.try_take(length).await?;
-        if matches!(head[3], HEADERS | RST_STREAM | GOAWAY) {
-            return Some(head[3]);
+        let payload = raw.try_take(length).await?;
+        let code = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+        match head[3] {
+            HEADERS => return Some(Verdict::Answer(payload[0])),
+            RST_STREAM => return Some(Verdict::Reset(code(0))),
+            GOAWAY => return Some(Verdict::Farewell(code(4))),
+            _ => {}
         }
     }
 }
@@ -111,13 +129,13 @@ async fn a_request_in_frames_of_our_own_is_answered() {
     ] {
         let before = seen.load(Relaxed);
         let mut raw = begin(&proxy, &frames).await;
-        assert_eq!(verdict(&mut raw).await, Some(HEADERS));
+        assert_eq!(verdict(&mut raw).await, Some(Verdict::Answer(OK)));
         assert_eq!(seen.load(Relaxed), before + 1);
     }
 }
 
 #[tokio::test]
-async fn what_breaks_the_protocol_never_reaches_a_target() {
+async fn what_breaks_the_protocol_is_refused_and_never_reaches_a_target() {
     let (target, seen) = counting().await;
     let proxy = TestProxy::with(ProxyOptions { http2_cleartext: true, ..options() }, target.address);
     let post = |length: &str| {
@@ -174,10 +192,13 @@ async fn what_breaks_the_protocol_never_reaches_a_target() {
     ];
     for (what, frames) in cases {
         let mut raw = begin(&proxy, &frames).await;
-        // What is only out of place, and not harmful, may be passed over: then the connection's end decides.
-        // It may be closed by now.
-        let _ = raw.stream.shutdown().await;
-        let _ = verdict(&mut raw).await;
+        let verdict = verdict(&mut raw).await;
+        let refused = match verdict {
+            Some(Verdict::Answer(status)) => status == BAD_REQUEST,
+            Some(Verdict::Reset(code) | Verdict::Farewell(code)) => code != 0,
+            None => false,
+        };
+        assert!(refused, "{what}: {verdict:?}");
         assert_eq!(seen.load(Relaxed), 0, "{what} reached the target");
     }
     assert_eq!(proxy.get("/").await.status(), 200);

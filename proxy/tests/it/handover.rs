@@ -1,14 +1,16 @@
 //! One process after another serves the same address; websockets and requests do not notice.
 
 use std::{
+    os::fd::OwnedFd,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
     program::{Process, Which},
@@ -33,6 +35,15 @@ async fn target() -> Target {
         }
     })
     .await
+}
+
+/// Another name of a socket, so long that nobody can bind one with a longer name beside it.
+fn without_room(folder: &tempfile::TempDir, socket: &std::path::Path) -> String {
+    // The longest name that a UNIX socket can have.
+    let length = 107 - folder.path().as_os_str().len() - 1;
+    let long = folder.path().join("x".repeat(length));
+    std::os::unix::fs::symlink(socket, &long).unwrap();
+    long.to_str().unwrap().to_owned()
 }
 
 const UPGRADE: &str = "GET /user/x/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -176,8 +187,15 @@ async fn a_successor_that_fails_leaves_everything_as_it_was() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let more = [&flags[..], &["--metrics-ip", "127.0.0.1", "--metrics-port", &port]].concat();
-    let mut failing = Process::spawn(&Which::Ours, first.public, first.api, &more, &[]);
-    assert_eq!(failing.ended().await.code(), Some(1));
+    // One that cannot write its process id, and one whose own socket gets no place.
+    let nowhere = folder.path().join("nowhere/pid");
+    let no_pid = [&flags[..], &["--pid-file", nowhere.to_str().unwrap()]].concat();
+    let long = without_room(&folder, &socket);
+    let no_room = ["--handover-socket", &long, "--log-level", "error"];
+    for flags in [&more[..], &no_pid, &no_room] {
+        let mut failing = Process::spawn(&Which::Ours, first.public, first.api, flags, &[]);
+        assert_eq!(failing.ended().await.code(), Some(1), "{flags:?}");
+    }
     for _ in 0..3 {
         let mut raw = Raw::connect(first.public).await;
         raw.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
@@ -187,59 +205,125 @@ async fn a_successor_that_fails_leaves_everything_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_proxy_is_back_with_its_routes() {
+async fn a_successor_that_fails_leaves_the_process_id_of_the_one_that_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, pid) = (folder.path().join("handover.sock"), folder.path().join("pid"));
+    let pid_file = ["--pid-file", pid.to_str().unwrap()];
+    let flags = [&["--handover-socket", socket.to_str().unwrap(), "--log-level", "error"], &pid_file[..]];
+    let flags = flags.concat();
+    let first = Process::start(&Which::Ours, &flags).await;
+    until(|| socket.exists()).await;
+    let (long, fresh) = (without_room(&folder, &socket), folder.path().join("fresh"));
+    for file in [&pid, &fresh] {
+        let no_room = ["--handover-socket", &long, "--pid-file", file.to_str().unwrap()];
+        let mut failing = Process::spawn(&Which::Ours, first.public, first.api, &no_room, &[]);
+        assert_eq!(failing.ended().await.code(), Some(1));
+    }
+    assert_eq!(std::fs::read_to_string(&pid).unwrap(), first.id().to_string());
+    assert!(!fresh.exists());
+    let mut second = Process::spawn(&Which::Ours, first.public, first.api, &flags, &[]);
+    until(|| std::fs::read_to_string(&pid).is_ok_and(|id| id == second.id().to_string())).await;
+    second.signal("-TERM").await;
+    second.ended().await;
+    assert!(!pid.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_proxy_is_back_with_its_routes_in_less_than_a_second() {
+    const SOON: Duration = Duration::from_secs(1);
     let folder = tempfile::tempdir().unwrap();
     let state = format!("file:{}", folder.path().join("routes").display());
     let flags = ["--storage-backend", state.as_str(), "--log-level", "error"];
     let target = target().await;
-    let mut first = Process::start(&Which::Ours, &flags).await;
+    let first = Process::start(&Which::Ours, &flags).await;
     first.route("/user/a%20b", &format!("http://{}", target.address)).await;
     first.route("/gone", "http://127.0.0.1:9").await;
     assert_eq!(first.ask_api("DELETE", "/api/routes/gone", "").await.0, 204);
-    first.signal("-KILL").await;
-    first.ended().await;
-    // No hub has spoken to the new process when it answers its first request; how soon that is, is measured by
-    // `cargo xtask bench proxy`.
-    let again = Process::start_at(&Which::Ours, first.public, first.api, &flags, &[]).await;
-    let mut raw = Raw::connect(again.public).await;
-    raw.send("GET /user/a%20b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-    assert_eq!(raw.response().await.text(), "ok");
+    // No hub has spoken to the new process when it answers its first request. What takes longer on a busy machine says
+    // nothing, so the best of some tries counts.
+    let mut again = first;
+    let mut best = Duration::MAX;
+    for _ in 0..10 {
+        again.signal("-KILL").await;
+        again.ended().await;
+        let killed = Instant::now();
+        again = Process::start_at(&Which::Ours, again.public, again.api, &flags, &[]).await;
+        let mut raw = Raw::connect(again.public).await;
+        raw.send("GET /user/a%20b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+        assert_eq!(raw.response().await.text(), "ok");
+        best = best.min(killed.elapsed());
+        if best < SOON {
+            break;
+        }
+    }
+    assert!(best < SOON, "back after {best:?}");
     assert_eq!(again.ask_api("GET", "/api/routes/gone", "").await.0, 404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sockets_of_the_service_manager_are_used() {
-    // What a service manager does: it listens, and passes the socket as descriptor 3.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let public = listener.local_addr().unwrap();
-    let api = dead_address().await;
-    let program = std::env::current_exe().unwrap();
-    let flags = [
-        "--ip",
-        "127.0.0.1",
-        "--port",
-        &public.port().to_string(),
-        "--api-ip",
-        "127.0.0.1",
-        "--api-port",
-        &api.port().to_string(),
-        "--log-level",
-        "error",
-    ]
-    .join("\n");
-    let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" --exact program::this_program_is_a_proxy_when_asked --nocapture 3<&0 0</dev/null";
-    let mut child = tokio::process::Command::new("sh")
+/// Starts a proxy as a service manager does: somebody listens on three sockets, and passes them as descriptors 3 to 5.
+fn with_passed_sockets(sockets: [OwnedFd; 3], flags: &[&str]) -> tokio::process::Child {
+    let [one, two, three] = sockets.map(Stdio::from);
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=3; exec \"$0\" --exact program::this_program_is_a_proxy_when_asked \
+                  --nocapture 3<&0 4<&1 5<&2 0</dev/null 1>/dev/null 2>/dev/null";
+    tokio::process::Command::new("sh")
         .args(["-c", script])
-        .arg(program)
-        .env("HIMALIA_TEST_PROXY_FLAGS", flags)
-        .stdin(std::os::fd::OwnedFd::from(listener))
-        .stdout(std::process::Stdio::null())
+        .arg(std::env::current_exe().unwrap())
+        .env("HIMALIA_TEST_PROXY_FLAGS", flags.join("\n"))
+        .stdin(one)
+        .stdout(two)
+        .stderr(three)
         .kill_on_drop(true)
         .spawn()
-        .unwrap();
-    // The port is open from the beginning: whoever comes early waits.
-    let mut raw = Raw::connect(public).await;
-    raw.send("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-    assert_eq!(raw.response().await.status(), 200);
-    child.kill().await.unwrap();
+        .unwrap()
+}
+
+/// The begin of an answer on a connection that was made before the proxy was started.
+async fn answered(mut early: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    early.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    patiently(early.read_to_string(&mut answer)).await.unwrap();
+    answer.get(..12).unwrap_or_default().to_owned()
+}
+
+const PATHS: [&str; 3] = ["/_chp_healthz", "/api/routes", "/metrics"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tcp_sockets_of_the_service_manager_are_used() {
+    let sockets = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let [public, api, metrics] = addresses.map(|address| address.port().to_string());
+    let flags = [
+        ["--ip", "127.0.0.1", "--port", &public],
+        ["--api-ip", "127.0.0.1", "--api-port", &api],
+        ["--metrics-ip", "127.0.0.1", "--metrics-port", &metrics],
+    ];
+    let _process = with_passed_sockets(sockets.map(OwnedFd::from), flags.as_flattened());
+    for (address, path) in addresses.iter().zip(PATHS) {
+        // The port is open from the beginning: whoever comes early waits.
+        let early = tokio::net::TcpStream::connect(address).await.unwrap();
+        assert_eq!(answered(early, path).await, "HTTP/1.1 200", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unix_sockets_of_the_service_manager_are_used_and_left_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["public", "api", "metrics"].map(|name| folder.path().join(name));
+    let sockets = files.each_ref().map(|file| std::os::unix::net::UnixListener::bind(file).unwrap());
+    // Made before the start: they wait at these sockets, and would find nobody at others in their place.
+    let mut early = Vec::new();
+    for file in &files {
+        early.push(tokio::net::UnixStream::connect(file).await.unwrap());
+    }
+    let [public, api, metrics] = files.each_ref().map(|file| file.to_str().unwrap());
+    let flags = ["--socket", public, "--api-socket", api, "--metrics-socket", metrics];
+    let mut process = with_passed_sockets(sockets.map(OwnedFd::from), &flags);
+    for (early, path) in early.into_iter().zip(PATHS) {
+        assert_eq!(answered(early, path).await, "HTTP/1.1 200", "{path}");
+    }
+    let id = process.id().unwrap().to_string();
+    assert!(tokio::process::Command::new("kill").arg(&id).status().await.unwrap().success());
+    assert_eq!(patiently(process.wait()).await.unwrap().code(), Some(2));
+    assert!(files.iter().all(|file| file.exists()), "the files are the service manager's");
 }

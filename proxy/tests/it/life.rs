@@ -1,6 +1,10 @@
 //! Starting, listening, draining.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use hub_proxy::{Listen, Proxy, ProxyError, ProxyOptions, RouteTable, options::Timeouts};
 use tokio::{
@@ -57,11 +61,28 @@ async fn unusable_options_are_errors_that_name_the_option() {
 
 #[tokio::test]
 async fn connections_spread_over_all_workers_of_a_port() {
-    let target = Target::echo("one").await;
+    // Each worker keeps its own connection to the target, which tells how often it was used.
+    let served: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let counts = Arc::clone(&served);
+    let target = Target::start(move |mut raw: Raw, number| {
+        let counts = Arc::clone(&counts);
+        async move {
+            counts.lock().unwrap().push(0);
+            while raw.request().await.is_some() {
+                counts.lock().unwrap()[number - 1] += 1;
+                raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await;
     let proxy = TestProxy::to(target.address);
-    for _ in 0..50 {
+    for _ in 0..100 {
         assert_eq!(proxy.get("/").await.status(), 200);
     }
+    let served = served.lock().unwrap().clone();
+    assert_eq!((served.len(), served.iter().sum()), (2, 100), "one connection of each of two workers");
+    // Evenly enough: fewer than this by chance once in a thousand million runs.
+    assert!(served.iter().all(|count| *count >= 20), "{served:?}");
 }
 
 #[tokio::test]

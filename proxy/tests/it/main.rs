@@ -24,6 +24,7 @@ mod peer;
 mod pooling;
 mod program;
 mod routing;
+mod streams;
 mod strict;
 mod tls;
 mod tls_client;

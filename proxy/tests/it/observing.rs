@@ -1,18 +1,21 @@
 //! Access log, statistics, metrics, and cutting websockets.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use hub_proxy::{
-    Cut, ProxyOptions,
+    Cut,
     api::{Api, ApiOptions},
     metrics::Metrics,
 };
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpSocket,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    program::{Process, Which},
-    support::{Raw, Target, TestProxy, any_port, options, patiently, until},
+    program::{DESCRIPTORS, Process, Which},
+    support::{Raw, Target, TestProxy, any_port, dead_address, options, patiently, until},
 };
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
@@ -196,8 +199,48 @@ async fn a_websocket_is_logged_when_it_ends_with_all_that_went_through_it() {
 
 #[tokio::test]
 async fn connections_beyond_the_system_s_descriptors_are_told_so() {
-    let limits = hub_proxy::options::Limits { client_connections: usize::MAX / 4, ..Default::default() };
-    let proxy = TestProxy::start(ProxyOptions { limits, ..options() });
-    // The limit was brought down to what the system grants, which a start proves: nothing overflowed.
-    assert_eq!(proxy.get("/_chp_healthz").await.status(), 200);
+    let (public, api, metrics) = (dead_address().await, dead_address().await, dead_address().await);
+    let port = metrics.port().to_string();
+    let flags = ["--metrics-ip", "127.0.0.1", "--metrics-port", &port, "--log-level", "error"];
+    let few = [(DESCRIPTORS, "256")];
+    let _process = Process::start_at(&Which::Ours, public, api, &flags, &few).await;
+    // From several addresses, so that the bound of one client is not met before.
+    let mut open = Vec::new();
+    let refusal = patiently(async {
+        loop {
+            assert!(open.len() < 256, "there are more connections than descriptors");
+            let socket = TcpSocket::new_v4().unwrap();
+            let last = 1 + u8::try_from(open.len() % 4).unwrap();
+            socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+            let mut raw = Raw::new(socket.connect(public).await.unwrap());
+            raw.send("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            let answer = raw.response().await;
+            if answer.status() != 200 {
+                break answer;
+            }
+            open.push(raw);
+        }
+    })
+    .await;
+    assert_eq!((refusal.status(), refusal.header("connection")), (503, Some("close")));
+    assert!(refusal.text().contains("too many open connections"), "{}", refusal.text());
+    assert!(open.len() > 32, "{} connections are few for 256 descriptors", open.len());
+    let mut raw = Raw::connect(metrics).await;
+    raw.send("GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    let text = raw.response().await.text();
+    for line in ["proxy_descriptor_limit 256", "proxy_refused_connections 1"] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+    }
+    // There is room again when others have gone.
+    drop(open);
+    patiently(async {
+        loop {
+            let mut raw = Raw::connect(public).await;
+            raw.send("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+            if raw.response().await.status() == 200 {
+                break;
+            }
+        }
+    })
+    .await;
 }

@@ -80,6 +80,16 @@ async fn the_flags_of_the_hubs_own_proxy_command_are_understood() {
     assert_eq!((args.port, args.api_port, args.host_routing), (Some(8000), Some(8001), true));
 }
 
+#[test]
+fn nothing_is_redirected_where_the_public_port_is_that_of_plain_http() {
+    let redirect = |port: &str| {
+        let tls = ["--ssl-key", "k.pem", "--ssl-cert", "c.pem"];
+        let flags = [&tls[..], &["--redirect-port", "8080", "--port", port]].concat();
+        parse(&flags).unwrap().program().unwrap().proxy.redirect.map(|(_, to)| to)
+    };
+    assert_eq!((redirect("80"), redirect("8443")), (None, Some(8443)));
+}
+
 #[tokio::test]
 async fn an_occupied_port_ends_the_program_with_its_address() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

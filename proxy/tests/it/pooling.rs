@@ -336,6 +336,46 @@ async fn the_hub_has_a_place_when_the_servers_have_taken_all_others() {
     }
 }
 
+#[tokio::test]
+async fn greedy_routes_leave_places_for_the_next_one() {
+    const GREEDY: usize = 5;
+    let (target, release) = waiting().await;
+    let mut targets = Vec::new();
+    // As by default, each may take a quarter of all.
+    let limits = Limits { upstream_connections: 200, connections_per_target: 50, ..Limits::default() };
+    let timeouts = Timeouts { place: Duration::ZERO, ..Timeouts::default() };
+    let proxy = TestProxy::start(ProxyOptions { timeouts, ..unshared(limits) });
+    let mut held = Vec::new();
+    let mut taken = Vec::new();
+    for number in 0..GREEDY {
+        let (target, release) = waiting().await;
+        let path = format!("/user/{number}");
+        proxy.route(&path, target.address);
+        targets.push((target, release));
+        // As many as it gets: the first that is refused is answered at once.
+        let before = held.len();
+        loop {
+            let mut raw = proxy.connect().await;
+            raw.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+            let open = (held.len() + 1).to_string();
+            let answered = tokio::select! {
+                answer = raw.response() => Some(answer.status()),
+                () = until(|| proxy.metric("proxy_open_upstream_connections").as_ref() == Some(&open)) => None,
+            };
+            match answered {
+                None => held.push(raw),
+                Some(status) => break assert_eq!(status, 503),
+            }
+        }
+        taken.push(held.len() - before);
+    }
+    assert!(taken.iter().all(|taken| *taken > 0) && taken[..3] == [50; 3], "{taken:?}");
+    // One that asks for little gets it, whatever the others hold.
+    proxy.route("/user/quiet", target.address);
+    release.add_permits(1);
+    assert_eq!(proxy.get("/user/quiet").await.status(), 200);
+}
+
 /// An address where connecting ends in silence: nobody accepts, and the queue is full.
 fn silent_address() -> (std::net::SocketAddr, Vec<socket2::Socket>) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

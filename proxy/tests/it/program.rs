@@ -9,12 +9,15 @@ use std::{
 
 use clap::{Args, Command as Cli, FromArgMatches};
 use hub_proxy::{ChpArgs, run_chp};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::process::{Child, Command};
 
 use super::support::{dead_address, patiently};
 
 /// Holds the flags, one a line, for a test program that is to be a proxy.
 const FLAGS: &str = "HIMALIA_TEST_PROXY_FLAGS";
+/// How many descriptors such a test program may have.
+pub(crate) const DESCRIPTORS: &str = "HIMALIA_TEST_PROXY_DESCRIPTORS";
 pub(crate) const TOKEN: &str = "a-test-token";
 
 /// Which program to run.
@@ -193,11 +196,17 @@ fn addressed(public: SocketAddr, api: SocketAddr, flags: &[&str]) -> Vec<String>
 #[tokio::test(flavor = "multi_thread")]
 async fn this_program_is_a_proxy_when_asked() {
     let Ok(flags) = std::env::var(FLAGS) else { return };
-    let cli = ChpArgs::augment_args(Cli::new("proxy").no_binary_name(true));
+    if let Ok(count) = std::env::var(DESCRIPTORS) {
+        let count = Some(count.parse().expect("a number of descriptors"));
+        setrlimit(Resource::Nofile, Rlimit { current: count, maximum: count })
+            .expect("fewer are always granted");
+    }
+    let cli = ChpArgs::augment_args(Cli::new("proxy").version("test").no_binary_name(true));
     let args =
         cli.try_get_matches_from(flags.split('\n')).and_then(|found| ChpArgs::from_arg_matches(&found));
     let code = match args {
         Ok(args) => run_chp(args).await.map_err(|error| error.to_string()),
+        Err(error) if error.exit_code() == 0 => Ok(std::process::ExitCode::SUCCESS),
         Err(error) => Err(error.to_string()),
     };
     match code {

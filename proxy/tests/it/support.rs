@@ -4,13 +4,15 @@ use std::{
     fmt::Write,
     future::Future,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use hub_proxy::{Listen, Proxy, ProxyOptions, RouteTable};
 use serde_json::Map;
 use tokio::{
@@ -224,13 +226,32 @@ impl Raw {
     }
 
     pub(crate) async fn line(&mut self) -> String {
+        self.try_line().await.expect("the connection ended within a line")
+    }
+
+    /// Takes `count` bytes and keeps none of them.
+    pub(crate) async fn discard(&mut self, count: u64) {
+        let mut left = count;
+        while left > 0 {
+            if self.read.is_empty() {
+                assert!(self.fill().await > 0, "the connection ended {left} bytes before its end");
+            }
+            let taken = self.read.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.read.drain(..taken);
+            left -= taken as u64;
+        }
+    }
+
+    async fn try_line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.read.windows(2).position(|two| two == b"\r\n") {
                 let line = String::from_utf8_lossy(&self.read[..end]).into_owned();
                 self.read.drain(..end + 2);
-                return line;
+                return Some(line);
             }
-            assert!(self.fill().await > 0, "the connection ended within a line");
+            if self.fill().await == 0 {
+                return None;
+            }
         }
     }
 
@@ -251,46 +272,62 @@ impl Raw {
 
     /// One chunk; empty for the last.
     pub(crate) async fn chunk(&mut self) -> Vec<u8> {
-        let line = self.line().await;
-        let size = usize::from_str_radix(line.trim(), 16).expect("a chunk begins with its size");
-        if size == 0 {
-            return Vec::new();
-        }
-        let chunk = self.take(size).await;
-        assert_eq!(self.line().await, "");
-        chunk
+        self.try_chunk().await.expect("the connection ended within a chunk")
     }
 
-    async fn trailers(&mut self) -> Vec<(String, String)> {
+    async fn try_chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.try_line().await?;
+        let size = usize::from_str_radix(line.trim(), 16).expect("a chunk begins with its size");
+        if size == 0 {
+            return Some(Vec::new());
+        }
+        let chunk = self.try_take(size).await?;
+        assert_eq!(self.try_line().await?, "");
+        Some(chunk)
+    }
+
+    async fn try_trailers(&mut self) -> Option<Vec<(String, String)>> {
         let mut lines = Vec::new();
         loop {
-            let line = self.line().await;
+            let line = self.try_line().await?;
             if line.is_empty() {
-                return pairs(lines.iter().map(String::as_str));
+                return Some(pairs(lines.iter().map(String::as_str)));
             }
             lines.push(line);
         }
     }
 
     async fn body(&mut self, message: &mut Message) {
+        self.try_body(message).await.expect("the connection ended within a body");
+    }
+
+    async fn try_body(&mut self, message: &mut Message) -> Option<()> {
         if message.chunked() {
             loop {
-                let chunk = self.chunk().await;
+                let chunk = self.try_chunk().await?;
                 if chunk.is_empty() {
                     break;
                 }
                 message.body.extend(chunk);
             }
-            message.trailers = self.trailers().await;
+            message.trailers = self.try_trailers().await?;
         } else if let Some(length) = message.length() {
-            message.body = self.take(length).await;
+            message.body = self.try_take(length).await?;
         }
+        Some(())
     }
 
     /// A request with its body; `None` when the peer closed.
     pub(crate) async fn request(&mut self) -> Option<Message> {
         let mut message = self.head().await?;
         self.body(&mut message).await;
+        Some(message)
+    }
+
+    /// A request with its body; `None` when the peer closed, be it within the body.
+    pub(crate) async fn request_if_whole(&mut self) -> Option<Message> {
+        let mut message = self.head().await?;
+        self.try_body(&mut message).await?;
         Some(message)
     }
 
@@ -333,16 +370,24 @@ impl Raw {
     }
 }
 
-/// A target whose connections are scripted by the test. Stops when dropped.
+/// A target whose connections are scripted by the test. Stops when dropped, and then fails the test if what it was to
+/// do failed.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
+    panicked: Arc<Mutex<Option<Panic>>>,
 }
+
+type Panic = Box<dyn std::any::Any + Send>;
 
 impl Drop for Target {
     fn drop(&mut self) {
         self.task.abort();
+        let panicked = self.panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = panicked.filter(|_| !std::thread::panicking()) {
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 
@@ -355,15 +400,23 @@ impl Target {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
+        let panicked = Arc::<Mutex<Option<Panic>>>::default();
+        let first = Arc::clone(&panicked);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             let mut number = 0;
             while let Ok((stream, _)) = listener.accept().await {
                 number += 1;
-                connections.spawn(serve(Raw::new(stream), number));
+                let serving = AssertUnwindSafe(serve(Raw::new(stream), number)).catch_unwind();
+                let first = Arc::clone(&first);
+                connections.spawn(async move {
+                    if let Err(panic) = serving.await {
+                        first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+                    }
+                });
             }
         });
-        Self { address, task }
+        Self { address, task, panicked }
     }
 
     /// Answers every request with a description of it: first line, headers, then the body's length, as text.

@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     cache::Cache,
     command::{find_program, free_port, pause, target, wait_for, workspace},
-    environments,
+    environments, packages,
 };
 
 const TOKEN: &str = "bench";
@@ -38,15 +39,18 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Ours first; nginx and HAProxy where they are installed.
+    /// Ours first; nginx and HAProxy where they are installed or can be.
     pub(super) fn available() -> Result<Vec<Self>> {
+        if let Err(error) = packages::install_measured() {
+            eprintln!("{error:#}");
+        }
         let original = environments::configurable_http_proxy(&Cache::open()?)?;
         let mut all = vec![Self::Ours(Self::own_program()), Self::Original(original)];
         let others: [(&str, Build); 2] = [("nginx", Self::Nginx), ("haproxy", Self::Haproxy)];
         for (name, kind) in others {
             match find_program(name) {
                 Some(program) => all.push(kind(program)),
-                None => eprintln!("{name} is not installed and left out (apt-get install {name})"),
+                None => eprintln!("{name} is not installed and left out"),
             }
         }
         Ok(all)
@@ -82,6 +86,8 @@ pub(super) struct Setup {
     pub(super) saved: bool,
 }
 
+/// A large prime: its multiples lie all over the routes.
+const SPREAD: u64 = 2_654_435_761;
 /// When a killed proxy has failed to come back.
 const BACK: Duration = Duration::from_secs(20);
 
@@ -193,8 +199,16 @@ impl Peer {
 
     /// CPU milliseconds for 1,000 small answers.
     pub(super) fn small(&self, connections: u32, requests: u32) -> Result<f64> {
-        let request = get("/user/bench/api/contents?content=0");
-        let work = |connection: &mut Connection| match connection.ask(&request)? {
+        // Of many routes each request takes another one, so that no look-up is that of the request before.
+        let turn = AtomicU32::new(0);
+        let user = || match self.routes {
+            0 => "bench".to_owned(),
+            routes => {
+                format!("somebody-{}", u64::from(turn.fetch_add(1, Relaxed)) * SPREAD % u64::from(routes))
+            }
+        };
+        let request = || get(&format!("/user/{}/api/contents?content=0", user()));
+        let work = |connection: &mut Connection| match connection.ask(&request())? {
             (200, SMALL) => Ok(()),
             (status, size) => bail!("{size} bytes with status {status}"),
         };

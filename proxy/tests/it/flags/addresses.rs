@@ -281,6 +281,48 @@ async fn redirect_to_443_needs_no_port_in_the_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn redirect_port_is_on_all_addresses_whatever_ip_says() {
+    let (key, certificate) = (fixture("leaf-key.pem"), fixture("leaf.pem"));
+    same(async |which| {
+        let port = dead_address().await.port();
+        let text = port.to_string();
+        let flags = ["--ssl-key", key.as_str(), "--ssl-cert", &certificate, "--redirect-port", &text];
+        let _process = Process::start(&which, &flags).await;
+        listening(local([127, 0, 0, 1], port)).await;
+        listening(local([127, 0, 0, 2], port)).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirect_port_is_not_opened_beside_a_socket() {
+    let (key, certificate) = (fixture("leaf-key.pem"), fixture("leaf.pem"));
+    let opened = same(async |which| {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let (redirect, api) = (dead_address().await, dead_address().await);
+        let (redirect_port, api_port) = (redirect.port().to_string(), api.port().to_string());
+        let flags = [
+            ["--socket", socket.to_str().unwrap()],
+            ["--api-ip", "127.0.0.1"],
+            ["--api-port", &api_port],
+            ["--ssl-key", &key],
+            ["--ssl-cert", &certificate],
+            ["--redirect-port", &redirect_port],
+        ]
+        .concat();
+        let mut process = Process::spawn_bare(&which, &flags, &[]);
+        process.api = api;
+        listening(api).await;
+        // Everything is opened before the first request is answered.
+        assert_eq!(process.ask_api("GET", "/api/routes", "").await.0, 200);
+        TcpStream::connect(redirect).await.is_ok()
+    })
+    .await;
+    assert!(!opened, "it redirects to no port");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn redirect_port_without_tls_is_refused() {
     refused(&["--redirect-port", "8080"]).await;
 }

@@ -140,11 +140,15 @@ async fn storage_backend_that_does_not_exist_is_refused() {
 
 /// Lines about its start and about the target that a proxy writes at a log level until one request is answered.
 async fn logged(which: &crate::program::Which, level: &str) -> usize {
+    logged_with(which, &["--log-level", level]).await
+}
+
+async fn logged_with(which: &crate::program::Which, levels: &[&str]) -> usize {
     let target = Target::echo("one").await;
     let base = format!("http://{}", target.address);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log");
-    let flags = ["--log-level", level, "--default-target", &base];
+    let flags = [levels, &["--default-target", &base]].concat();
     let mut process = Process::start_logging(which, &flags, &file).await;
     assert_eq!(ask(&process, &get("/")).await.status(), 200);
     process.signal("-KILL").await;
@@ -173,6 +177,14 @@ async fn log_level_info_tells_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_level_debug_tells_more_than_info() {
     assert!(same(async |which| logged(&which, "debug").await > logged(&which, "info").await).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_flag_given_twice_the_last_counts() {
+    for (levels, silent) in [(["error", "info"], false), (["info", "error"], true)] {
+        let flags = ["--log-level", levels[0], "--log-level", levels[1]];
+        assert_eq!(same(async |which| logged_with(&which, &flags).await == 0).await, silent, "{levels:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

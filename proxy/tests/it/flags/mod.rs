@@ -2,10 +2,13 @@
 //!
 //! Runs when `HIMALIA_TEST_CHP_BIN` names the original's executable; in CI (`CI` is set) it must.
 
+mod activity;
 mod addresses;
 mod answers;
+mod messages;
 mod requests;
 mod tls;
+mod websockets;
 
 use super::{
     program::{Process, Which, original},

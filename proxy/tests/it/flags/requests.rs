@@ -68,6 +68,11 @@ requests! {
         |seen| all_have(seen, "x-one: 2") && none_has(seen, "x-one: 1");
     insecure_leaves_plain_targets_as_they_are: ["--insecure"],
         |seen| all_have(seen, "GET /");
+    switches_may_be_given_twice: ["--no-x-forward", "--insecure", "--no-x-forward", "--insecure"],
+        |seen| none_has(seen, "x-forwarded");
+    flags_that_belong_to_others_which_are_not_given_do_nothing:
+        ["--redirect-to", "8443", "--ssl-ca", "/nowhere.pem", "--ssl-request-cert", "--api-ssl-ca", "/nowhere.pem"],
+        |seen| all_have(seen, "GET /");
 }
 
 #[tokio::test(flavor = "multi_thread")]

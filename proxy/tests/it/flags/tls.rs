@@ -239,6 +239,11 @@ async fn client_ssl_ca_vouches_for_targets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn insecure_leaves_targets_as_they_are_that_an_authority_vouches_for() {
+    assert_eq!(targets(&["--client-ssl-ca", &fixture("ca.pem"), "--insecure"]).await, [503, 200]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn client_ssl_key_and_client_ssl_cert_are_shown_to_targets() {
     let (key, certificate, ca) = (fixture("second-key.pem"), fixture("second.pem"), fixture("ca.pem"));
     let own = ["--client-ssl-key", &key, "--client-ssl-cert", &certificate, "--client-ssl-ca", &ca];
