@@ -170,7 +170,7 @@ pub fn request_head<'a>(asked: Asked<'_>, fields: impl Iterator<Item = (&'a [u8]
     let (connection, upgrade) = (lines(header::CONNECTION), lines(header::UPGRADE));
     match kind {
         Kind::Websocket => {
-            assert_eq!((connection, upgrade), (vec![&b"Upgrade"[..]], vec![&b"websocket"[..]]))
+            assert_eq!((connection, upgrade), (vec![&b"Upgrade"[..]], vec![&b"websocket"[..]]));
         }
         Kind::Web => {
             assert!(connection.iter().all(|line| line == b"te") && upgrade.is_empty(), "{connection:?}");
