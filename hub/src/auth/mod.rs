@@ -12,6 +12,7 @@ pub mod login;
 pub mod looks;
 pub mod names;
 pub mod refresh;
+pub(crate) mod removal;
 pub mod revoke;
 pub mod sessions;
 pub mod throttle;
@@ -52,10 +53,12 @@ pub struct AuthSettings {
     pub manage_roles: bool,
     /// Whether state is kept, encrypted.
     pub auth_state: bool,
-    /// How old an identity may be before it is looked at again; zero never looks.
+    /// How old an identity may be before it is looked at again; zero looks before starts and stops at most.
     pub refresh_age: Duration,
     /// Whether a start looks again first.
     pub refresh_pre_spawn: bool,
+    /// Whether a stop looks again first.
+    pub refresh_pre_stop: bool,
     /// Whether a stale identity also fails requests by token.
     pub refresh_strict: bool,
     /// Strangers are sent on without the login page.

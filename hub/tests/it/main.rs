@@ -29,6 +29,7 @@ mod outage;
 mod pages;
 mod pages_safety;
 mod rbac_model;
+mod refreshed;
 mod request_head;
 mod samples;
 mod sessions;

@@ -69,6 +69,7 @@ pub(super) fn build_auth(
             auth_state: section.enable_auth_state,
             refresh_age: section.auth_refresh_age,
             refresh_pre_spawn: section.refresh_pre_spawn,
+            refresh_pre_stop: section.refresh_pre_stop,
             refresh_strict: section.auth_refresh_strict,
             auto_login: section.auto_login,
             auto_login_oauth: section.auto_login_oauth2_authorize,
