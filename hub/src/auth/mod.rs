@@ -6,6 +6,7 @@ pub mod blocked;
 pub mod browsers;
 pub mod chain;
 pub mod closed;
+pub mod credentials;
 pub mod crypt;
 pub(crate) mod lease;
 pub mod login;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use hub_core::Authenticator;
 
+use self::credentials::Renewals;
 use self::crypt::Crypt;
 use self::looks::Looks;
 use self::names::NameRules;
@@ -84,6 +86,8 @@ pub struct Auth {
     pub settings: AuthSettings,
     /// What was found when identities were last looked at.
     pub looks: Looks,
+    /// When credentials of running servers were looked at.
+    pub renewals: Renewals,
     /// Counts of failed logins.
     pub throttle: Throttle,
 }

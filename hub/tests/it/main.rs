@@ -30,6 +30,7 @@ mod pages;
 mod pages_safety;
 mod rbac_model;
 mod refreshed;
+mod renewed;
 mod request_head;
 mod samples;
 mod sessions;

@@ -8,6 +8,7 @@ use hub_config::Config;
 use hub_core::{Authenticator, AuthenticatorContext, Clock, PluginError, SpawnHook};
 
 use crate::auth::chain::{self, Chain};
+use crate::auth::credentials::Renewals;
 use crate::auth::crypt::Crypt;
 use crate::auth::looks::Looks;
 use crate::auth::names::NameRules;
@@ -51,6 +52,7 @@ pub(super) fn build_auth(
     } else {
         (registry.authenticator(&section.kind)?.build)(options, &context)?
     };
+    let renewals = Renewals::new(authenticator.credentials_max_age());
     let open_by_nature = matches!(section.kind.as_str(), "dummy");
     Ok(Auth {
         authenticator,
@@ -75,6 +77,7 @@ pub(super) fn build_auth(
             auto_login_oauth: section.auto_login_oauth2_authorize,
             shutdown_on_logout: config.hub.shutdown_on_logout,
         },
+        renewals,
         looks: Looks::new(section.auth_refresh_age),
         throttle: Throttle::new(Limits {
             account: section.login_failures_per_account,
