@@ -16,6 +16,7 @@ mod api_user_list;
 mod api_users;
 mod audit;
 mod blocked;
+mod chain;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;
