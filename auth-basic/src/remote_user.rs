@@ -136,23 +136,30 @@ impl RemoteUserAuthenticator {
     }
 
     fn identity(&self, rq: &LoginRequest) -> Result<Identity, AuthError> {
+        let refused = |reason: &'static str, why: String| {
+            warn!(reason, why, "login refused");
+            AuthError::Invalid(why)
+        };
         let peer = rq.peer.ok_or_else(|| {
-            AuthError::Invalid(
+            refused(
+                "not_through_proxy",
                 "the request did not come through the hub's proxy; if it did, list in hub.proxy_networks from where that \
                  connects to the hub"
                     .to_owned(),
             )
         })?;
         if !self.trusted.iter().any(|network| network.contains(peer)) {
-            return Err(AuthError::Invalid(format!("{peer} is not among trusted_proxies")));
+            return Err(refused("proxy_not_trusted", format!("{peer} is not among trusted_proxies")));
         }
         let name = rq.headers.get(&self.header).map(|name| name.trim()).filter(|name| !name.is_empty());
-        let name =
-            name.ok_or_else(|| AuthError::Invalid(format!("the proxy sent no {} header", self.header)))?;
+        let name = name
+            .ok_or_else(|| refused("header_missing", format!("the proxy sent no {} header", self.header)))?;
         // Two headers of one name are joined with a comma: one of them may come from the browser.
         if name.contains(',') {
-            warn!("the header with the name came twice or names two people; nobody is let in");
-            return Err(AuthError::Invalid("the header names more than one person".to_owned()));
+            return Err(refused(
+                "header_twice",
+                "the header came twice or names more than one person".to_owned(),
+            ));
         }
         let groups = self.groups_header.as_ref().map(|header| {
             let text = rq.headers.get(header).map(String::as_str).unwrap_or_default();
@@ -196,6 +203,7 @@ impl Authenticator for RemoteUserAuthenticator {
 
 #[cfg(test)]
 mod tests {
+    use hub_core::testing::Log;
     use serde_json::json;
 
     use super::*;
@@ -222,26 +230,31 @@ mod tests {
             json!({"trusted_proxies": ["10.0.0.0/8", "fd00::/64", "192.0.2.7"], "groups_header": "X-Groups"});
         let hub = build(options, &cx()).unwrap();
         for (peer, name, expected) in [
-            ("10.9.9.9", "Ada", Some("Ada")),
-            ("::ffff:10.9.9.9", " ada ", Some("ada")),
-            ("fd00::1", "ada", Some("ada")),
-            ("fd00:0:0:1::1", "ada", None),
-            ("192.0.2.7", "ada", Some("ada")),
-            ("192.0.2.8", "ada", None),
-            ("11.0.0.1", "ada", None),
-            ("nobody", "ada", None),
-            ("10.9.9.9", "", None),
-            ("10.9.9.9", "ada, eve", None),
+            ("10.9.9.9", "Ada", Ok("Ada")),
+            ("::ffff:10.9.9.9", " ada ", Ok("ada")),
+            ("fd00::1", "ada", Ok("ada")),
+            ("fd00:0:0:1::1", "ada", Err("proxy_not_trusted")),
+            ("192.0.2.7", "ada", Ok("ada")),
+            ("192.0.2.8", "ada", Err("proxy_not_trusted")),
+            ("11.0.0.1", "ada", Err("proxy_not_trusted")),
+            ("nobody", "ada", Err("not_through_proxy")),
+            ("10.9.9.9", "", Err("header_missing")),
+            ("10.9.9.9", "ada, eve", Err("header_twice")),
         ] {
+            let (log, _guard) = Log::begin();
             let step = hub.begin(&rq(peer, &[("x-remote-user", name), ("x-groups", "a, b,,")])).await;
             match expected {
-                Some(expected) => {
+                Ok(expected) => {
                     let who = identity(step);
                     assert_eq!(who.name, expected);
                     assert_eq!(who.groups, Some(vec!["a".to_owned(), "b".to_owned()]));
                     assert!(!who.allowed);
                 }
-                None => assert!(matches!(step, Err(AuthError::Invalid(_))), "{peer} {name}: {step:?}"),
+                Err(reason) => {
+                    assert!(matches!(step, Err(AuthError::Invalid(_))), "{peer} {name}: {step:?}");
+                    assert_eq!(log.reasons(), [reason], "{peer} {name}");
+                    assert!(!log.text().contains("eve"), "{}", log.text());
+                }
             }
         }
     }

@@ -58,16 +58,21 @@ impl Claims {
 
     /// All values of the first alternative that is there, lists taken apart.
     pub fn values(&self, path: &ClaimPath) -> Vec<Value> {
+        self.told(path).map(|(values, _)| values).unwrap_or_default()
+    }
+
+    /// The same, with the alternative.
+    fn told<'p>(&self, path: &'p ClaimPath) -> Option<(Vec<Value>, &'p str)> {
         for alternative in path.alternatives() {
             for source in self.sources() {
                 let mut found = Vec::new();
                 collect(&mut found, source, alternative);
                 if !found.is_empty() {
-                    return found;
+                    return Some((found, alternative));
                 }
             }
         }
-        Vec::new()
+        None
     }
 
     /// Whether there are more values than are told: the provider names another place for them (`_claim_names`), as
@@ -89,6 +94,24 @@ impl Claims {
             let one = ClaimPath(vec![alternative.to_owned()]);
             self.texts(&one).into_iter().next().map(|text| (text, alternative))
         })
+    }
+
+    /// The texts of a path without those that are e-mail addresses which the provider has not verified: anybody may have
+    /// typed them.
+    pub fn proven_texts(&self, path: &ClaimPath) -> Vec<String> {
+        let Some((values, alternative)) = self.told(path) else { return Vec::new() };
+        let mut texts = texts(&values);
+        texts.retain(|text| !self.is_unverified_email(text, alternative));
+        texts
+    }
+
+    /// Whether a text that a claim gave is an e-mail address, by the claim's name or because it was told as one, and not
+    /// the verified one.
+    pub fn is_unverified_email(&self, text: &str, claim: &str) -> bool {
+        let name = claim.rsplit('.').next().unwrap_or(claim);
+        let is_address = name.strip_suffix("[*]").unwrap_or(name) == "email"
+            || self.emails().any(|address| address.eq_ignore_ascii_case(text));
+        is_address && !self.verified_email().is_some_and(|address| address.eq_ignore_ascii_case(text))
     }
 
     /// The e-mail address, if the provider says that it has verified it. Address and verification must come from the

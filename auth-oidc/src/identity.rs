@@ -2,7 +2,7 @@
 
 use hub_core::{AuthError, AuthenticatorContext, Identity};
 use serde_json::{Map, Value, json};
-use tracing::warn;
+use tracing::{info, warn};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::claims::{ClaimPath, Claims, collect, is_cut, texts};
@@ -82,12 +82,6 @@ struct Rule {
     values: Vec<String>,
 }
 
-impl Rule {
-    fn holds(&self, claims: &Claims) -> bool {
-        claims.texts(&self.claim).iter().any(|value| self.values.contains(value))
-    }
-}
-
 impl Rules {
     /// Rules of checked options.
     ///
@@ -125,6 +119,13 @@ impl Rules {
             manage_roles: cx.manage_roles,
             denied: options.custom_403_message.clone(),
         })
+    }
+
+    /// Whether a claim has one of the values that a rule wants. An e-mail address counts only if it is verified.
+    fn holds(&self, rule: &Rule, claims: &Claims) -> bool {
+        let texts =
+            if self.unverified_email { claims.texts(&rule.claim) } else { claims.proven_texts(&rule.claim) };
+        texts.iter().any(|value| rule.values.contains(value))
     }
 
     /// The person behind claims and tokens.
@@ -177,10 +178,7 @@ impl Rules {
             ));
         }
         // A name that is an address belongs to whoever the address belongs to, and only a check tells that.
-        let is_address = claim.rsplit('.').next() == Some("email")
-            || claims.emails().any(|address| address.eq_ignore_ascii_case(&name));
-        let verified = claims.verified_email().is_some_and(|address| address.eq_ignore_ascii_case(&name));
-        if is_address && !verified && !self.unverified_email {
+        if !self.unverified_email && claims.is_unverified_email(&name, claim) {
             return Err(Refusal::invalid(
                 "email_unverified",
                 "the e-mail address that would be the name is not verified",
@@ -220,7 +218,7 @@ impl Rules {
             return mapped.admin;
         }
         let by_group = mapped.groups.iter().any(|group| self.admin_groups.contains(group));
-        let by_claim = self.admin_claims.iter().any(|rule| rule.holds(claims));
+        let by_claim = self.admin_claims.iter().any(|rule| self.holds(rule, claims));
         Some(by_group || by_claim || mapped.admin == Some(true))
     }
 
@@ -244,7 +242,7 @@ impl Rules {
         if !self.blocked_groups.is_empty() && self.lacks_groups(claims, state) {
             return deny("groups_incomplete");
         }
-        if !self.required_claims.iter().all(|rule| rule.holds(claims)) {
+        if !self.required_claims.iter().all(|rule| self.holds(rule, claims)) {
             return deny("required_claims");
         }
         let scopes = tokens.scopes(&self.asked_scopes);
@@ -253,20 +251,25 @@ impl Rules {
         Ok(admin == Some(true)
             || mapped.allowed
             || mapped.groups.iter().any(|group| self.allowed_groups.contains(group))
-            || self.allowed_claims.iter().any(|rule| rule.holds(claims))
+            || self.allowed_claims.iter().any(|rule| self.holds(rule, claims))
             || by_scope
-            || self.by_domain(claims))
+            || self.by_domain(claims, name))
     }
 
     /// The domain is what follows the last `@` of a verified address, compared as a whole.
-    fn by_domain(&self, claims: &Claims) -> bool {
-        let Some(address) = claims.verified_email().filter(|_| !self.allowed_domains.is_empty()) else {
+    fn by_domain(&self, claims: &Claims, name: &str) -> bool {
+        if self.allowed_domains.is_empty() {
             return false;
+        }
+        let outside = |reason: &'static str| {
+            info!(user = name, reason, "allowed_email_domains does not let the user in");
+            false
         };
+        let Some(address) = claims.verified_email() else { return outside("email_unverified") };
         let plain = address.matches('@').count() == 1
             && !address.chars().any(|c| c.is_whitespace() || c.is_control());
         let domain = address.rsplit('@').next().unwrap_or_default().to_lowercase();
-        plain && self.allowed_domains.contains(&domain)
+        (plain && self.allowed_domains.contains(&domain)) || outside("email_domain")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hub_core::{AuthError, Identity, LoginRequest, Revocation};
 use serde_json::Value;
-use tracing::info;
+use tracing::warn;
 
 use crate::authenticator::OidcAuthenticator;
 use crate::fault::{Fault, TokenFault};
@@ -45,12 +45,12 @@ impl OidcAuthenticator {
 
     /// A logout token of the provider, checked. Every refusal looks alike to the caller.
     pub(crate) async fn back_channel(&self, rq: &LoginRequest) -> Result<Revocation, AuthError> {
-        let refuse = |fault: Fault| match fault {
-            Fault::Token(fault) => {
-                info!(%fault, "a logout token is refused");
-                AuthError::Again("The logout token is not accepted.".to_owned())
+        let refuse = |fault: Fault| {
+            warn!(reason = fault.reason(), %fault, "logout refused");
+            match fault {
+                Fault::Token(_) => AuthError::Again("The logout token is not accepted.".to_owned()),
+                other => other.into(),
             }
-            other => other.into(),
         };
         let token = rq.form.get("logout_token").map(String::as_str).unwrap_or_default();
         let endpoints = self.engine.provider.endpoints().await.map_err(refuse)?;

@@ -29,6 +29,18 @@ pub(crate) enum Fault {
     Nonsense(String),
 }
 
+impl Fault {
+    /// A stable code for the log.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoSession(_) => "app_no_session",
+            Self::Refused(_) => "app_refused",
+            Self::Unreachable(_) => "app_away",
+            Self::Nonsense(_) => "app_nonsense",
+        }
+    }
+}
+
 impl From<Lost> for Fault {
     fn from(lost: Lost) -> Self {
         match lost {

@@ -1,20 +1,21 @@
 //! Who somebody is: whoever the application says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::{
     AuthError, Authenticator, AuthenticatorContext, Identity, LoginMethod, LoginRequest, LoginStep,
-    PluginError, SpawnHook, WayIn,
+    PluginError, ServerKey, SpawnHook,
 };
+
+use tracing::{info, warn};
 
 use crate::app::{App, Fault};
 use crate::hook::WorkspaceCredentials;
 use crate::options::OpenHexaOptions;
 use crate::session::Session;
-
-/// The name of the application in texts.
-pub(crate) const SERVICE: &str = "OpenHEXA";
 
 /// Logs people in by the application's cookies.
 #[derive(Debug)]
@@ -42,18 +43,22 @@ impl OpenHexaAuthenticator {
     }
 
     fn elsewhere(&self, why: impl Into<String>) -> AuthError {
-        let way = WayIn { service: SERVICE.to_owned(), url: self.options.app_url.clone() };
-        AuthError::Elsewhere { way: Box::new(way), why: why.into() }
+        AuthError::Elsewhere { way: Box::new(self.options.way_in()), why: why.into() }
     }
 
     async fn identity(&self, rq: &LoginRequest) -> Result<Identity, AuthError> {
         let Some(session) = Session::of(rq, &self.options) else {
+            info!(reason = "app_no_cookies", "login refused");
             return Err(self.elsewhere("the request has no cookies of the application"));
         };
-        match self.app.who(&self.options.authentication_url, &session).await {
-            Ok(name) => Ok(Identity { name, ..Identity::default() }),
-            Err(Fault::NoSession(why)) => Err(self.elsewhere(why)),
-            Err(fault) => Err(AuthError::Unavailable(fault.to_string())),
+        let fault = match self.app.who(&self.options.authentication_url, &session).await {
+            Ok(name) => return Ok(Identity { name, ..Identity::default() }),
+            Err(fault) => fault,
+        };
+        warn!(reason = fault.reason(), %fault, "login refused");
+        match fault {
+            Fault::NoSession(why) => Err(self.elsewhere(why)),
+            other => Err(AuthError::Unavailable(other.to_string())),
         }
     }
 }
@@ -91,6 +96,18 @@ impl Authenticator for OpenHexaAuthenticator {
 
     fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
         vec![Arc::clone(&self.hook) as Arc<dyn SpawnHook>]
+    }
+
+    fn credentials_max_age(&self) -> Option<Duration> {
+        Some(self.options.credentials_max_age).filter(|age| !age.is_zero())
+    }
+
+    async fn fresh_environment(
+        &self,
+        server: &ServerKey,
+        rq: &LoginRequest,
+    ) -> Result<Option<BTreeMap<String, String>>, AuthError> {
+        self.hook.fresh_environment(server, rq).await
     }
 
     async fn logged_out(&self, _who: &Identity, _rq: &LoginRequest) -> Result<Option<String>, AuthError> {

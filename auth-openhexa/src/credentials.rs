@@ -1,5 +1,7 @@
 //! What the application gives for a start, and what becomes of it.
 
+use std::collections::BTreeMap;
+
 use hub_core::StartJob;
 use hub_core::spawner::Bind;
 use serde::Deserialize;
@@ -92,10 +94,16 @@ impl Credentials {
         self.env.get(name).and_then(Value::as_str)
     }
 
-    /// Values are literal: nothing in them is a template.
     fn environment(&self, job: &mut StartJob, options: &OpenHexaOptions) -> Result<(), String> {
+        job.env.extend(self.variables(options)?);
+        Ok(())
+    }
+
+    /// The variables. Values are literal: nothing in them is a template.
+    pub(crate) fn variables(&self, options: &OpenHexaOptions) -> Result<BTreeMap<String, String>, String> {
+        let mut variables = BTreeMap::new();
         if let Some(url) = &options.server_url {
-            job.env.insert("HEXA_SERVER_URL".to_owned(), url.clone());
+            variables.insert("HEXA_SERVER_URL".to_owned(), url.clone());
         }
         for (name, value) in &self.env {
             if name.is_empty() || name.len() > LONGEST_NAME || name.contains(['=', '\0']) {
@@ -112,9 +120,9 @@ impl Credentials {
                 Value::Null => continue,
                 _ => return Err(format!("the value of {name} in `env` is no text")),
             };
-            job.env.insert(name.clone(), text);
+            variables.insert(name.clone(), text);
         }
-        Ok(())
+        Ok(variables)
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use hub_core::plugin::DurationText;
 use hub_core::spawner::Bind;
-use hub_core::{PluginError, Problem};
+use hub_core::{PluginError, Problem, WayIn};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
+/// The name of the application in texts.
+const SERVICE: &str = "OpenHEXA";
 /// Longest time that the application may be given for an answer.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -38,6 +40,11 @@ pub struct OpenHexaOptions {
     /// How long the application may take for one answer. Credentials of a new workspace take some seconds.
     #[serde(with = "DurationText")]
     pub http_timeout: Duration,
+    /// How old the credentials of a running server may be. When the owner's browser asks the hub something and they are
+    /// older, the application is asked for new ones, which the server gets with `GET /hub/api/user`. 0 asks only before
+    /// starts. Needs a key in `hub.crypt_keys`.
+    #[serde(with = "DurationText")]
+    pub credentials_max_age: Duration,
     /// Further certificates (PEM) by which the application is recognised.
     pub ca_file: Option<PathBuf>,
     /// Where servers find the files of a workspace that the application keeps on this machine (its storage engine is
@@ -57,6 +64,7 @@ impl Default for OpenHexaOptions {
             session_cookie: "sessionid".to_owned(),
             csrf_cookie: "csrftoken".to_owned(),
             http_timeout: Duration::from_secs(30),
+            credentials_max_age: Duration::from_mins(15),
             ca_file: None,
             local_storage_target: format!("{}/workspace", Bind::HOME),
         }
@@ -64,6 +72,11 @@ impl Default for OpenHexaOptions {
 }
 
 impl OpenHexaOptions {
+    /// Where people log in.
+    pub(crate) fn way_in(&self) -> WayIn {
+        WayIn { service: SERVICE.to_owned(), url: self.app_url.clone() }
+    }
+
     /// Every problem of these options.
     ///
     /// # Errors

@@ -26,6 +26,11 @@ fn account(name: &str) -> Result<User, AccountError> {
     User::from_name(name).map_err(broken)?.ok_or_else(|| AccountError::NoAccount(name.to_owned()))
 }
 
+/// Whether there is an account of this name.
+pub(crate) fn exists(name: &str) -> Result<bool, AccountError> {
+    Ok(User::from_name(name).map_err(broken)?.is_some())
+}
+
 /// The name that an account has in the directory, whatever it was called by.
 pub(crate) fn usual_name(name: &str) -> Result<String, AccountError> {
     let id = account(name)?.uid;
@@ -57,6 +62,8 @@ mod tests {
     #[test]
     fn the_first_account_of_every_machine_is_known_with_its_group() {
         assert_eq!(usual_name("root").unwrap(), "root");
+        assert_eq!(exists("root"), Ok(true));
+        assert_eq!(exists("there-is-no-such-account"), Ok(false));
         let groups = groups_of("root").unwrap();
         assert_eq!(any_of(&groups, &["root".to_owned()]), Ok(true));
         assert_eq!(any_of(&groups, &[]), Ok(false));

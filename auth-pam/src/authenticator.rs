@@ -56,9 +56,15 @@ impl PamAuthenticator {
         let found = tokio::task::spawn_blocking(move || standing(&options, name)).await;
         let found = found.map_err(|error| AuthError::Unavailable(error.to_string()))?;
         found.map_err(|error| match error {
-            AccountError::NoAccount(_) => AuthError::Invalid(error.to_string()),
+            AccountError::NoAccount(_) => {
+                warn!(reason = "account_missing", %error, "login refused");
+                AuthError::Invalid(error.to_string())
+            }
             // Who cannot be asked lets nobody in, as in stock.
-            AccountError::NoGroup(_) | AccountError::Broken(_) => AuthError::Unavailable(error.to_string()),
+            AccountError::NoGroup(_) | AccountError::Broken(_) => {
+                warn!(reason = "groups_unknown", %error, "login refused");
+                AuthError::Unavailable(error.to_string())
+            }
         })
     }
 }
@@ -100,7 +106,10 @@ impl Authenticator for PamAuthenticator {
     async fn finish(&self, rq: &LoginRequest) -> Result<LoginStep, AuthError> {
         let field = |name: &str| rq.form.get(name).map(String::as_str).unwrap_or_default();
         let (name, password) = (field("username"), field("password"));
-        let invalid = |why: &str| Err(AuthError::Invalid(why.to_owned()));
+        let invalid = |why: &str| {
+            warn!(reason = "pam_unaskable", why, "login refused");
+            Err(AuthError::Invalid(why.to_owned()))
+        };
         if name.trim().is_empty() || !is_plain(name) {
             return invalid("the name cannot be that of an account");
         }
@@ -115,16 +124,29 @@ impl Authenticator for PamAuthenticator {
         };
         match self.helper.ask(&question).await {
             Ok(Answer::Done) => {}
-            Ok(Answer::Refused(why)) => return Err(AuthError::Invalid(format!("PAM: {why}"))),
-            Ok(Answer::Broken(why)) => return Err(AuthError::Unavailable(format!("PAM: {why}"))),
+            Ok(Answer::Refused(why)) => {
+                warn!(reason = "pam_refused", why, "login refused");
+                return Err(AuthError::Invalid(format!("PAM: {why}")));
+            }
+            Ok(Answer::Broken(why)) => {
+                warn!(reason = "pam_broken", why, "login refused");
+                return Err(AuthError::Unavailable(format!("PAM: {why}")));
+            }
             Err(error) => {
-                warn!(plugin = NAME, %error, "PAM cannot be asked");
+                warn!(plugin = NAME, reason = "pam_away", %error, "login refused");
                 return Err(AuthError::Unavailable(error.to_string()));
             }
         }
         let Standing { name, admin, allowed } = self.standing(name.to_owned()).await?;
         info!(user = %name, "PAM knows the account");
         Ok(LoginStep::Identity(Box::new(Identity { name, admin, allowed, ..Identity::default() })))
+    }
+
+    async fn may_exist(&self, name: &str) -> Result<bool, AuthError> {
+        let name = name.to_owned();
+        let found = tokio::task::spawn_blocking(move || accounts::exists(&name)).await;
+        let found = found.map_err(|error| AuthError::Unavailable(error.to_string()))?;
+        found.map_err(|error| AuthError::Unavailable(error.to_string()))
     }
 
     fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
@@ -137,6 +159,8 @@ impl Authenticator for PamAuthenticator {
 
 #[cfg(test)]
 mod tests {
+    use hub_core::testing::Log;
+
     use super::*;
 
     fn options(admin: &[&str], allowed: &[&str]) -> PamOptions {
@@ -179,6 +203,7 @@ mod tests {
         };
         let hub = PamAuthenticator::new(options).unwrap();
         let mut told = Vec::new();
+        let (log, _guard) = Log::begin();
         for user in ["root", "nobody", "there-is-no-such-account"] {
             let form = [("username", user), ("password", "wrong")].map(|(k, v)| (k.to_owned(), v.to_owned()));
             let request = LoginRequest { form: form.into(), ..LoginRequest::default() };
@@ -190,6 +215,12 @@ mod tests {
         }
         told.dedup();
         assert_eq!(told, ["invalid credentials: PAM: no"]);
+        assert_eq!(log.reasons(), ["pam_refused"; 3]);
+        assert!(!log.text().contains("wrong"), "the password is in the log: {}", log.text());
+        let form = [("username", "-x"), ("password", "wrong")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let request = LoginRequest { form: form.into(), ..LoginRequest::default() };
+        assert!(hub.finish(&request).await.is_err());
+        assert_eq!(log.reasons().last().map(String::as_str), Some("pam_unaskable"));
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn gather_plugins(section: &mut Map<String, Value>, name: &str) {
 fn shape_profile(base: &Map<String, Value>, profile: Value) -> Value {
     let Value::Object(mut profile) = profile else { return profile };
     let mut shaped = Map::new();
-    for own in ["display_name", "description", "default"] {
+    for own in ["display_name", "description", "default", "allowed_workspaces"] {
         if let Some(value) = profile.remove(own) {
             shaped.insert(own.to_owned(), value);
         }

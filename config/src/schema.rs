@@ -143,6 +143,14 @@ fn profile_schema(schema: &Value) -> Value {
             "default".to_owned(),
             json!({"type": "boolean", "description": "Chosen when people do not choose."}),
         );
+        properties.insert(
+            "allowed_workspaces".to_owned(),
+            json!({
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Workspaces whose servers may have it, by name; empty for all servers.",
+            }),
+        );
     }
     allow_plugin_tables(&mut profile);
     profile

@@ -218,6 +218,8 @@ pub struct SpawnerProfile {
     pub description: String,
     /// Chosen when people do not choose; the first profile by name otherwise.
     pub default: bool,
+    /// Workspaces whose servers may have it, by name; empty for all servers.
+    pub allowed_workspaces: Vec<String>,
     /// The whole section as it holds for this profile; it has no profiles of its own.
     pub spawner: Box<SpawnerSection>,
 }

@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::hook::SpawnHook;
+use crate::names::ServerKey;
 
 pub use identity::{Account, ClosedAccounts, Identity, Revocation};
 pub use request::LoginRequest;
@@ -103,6 +104,12 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Whether somebody of this name can still log in, as far as can be told of a person who is not there. Asked about
+    /// everybody in the database at each start with `authenticator.delete_invalid_users`.
+    async fn may_exist(&self, _name: &str) -> Result<bool, AuthError> {
+        Ok(true)
+    }
+
     /// What is to be done before servers of these people start. Answers to `Authenticator.pre_spawn_start`.
     fn spawn_hooks(&self) -> Vec<Arc<dyn SpawnHook>> {
         Vec::new()
@@ -122,6 +129,22 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     /// take. A server that runs longer than a token holds asks for them again with `GET /hub/api/user`.
     fn server_environment(&self, _who: &Identity) -> BTreeMap<String, String> {
         BTreeMap::new()
+    }
+
+    /// How old the credentials of a running server may be that come with [`Authenticator::spawn_hooks`] before a request
+    /// of its owner's browser makes the hub ask for [`Authenticator::fresh_environment`]; none: it never does.
+    fn credentials_max_age(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The variables that a running server of this person would get if it started now, on behalf of the browser that
+    /// sent this request. None where the request does not bring what is needed to ask.
+    async fn fresh_environment(
+        &self,
+        _server: &ServerKey,
+        _rq: &LoginRequest,
+    ) -> Result<Option<BTreeMap<String, String>>, AuthError> {
+        Ok(None)
     }
 
     /// How often the hub asks for [`Authenticator::closed_accounts`]; none: never.

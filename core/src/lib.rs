@@ -14,6 +14,8 @@ pub mod python;
 pub mod scopes;
 pub mod secret;
 pub mod spawner;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod token;
 
 pub use authenticator::{

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
+use hub_core::testing::Log;
 use hub_core::{AuthError, LoginRequest, LoginStep, Revocation};
 use serde_json::{Value, json};
 use url::Url;
@@ -50,20 +51,21 @@ async fn a_logout_token_names_the_login_that_it_ends() {
 #[tokio::test]
 async fn a_logout_token_that_is_wrong_in_any_way_ends_nothing() {
     let bench = bench().await;
-    for (index, change) in [
-        json!({"iss": "https://evil.example"}),
-        json!({"aud": "other"}),
-        json!({"iat": null}),
-        json!({"iat": 1_799_999_000, "exp": null}),
-        json!({"iat": 1_800_000_100}),
-        json!({"exp": 1_799_999_900}),
-        json!({"jti": null}),
-        json!({"events": null}),
-        json!({"events": {}}),
-        json!({"events": {EVENT: null}}),
-        json!({"events": EVENT}),
-        json!({"nonce": "n"}),
-        json!({"sub": null, "sid": null}),
+    let (log, _guard) = Log::begin();
+    for (index, (change, reason)) in [
+        (json!({"iss": "https://evil.example"}), "token_issuer"),
+        (json!({"aud": "other"}), "token_audience"),
+        (json!({"iat": null}), "token_incomplete"),
+        (json!({"iat": 1_799_999_000, "exp": null}), "token_expired"),
+        (json!({"iat": 1_800_000_100}), "token_too_early"),
+        (json!({"exp": 1_799_999_900}), "token_expired"),
+        (json!({"jti": null}), "token_incomplete"),
+        (json!({"events": null}), "token_no_logout_token"),
+        (json!({"events": {}}), "token_no_logout_token"),
+        (json!({"events": {EVENT: null}}), "token_no_logout_token"),
+        (json!({"events": EVENT}), "token_no_logout_token"),
+        (json!({"nonce": "n"}), "token_no_logout_token"),
+        (json!({"sub": null, "sid": null}), "token_incomplete"),
     ]
     .into_iter()
     .enumerate()
@@ -78,7 +80,9 @@ async fn a_logout_token_that_is_wrong_in_any_way_ends_nothing() {
         }
         let answer = post(&bench, bench.provider.sign(None, &claims)).await;
         assert!(matches!(answer, Err(AuthError::Again(_))), "{change}: {answer:?}");
+        assert_eq!(log.reasons().last().map(String::as_str), Some(reason), "{change}");
     }
+    let tried = log.reasons().len();
     let as_other = bench.provider.sign(Some("at+jwt"), &claims(&bench, "typ"));
     assert!(post(&bench, as_other).await.is_err());
     for sign in [Sign::None, Sign::HsWithPublicKey, Sign::OtherKey] {
@@ -86,6 +90,10 @@ async fn a_logout_token_that_is_wrong_in_any_way_ends_nothing() {
         assert!(post(&bench, bench.provider.sign(None, &claims(&bench, "sign"))).await.is_err(), "{sign:?}");
     }
     assert!(post(&bench, String::new()).await.is_err());
+    let signed = ["token_type", "token_algorithm", "token_algorithm", "token_signature", "token_malformed"];
+    assert_eq!(log.reasons()[tried..], signed);
+    let text = log.text();
+    assert!(!text.contains("eyJ") && !text.contains("session-1"), "{text}");
 }
 
 #[tokio::test]
@@ -96,7 +104,9 @@ async fn neither_an_id_token_nor_a_used_logout_token_logs_anybody_out() {
     assert!(post(&bench, id_token).await.is_err());
     let token = bench.provider.sign(None, &claims(&bench, "once"));
     assert!(post(&bench, token.clone()).await.is_ok());
+    let (log, _guard) = Log::begin();
     assert!(post(&bench, token).await.is_err());
+    assert_eq!(log.reasons(), ["token_replayed"]);
 }
 
 #[tokio::test]

@@ -3,99 +3,39 @@
 //! considerations of OpenID Connect and RFC 9700.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
 
+use hub_core::testing::Log;
 use hub_core::{AuthError, Identity, Refresh};
 use serde_json::{Value, json};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Metadata, Subscriber};
 
 use crate::provider::{Knobs, SECRET, Sign};
 use crate::support::{Bench, Browser};
 
-/// All that this thread logs, one event in a line.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        let mut all = self.0.lock().unwrap();
-        all.push_str(&line.0);
-        all.push('\n');
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-/// The fields of one event.
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        write!(self.0, "{}={value:?} ", field.name()).unwrap();
+/// What a log of this login must not hold.
+fn holds_no_secret(log: &Log, bench: &Bench, browser: &Browser, what: &str) {
+    let text = log.text();
+    let kept = browser.kept.values().map(|cookie| serde_json::from_str::<Value>(cookie).unwrap());
+    let own: Vec<String> = kept
+        .flat_map(|cookie| {
+            ["state", "nonce", "verifier"].map(|name| cookie[name].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let secrets = bench.provider.secrets().into_iter().chain(own);
+    for secret in secrets.chain([SECRET.to_owned(), "eyJ".to_owned(), "s3cret".to_owned()]) {
+        assert!(!text.contains(&secret), "{what}: {secret} is in the log:\n{text}");
     }
 }
 
-impl Log {
-    fn begin() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let guard = tracing::subscriber::set_default(log.clone());
-        (log, guard)
-    }
-
-    fn text(&self) -> String {
-        self.0.lock().unwrap().clone()
-    }
-
-    /// The codes of the logins that were refused, in order.
-    fn reasons(&self) -> Vec<String> {
-        let text = self.text();
-        let lines = text.lines().filter(|line| line.contains("login refused"));
-        lines
-            .map(|line| line.split("reason=\"").nth(1).unwrap().split('"').next().unwrap().to_owned())
-            .collect()
-    }
-
-    /// What a log of this login must not hold.
-    fn holds_no_secret(&self, bench: &Bench, browser: &Browser, what: &str) {
-        let text = self.text();
-        let kept = browser.kept.values().map(|cookie| serde_json::from_str::<Value>(cookie).unwrap());
-        let own: Vec<String> = kept
-            .flat_map(|cookie| {
-                ["state", "nonce", "verifier"].map(|name| cookie[name].as_str().unwrap().to_owned())
-            })
-            .collect();
-        let secrets = bench.provider.secrets().into_iter().chain(own);
-        for secret in secrets.chain([SECRET.to_owned(), "eyJ".to_owned(), "s3cret".to_owned()]) {
-            assert!(!text.contains(&secret), "{what}: {secret} is in the log:\n{text}");
-        }
-    }
-}
-
-/// One login with a provider that is bent.
+/// One login with a provider that is bent, and the codes of its refusals.
 async fn attempt(
     options: Value,
     bend: impl FnOnce(&mut Knobs),
 ) -> (Result<Identity, AuthError>, Vec<String>) {
+    let (outcome, log) = attempt_logged(options, bend).await;
+    (outcome, log.reasons())
+}
+
+async fn attempt_logged(options: Value, bend: impl FnOnce(&mut Knobs)) -> (Result<Identity, AuthError>, Log) {
     let bench = Bench::with(options).await;
     bench.provider.bend(bend);
     let (log, _guard) = Log::begin();
@@ -104,13 +44,13 @@ async fn attempt(
     let before = browser.clone();
     let back = bench.provider.approve(&location);
     let outcome = browser.come_back(&bench, back).await.map(|(who, _)| who);
-    log.holds_no_secret(&bench, &before, "a login");
+    holds_no_secret(&log, &bench, &before, "a login");
     if let Err(error) = &outcome {
         let shown = shown(error);
         let tokens = bench.provider.secrets();
         assert!(!shown.contains("eyJ") && tokens.iter().all(|secret| !shown.contains(secret)), "{shown}");
     }
-    (outcome, log.reasons())
+    (outcome, log)
 }
 
 /// What the person reads; of [`AuthError::Invalid`] and [`AuthError::Unavailable`] the hub shows nothing.
@@ -165,11 +105,12 @@ async fn domains_that_only_look_alike_let_nobody_in() {
         refused("required_claims", options, |knobs| knobs.userinfo = json!({"hd": domain})).await;
 
         let options = json!({"allowed_email_domains": ["example.org"]});
-        let (who, _) = attempt(options, |knobs| {
+        let (who, log) = attempt_logged(options, |knobs| {
             knobs.userinfo = json!({"email": format!("ada@{domain}"), "email_verified": true});
         })
         .await;
         assert!(!who.unwrap().allowed, "{domain}");
+        assert!(log.text().contains(r#"reason="email_domain""#), "{domain}: {}", log.text());
 
         // the part that is left of an address is a name of one domain only
         let options = json!({"username_claim": "email", "strip_domain": "example.org"});
@@ -179,6 +120,50 @@ async fn domains_that_only_look_alike_let_nobody_in() {
         .await;
         assert_ne!(who.unwrap().name, "boss", "{domain}");
     }
+}
+
+#[tokio::test]
+async fn addresses_that_nobody_verified_fit_no_rule_about_claims() {
+    let boss = "boss@example.org";
+    let rule = |claim: &str| json!([{"claim": claim, "values": [boss]}]);
+    let told = |mut more: Value| {
+        more["email"] = json!(boss);
+        move |knobs: &mut Knobs| knobs.userinfo = more
+    };
+    // The last one is the same address by another name.
+    for (claim, userinfo) in [
+        ("email", json!({})),
+        ("email", json!({"email_verified": false})),
+        ("email", json!({"email_verified": "no"})),
+        ("nothing|email", json!({"email_verified": 1})),
+        ("profile.email", json!({"profile": {"email": boss}, "email_verified": false})),
+        ("upn", json!({"upn": boss})),
+    ] {
+        let what = format!("{claim} {userinfo}");
+        let allowed = json!({"allowed_claims": rule(claim)});
+        let (who, _) = attempt(allowed.clone(), told(userinfo.clone())).await;
+        assert!(!who.unwrap().allowed, "{what}");
+        let admin = json!({"admin_claims": rule(claim)});
+        let (who, _) = attempt(admin.clone(), told(userinfo.clone())).await;
+        let who = who.unwrap();
+        assert_eq!((who.admin, who.allowed), (Some(false), false), "{what}");
+        let required = json!({"required_claims": rule(claim)});
+        refused("required_claims", required, told(userinfo.clone())).await;
+
+        if claim == "email" {
+            let verified = json!({"email_verified": true});
+            assert!(attempt(allowed, told(verified.clone())).await.0.unwrap().allowed);
+            assert_eq!(attempt(admin, told(verified.clone())).await.0.unwrap().admin, Some(true));
+            let required = json!({"required_claims": rule(claim)});
+            assert!(attempt(required, told(verified)).await.0.is_ok());
+            let trusting = json!({"admin_claims": rule(claim), "allow_unverified_email": true});
+            assert_eq!(attempt(trusting, told(userinfo)).await.0.unwrap().admin, Some(true), "{what}");
+        }
+    }
+    let domains = json!({"allowed_email_domains": ["example.org"]});
+    let (who, log) = attempt_logged(domains, told(json!({}))).await;
+    assert!(!who.unwrap().allowed);
+    assert!(log.text().contains(r#"reason="email_unverified""#), "{}", log.text());
 }
 
 #[tokio::test]
@@ -271,7 +256,7 @@ async fn what_was_used_once_does_not_work_twice() {
         log.reasons(),
         ["state_used", "provider_refused", "state_unknown", "state_unknown", "code_missing"]
     );
-    log.holds_no_secret(&bench, &before, "replays");
+    holds_no_secret(&log, &bench, &before, "replays");
 }
 
 #[tokio::test]
@@ -297,7 +282,7 @@ async fn an_answer_that_names_another_provider_is_refused_before_the_code_is_sen
         browser.come_back(&bench, back).await.unwrap_err();
         assert_eq!(log.reasons(), ["answer_issuer"]);
         assert_eq!(bench.provider.counts().token.load(std::sync::atomic::Ordering::SeqCst), 0);
-        log.holds_no_secret(&bench, &before, issuer);
+        holds_no_secret(&log, &bench, &before, issuer);
     }
 }
 
@@ -495,7 +480,7 @@ async fn who_is_in_goes_out_when_a_refresh_brings_what_is_not_to_be_believed() {
         let answer = bench.hub.refresh(&who, None, true).await;
         assert!(matches!(answer, Ok(Refresh::Stale)), "{reason}: {answer:?}");
         assert!(log.text().contains(&format!("reason=\"{reason}\"")), "{}", log.text());
-        log.holds_no_secret(&bench, &Browser::default(), reason);
+        holds_no_secret(&log, &bench, &Browser::default(), reason);
     }
 }
 

@@ -50,6 +50,8 @@ impl Answer {
 pub(crate) struct App {
     pub(crate) url: String,
     pub(crate) answer: Arc<Mutex<Answer>>,
+    /// What it says to whoever asks whose a session is, where that is something else.
+    whose: Arc<Mutex<Option<Answer>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     serving: JoinHandle<()>,
 }
@@ -60,23 +62,28 @@ impl App {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answer = Arc::new(Mutex::new(Answer::json(&json!({"username": "Ada@Example.org"}))));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (answers, log) = (Arc::clone(&answer), Arc::clone(&asked));
+        let whose = Arc::new(Mutex::new(None));
+        let (answers, persons, log) = (Arc::clone(&answer), Arc::clone(&whose), Arc::clone(&asked));
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answers, log) = (Arc::clone(&answers), Arc::clone(&log));
+                let (answers, persons, log) = (Arc::clone(&answers), Arc::clone(&persons), Arc::clone(&log));
                 tokio::spawn(async move {
-                    let service = service_fn(|rq| reply(rq, &answers, &log));
+                    let service = service_fn(|rq| reply(rq, &answers, &persons, &log));
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
                 });
             }
         });
-        Self { url, answer, asked, serving }
+        Self { url, answer, whose, asked, serving }
     }
 
     pub(crate) fn answers(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
+    }
+
+    pub(crate) fn answers_whose(&self, answer: Option<Answer>) {
+        *self.whose.lock().unwrap() = answer;
     }
 
     /// What was asked since the last look.
@@ -94,6 +101,7 @@ impl Drop for App {
 async fn reply(
     rq: Request<Incoming>,
     answer: &Mutex<Answer>,
+    whose: &Mutex<Option<Answer>>,
     asked: &Mutex<Vec<Asked>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = rq.into_parts();
@@ -107,8 +115,10 @@ async fn reply(
         headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     };
+    let named = whose.lock().unwrap().clone().filter(|_| seen.path == "/notebooks/authenticate/");
     asked.lock().unwrap().push(seen);
-    let Answer { status, kind, body, location } = answer.lock().unwrap().clone();
+    let answer = named.unwrap_or_else(|| answer.lock().unwrap().clone());
+    let Answer { status, kind, body, location } = answer;
     let mut response = Response::builder().status(status).header("Content-Type", kind);
     if let Some(location) = location {
         response = response.header("Location", location);

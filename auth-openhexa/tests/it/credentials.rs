@@ -1,9 +1,10 @@
 use hub_core::spawner::Bind;
-use hub_core::{HookError, Identity, Refresh};
+use hub_core::testing::Log;
+use hub_core::{HookError, Identity, Refresh, ServerKey, ServerName, UserName};
 use serde_json::{Value, json};
 
 use crate::app::Answer;
-use crate::support::{Bench, known, request};
+use crate::support::{Bench, authenticator, known, request};
 
 const SLUG: &str = "suivi-epidemiologique-des-maladies-a-declaration-obligatoire-63";
 
@@ -99,15 +100,16 @@ async fn nobody_gets_credentials_into_the_server_of_somebody_else() {
 #[tokio::test]
 async fn refusals_are_told_apart_from_breakdowns() {
     let bench = Bench::start().await;
-    for (answer, word) in [
-        (Answer::of(401, "application/json", r#"{"error": "x"}"#), "Viewers"),
-        (Answer::of(404, "application/json", "{}"), "knows no such workspace"),
-        (Answer::redirect("/login"), "Log in"),
+    for (answer, word, reason) in [
+        (Answer::of(404, "application/json", "{}"), "knows no such workspace", "app_unknown_workspace"),
+        (Answer::redirect("/login"), "Log in", "app_no_session"),
     ] {
         bench.app.answers(answer);
+        let (log, _guard) = Log::begin();
         let error = bench.prepares("ws", Some(known()), None).await.unwrap_err();
         let HookError::Refused(text) = error else { panic!("{error:?}") };
         assert!(text.contains(word), "{text}");
+        assert_eq!(log.reasons(), [reason]);
     }
     for (answer, again) in [
         (Answer::of(500, "text/html", ""), true),
@@ -123,6 +125,37 @@ async fn refusals_are_told_apart_from_breakdowns() {
         let HookError::Broken { operator, retry, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*retry, again, "{answer:?}");
         assert!(!operator.contains("secret-v"), "{operator}");
+    }
+}
+
+#[tokio::test]
+async fn a_401_is_for_viewers_and_for_sessions_that_have_ended_and_the_words_tell_which() {
+    let bench = Bench::start().await;
+    let told = |name: &str| Answer::json(&json!({"username": name}));
+    let page = Answer::of(200, "text/html", "<html>Log in</html>");
+    for status in [401, 403] {
+        bench.app.answers(Answer::of(status, "application/json", r#"{"error": "x"}"#));
+        for (who, word, reason) in [
+            (told("ada@example.org"), "Viewers", "app_viewer"),
+            (page.clone(), "not logged in to OpenHEXA any more", "app_no_session"),
+            (Answer::redirect("/login"), "not logged in to OpenHEXA any more", "app_no_session"),
+            (told("eve@example.org"), "as somebody else", "app_other_person"),
+        ] {
+            bench.app.answers_whose(Some(who));
+            let (log, _guard) = Log::begin();
+            let error = bench.prepares("ws", Some(known()), None).await.unwrap_err();
+            let HookError::Refused(text) = error else { panic!("{error:?}") };
+            assert!(text.contains(word), "{status} {text}");
+            assert_eq!(log.reasons(), [reason]);
+            let log = log.text();
+            assert!(!log.contains("s3ss10n") && !log.contains("t0k3n"), "{log}");
+            let paths: Vec<String> = bench.app.asked().into_iter().map(|asked| asked.path).collect();
+            assert_eq!(paths, ["/workspaces/credentials/", "/notebooks/authenticate/"]);
+        }
+        bench.app.answers_whose(Some(Answer::of(502, "text/html", "")));
+        let error = bench.prepares("ws", Some(known()), None).await.unwrap_err();
+        assert!(matches!(error, HookError::Broken { retry: true, .. }), "{error:?}");
+        bench.app.asked();
     }
 }
 
@@ -149,7 +182,7 @@ async fn the_hubs_own_variables_are_not_the_applications() {
 }
 
 #[tokio::test]
-async fn each_start_brings_fresh_credentials_and_nothing_else_asks_for_any() {
+async fn each_start_brings_fresh_credentials() {
     let bench = Bench::start().await;
     let mut answer = workspace();
     for token in ["first", "second"] {
@@ -159,7 +192,6 @@ async fn each_start_brings_fresh_credentials_and_nothing_else_asks_for_any() {
         assert_eq!(job.env["HEXA_TOKEN"], token);
         assert_eq!(bench.app.asked().len(), 1);
     }
-    // A running server brings no cookies of the person, in whose name alone the application gives credentials.
     let who = Identity { name: "ada@example.org".to_owned(), ..Identity::default() };
     for rq in [None, Some(request(&[])), Some(known())] {
         let answer = bench.hub.refresh(&who, rq.as_ref(), true).await.unwrap();
@@ -167,4 +199,38 @@ async fn each_start_brings_fresh_credentials_and_nothing_else_asks_for_any() {
     }
     assert!(bench.hub.server_environment(&who).is_empty(), "nothing that may have ended is handed out");
     assert!(bench.app.asked().is_empty(), "the application was asked beside the starts");
+}
+
+#[tokio::test]
+async fn a_running_server_gets_the_variables_of_a_start_for_the_browser_of_its_owner_alone() {
+    let bench = Bench::start().await;
+    assert_eq!(bench.hub.credentials_max_age(), Some(std::time::Duration::from_mins(15)));
+    let key = ServerKey::new(UserName::stored("ada@example.org"), ServerName::stored(SLUG));
+    bench.app.answers(Answer::json(&workspace()));
+    bench.app.answers_whose(Some(Answer::json(&json!({"username": "Ada@Example.org"}))));
+    let given = bench.hub.fresh_environment(&key, &known()).await.unwrap().unwrap();
+    assert_eq!(given["HEXA_TOKEN"], "secret-t");
+    assert_eq!(given["HEXA_SERVER_URL"], "https://api.example.org");
+    assert_eq!(given["WORKSPACE_DATABASE_PASSWORD"], "p{a}{{b}}%s$HOME");
+    let asked = bench.app.asked();
+    let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    assert_eq!(paths, ["/notebooks/authenticate/", "/workspaces/credentials/"]);
+    assert_eq!(asked[1].body, format!("workspace={SLUG}"));
+
+    assert_eq!(bench.hub.fresh_environment(&key, &request(&[("sessionid", "s")])).await.unwrap(), None);
+    assert!(bench.app.asked().is_empty());
+    for (whose, reason) in [
+        (Answer::json(&json!({"username": "eve@example.org"})), "app_other_person"),
+        (Answer::redirect("/login"), "app_no_session"),
+        (Answer::of(503, "text/html", ""), "app_away"),
+    ] {
+        bench.app.answers_whose(Some(whose));
+        let (log, _guard) = Log::begin();
+        assert!(bench.hub.fresh_environment(&key, &known()).await.is_err());
+        assert_eq!(log.reasons(), [reason]);
+        let asked = bench.app.asked();
+        assert!(asked.iter().all(|asked| asked.path == "/notebooks/authenticate/"), "{asked:?}");
+    }
+    let never = authenticator(&bench.app.url, &json!({"credentials_max_age": 0}));
+    assert_eq!(never.credentials_max_age(), None);
 }

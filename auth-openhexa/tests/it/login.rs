@@ -1,3 +1,4 @@
+use hub_core::testing::Log;
 use hub_core::{AuthError, Identity, LoginMethod, LoginStep};
 use serde_json::json;
 
@@ -32,6 +33,7 @@ async fn the_application_is_asked_as_its_csrf_check_wants() {
 async fn only_json_with_a_name_is_a_login() {
     let bench = Bench::start().await;
     let other = crate::app::App::start().await;
+    let (log, _guard) = Log::begin();
     for answer in [
         Answer::redirect(&format!("{}/login", other.url)),
         Answer::of(200, "text/html", "<html>Log in</html>"),
@@ -48,9 +50,12 @@ async fn only_json_with_a_name_is_a_login() {
         let Err(AuthError::Elsewhere { way, why }) = step else { panic!("{answer:?}: {step:?}") };
         assert_eq!(way.url.as_deref(), Some("https://app.example.org"));
         assert!(!why.contains("s3ss10n") && !why.contains("t0k3n"), "{why}");
+        assert_eq!(log.reasons().last().map(String::as_str), Some("app_no_session"), "{answer:?}");
         assert!(bench.hub.leaving(&known()).await.unwrap().is_none(), "{answer:?}");
     }
     assert!(other.asked().is_empty(), "a redirect was followed");
+    let log = log.text();
+    assert!(!log.contains("s3ss10n") && !log.contains("t0k3n"), "{log}");
 }
 
 #[tokio::test]

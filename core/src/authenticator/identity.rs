@@ -64,17 +64,16 @@ pub struct Revocation {
     pub issuer: String,
     /// Logins of this account; none: whoever has the session.
     pub subject: Option<String>,
-    /// Logins from this session. Where a subject is given too, all logins of the subject end: the login cookie of
-    /// JupyterHub was one for all browsers of a person, and the provider means the person.
+    /// Logins from this session alone; none: all of the account.
     pub session: Option<String>,
-    /// Whether API tokens that people made for themselves end as well.
+    /// Whether API tokens that people made for themselves end as well, when their last login does.
     pub all_tokens: bool,
-    /// Whether servers of these people are stopped.
+    /// Whether servers of these people are stopped, when their last login ends.
     pub stop_servers: bool,
 }
 
 impl Revocation {
-    /// Whether a login from this account ends.
+    /// Whether it is about an account: by its subject, or else by the session that the account was seen in last.
     pub fn concerns(&self, account: &Account) -> bool {
         let named = match (&self.subject, &self.session) {
             (Some(subject), _) => *subject == account.subject,
@@ -82,6 +81,14 @@ impl Revocation {
             (None, None) => false,
         };
         named && self.issuer == account.issuer
+    }
+
+    /// Whether what was kept of an account that it is about ends: it came from the session, or nobody knows from which.
+    pub fn ends_kept(&self, account: &Account) -> bool {
+        match (&self.session, &account.session) {
+            (Some(ended), Some(kept)) => ended == kept,
+            _ => true,
+        }
     }
 }
 
@@ -113,6 +120,16 @@ mod tests {
         assert!(!concerns("https://id.example", Some("s-2"), Some("sid-1")));
         assert!(!concerns("https://id.example", None, None));
         assert!(!concerns("https://evil.example", Some("s-1"), Some("sid-1")));
+        let ends_kept = |ended: Option<&str>, kept: Option<&str>| {
+            let account = Account { session: kept.map(str::to_owned), ..account.clone() };
+            let session = ended.map(str::to_owned);
+            let subject = Some("s-1".to_owned());
+            let issuer = "https://id.example".to_owned();
+            Revocation { issuer, subject, session, all_tokens: false, stop_servers: false }
+                .ends_kept(&account)
+        };
+        assert!(ends_kept(None, Some("sid-1")) && ends_kept(None, None) && ends_kept(Some("sid-1"), None));
+        assert!(ends_kept(Some("sid-1"), Some("sid-1")) && !ends_kept(Some("sid-1"), Some("sid-2")));
     }
 
     #[test]

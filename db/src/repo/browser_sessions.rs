@@ -43,6 +43,8 @@ pub struct BrowserSession {
     pub address: Option<String>,
     /// What the browser said that it is.
     pub agent: Option<String>,
+    /// Stands for the session at the identity service that the login came from, where that told one.
+    pub mark: Option<String>,
 }
 
 /// What to store for a new login.
@@ -58,6 +60,8 @@ pub struct NewBrowserSession {
     pub address: Option<String>,
     /// What the browser said that it is, in a few hundred characters.
     pub agent: Option<String>,
+    /// Stands for the session at the identity service that it comes from, at most 255 characters.
+    pub mark: Option<String>,
 }
 
 impl BrowserSession {
@@ -98,6 +102,8 @@ impl BrowserSession {
             expires_at: DateTime::from_timestamp(row.expires_at?.into(), 0)?,
             address: Some(address).filter(|text| !text.is_empty()),
             agent: Some(agent).filter(|text| !text.is_empty()),
+            // The hub's own client sends no browser anywhere.
+            mark: row.redirect_uri,
         })
     }
 }
@@ -123,11 +129,13 @@ pub async fn begin(
         expires_at: DateTime::from_timestamp(expires_at.into(), 0).unwrap_or(new.expires_at),
         address: new.address,
         agent: new.agent,
+        mark: new.mark,
     };
     let row = oauth_codes::ActiveModel {
         client_id: Set(Some(HUB_CLIENT.to_owned())),
         code: Set(Some(code(session.tag))),
         expires_at: Set(Some(expires_at)),
+        redirect_uri: Set(session.mark.clone()),
         session_id: Set(Some(session.session_id.clone())),
         user_id: Set(Some(session.user_id)),
         scopes: Set(session.details()),
@@ -173,6 +181,21 @@ pub async fn of_user(
     let mut sessions: Vec<_> = rows.into_iter().filter_map(BrowserSession::of).collect();
     sessions.sort_by_key(|session| Reverse((session.last_activity, session.id)));
     Ok(sessions)
+}
+
+/// The logins with this mark, whosever they are. One statement, which reads all codes that have not ended.
+pub async fn of_mark(
+    db: &impl ConnectionTrait,
+    mark: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<BrowserSession>, DbError> {
+    let rows = oauth_codes::Entity::find()
+        .filter(Column::RedirectUri.eq(mark))
+        .filter(Column::ClientId.eq(HUB_CLIENT))
+        .filter(Column::ExpiresAt.gte(epoch(now)))
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().filter_map(BrowserSession::of).collect())
 }
 
 /// Notes that the browser was seen. One statement.

@@ -75,6 +75,12 @@ pub async fn all(db: &impl ConnectionTrait) -> Result<Vec<User>, DbError> {
     Ok(users::Entity::find().order_by_asc(users::Column::Id).all(db).await?)
 }
 
+/// Users by id, after this id: one page of at most `limit`.
+pub async fn page(db: &impl ConnectionTrait, after: i32, limit: u64) -> Result<Vec<User>, DbError> {
+    let page = users::Entity::find().filter(users::Column::Id.gt(after));
+    Ok(page.order_by_asc(users::Column::Id).limit(limit).all(db).await?)
+}
+
 /// How many users there are.
 pub async fn count(db: &impl ConnectionTrait) -> Result<u64, DbError> {
     Ok(users::Entity::find().count(db).await?)

@@ -31,6 +31,7 @@ async fn begin(db: &impl ConnectionTrait, user_id: i32, session: &str) -> Browse
         expires_at: end(),
         address: Some("2001:db8::7".to_owned()),
         agent: Some("Mozilla/5.0 (é; 😀)".to_owned()),
+        mark: Some(format!("of-{session}")),
     };
     browser_sessions::begin(db, new, noon()).await.unwrap()
 }
@@ -49,6 +50,7 @@ async fn a_login_is_read_as_it_was_noted_until_it_ends(bed: Bed) {
         expires_at: noon() + TimeDelta::days(365 * 100),
         address: None,
         agent: None,
+        mark: None,
     };
     let unknown = browser_sessions::begin(db, unknown, noon()).await.unwrap();
     for (user, login) in [(ada, &first), (ada, &second), (bob, &unknown)] {
@@ -56,6 +58,9 @@ async fn a_login_is_read_as_it_was_noted_until_it_ends(bed: Bed) {
         assert_eq!(found.as_ref(), Some(login));
         assert_eq!(browser_sessions::by_id(db, login.id, noon()).await.unwrap().as_ref(), Some(login));
     }
+    let marked = async |mark: &str| browser_sessions::of_mark(db, mark, noon()).await.unwrap();
+    assert_eq!(marked("of-two").await, std::slice::from_ref(&second));
+    assert_eq!(marked("of-three").await, []);
     assert_eq!(unknown.expires_at.timestamp(), i64::from(i32::MAX), "the column ends in 2038");
     let later = DateTime::from_timestamp(i64::from(i32::MAX) + 1, 0).unwrap();
     assert!(!unknown.has_ended(later) && listed(&bed.db, bob, later).await.contains(&unknown));

@@ -286,6 +286,7 @@ async fn write_credentials(tx: &Tx, ada: &users::User, service: i32, shared: &sh
             expires_at: at(end),
             address: Some("192.0.2.7".to_owned()),
             agent: Some("é😀".to_owned()),
+            mark: Some("himalia-session:5e55".to_owned()),
         };
         browser_sessions::begin(tx, login, moment).await.unwrap();
     }

@@ -11,7 +11,7 @@ use hub_db::repo;
 use tracing::warn;
 
 use super::Hub;
-use crate::auth::{blocked, login};
+use crate::auth::{blocked, login, removal};
 use crate::rbac::roles;
 
 /// How long the start waits for servers that ran before, where the configuration sets no limit.
@@ -73,6 +73,9 @@ impl Hub {
         for record in records.iter().filter(|record| self.auth.allow.is_blocked(&record.key.user)) {
             warn!(user = %record.key.user, server = %record.key.server, "stopping the server of a blocked user");
             self.servers.stop(record.id, &record.key, false);
+        }
+        if let Err(error) = removal::look_for_invalid(self).await {
+            warn!(%error, "cannot look for users whose names are not valid any more");
         }
         self.servers.pay_restarts(|_, _| true).await;
         self.servers.watch();

@@ -10,10 +10,12 @@ use std::net::IpAddr;
 use actix_web::HttpRequest;
 use actix_web::http::header::USER_AGENT;
 use chrono::TimeDelta;
+use hub_core::Account;
 use hub_db::entities::users;
 use hub_db::repo;
 use hub_db::repo::browser_sessions::{BrowserSession, NewBrowserSession};
 use hub_db::repo::tokens::Staying;
+use sha2::{Digest as _, Sha256};
 use tracing::info;
 
 use super::sessions;
@@ -34,16 +36,25 @@ pub struct Origin {
     pub address: Option<String>,
     /// What the browser says that it is.
     pub agent: Option<String>,
+    /// Stands for the session at the identity service, see [`mark`].
+    pub mark: Option<String>,
+}
+
+/// What stands for a session at an identity service. Whoever reads the database learns no session by it.
+pub fn mark(issuer: &str, session: &str) -> String {
+    let digest = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(session).finalize();
+    format!("himalia-session:{}", hex::encode(digest))
 }
 
 impl Origin {
-    /// Of a request.
-    pub fn of(rq: &HttpRequest, remote: Option<IpAddr>) -> Self {
+    /// Of a request that logs in an account.
+    pub fn of(rq: &HttpRequest, remote: Option<IpAddr>, account: Option<&Account>) -> Self {
         let agent = rq.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
         let agent = agent.map(|text| text.chars().take(LONGEST_AGENT).collect::<String>());
         Self {
             address: remote.map(|address| address.to_string()),
             agent: agent.filter(|text| !text.trim().is_empty()),
+            mark: account.and_then(|account| Some(mark(&account.issuer, account.session.as_deref()?))),
         }
     }
 }
@@ -57,6 +68,7 @@ pub async fn begin(hub: &Hub, user: &users::Model, session_id: &str, origin: Ori
         expires_at: hub.sessions.login_end(),
         address: origin.address,
         agent: origin.agent,
+        mark: origin.mark,
     };
     let db = hub.db.conn();
     let own = repo::browser_sessions::begin(db, new, now).await?;

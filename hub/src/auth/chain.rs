@@ -337,6 +337,20 @@ impl Authenticator for Chain {
         self.members.iter().all(|member| member.authenticator.names_may_change_hands())
     }
 
+    async fn may_exist(&self, name: &str) -> Result<bool, AuthError> {
+        // Where the hub's own map gave the name, no member knows it.
+        if self.mapped.contains(name) {
+            return Ok(true);
+        }
+        for member in self.members.iter().filter(|member| member.may_own(name)) {
+            let bare = name.strip_prefix(&member.prefix).unwrap_or(name);
+            if member.authenticator.may_exist(bare).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn denied_text(&self) -> Option<String> {
         self.members.iter().find_map(|member| member.authenticator.denied_text())
     }

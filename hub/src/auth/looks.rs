@@ -29,12 +29,15 @@ struct Look {
     until: DateTime<Utc>,
 }
 
+/// Held by whoever looks at a user; tells when the last look of this process began that came to an end.
+pub type Turn = Arc<Mutex<Option<DateTime<Utc>>>>;
+
 /// Looks, by user id.
 #[derive(Debug)]
 pub struct Looks {
     age: TimeDelta,
     last: Cache<i32, Look>,
-    one_at_a_time: Cache<i32, Arc<Mutex<()>>>,
+    turns: Cache<i32, Turn>,
 }
 
 /// Stands for the login and the kept state of a user: another login is another number.
@@ -51,7 +54,7 @@ impl Looks {
         Self {
             age: TimeDelta::from_std(age).unwrap_or(TimeDelta::days(3_650)),
             last: Cache::builder().max_capacity(MOST).time_to_live(life).build(),
-            one_at_a_time: Cache::builder().max_capacity(MOST).time_to_idle(Duration::from_mins(2)).build(),
+            turns: Cache::builder().max_capacity(MOST).time_to_idle(Duration::from_mins(2)).build(),
         }
     }
 
@@ -83,13 +86,13 @@ impl Looks {
         self.last.insert(user.id, Look { found, until: now + PAUSE });
     }
 
-    /// Forgets a user, so that the next request looks.
+    /// Forgets a user, whose login has ended or is a new one.
     pub fn forget(&self, user: i32) {
         self.last.invalidate(&user);
     }
 
     /// What lets one look of this process at a user happen at a time.
-    pub fn turn(&self, user: i32) -> Arc<Mutex<()>> {
-        self.one_at_a_time.get_with(user, Arc::default)
+    pub fn turn(&self, user: i32) -> Turn {
+        self.turns.get_with(user, Arc::default)
     }
 }

@@ -6,12 +6,14 @@ pub mod blocked;
 pub mod browsers;
 pub mod chain;
 pub mod closed;
+pub mod credentials;
 pub mod crypt;
 pub(crate) mod lease;
 pub mod login;
 pub mod looks;
 pub mod names;
 pub mod refresh;
+pub(crate) mod removal;
 pub mod revoke;
 pub mod sessions;
 pub mod throttle;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use hub_core::Authenticator;
 
+use self::credentials::Renewals;
 use self::crypt::Crypt;
 use self::looks::Looks;
 use self::names::NameRules;
@@ -52,10 +55,12 @@ pub struct AuthSettings {
     pub manage_roles: bool,
     /// Whether state is kept, encrypted.
     pub auth_state: bool,
-    /// How old an identity may be before it is looked at again; zero never looks.
+    /// How old an identity may be before it is looked at again; zero looks before starts and stops at most.
     pub refresh_age: Duration,
     /// Whether a start looks again first.
     pub refresh_pre_spawn: bool,
+    /// Whether a stop looks again first.
+    pub refresh_pre_stop: bool,
     /// Whether a stale identity also fails requests by token.
     pub refresh_strict: bool,
     /// Strangers are sent on without the login page.
@@ -81,6 +86,8 @@ pub struct Auth {
     pub settings: AuthSettings,
     /// What was found when identities were last looked at.
     pub looks: Looks,
+    /// When credentials of running servers were looked at.
+    pub renewals: Renewals,
     /// Counts of failed logins.
     pub throttle: Throttle,
 }

@@ -1,5 +1,5 @@
-//! Whether a login still holds, asked of the authenticator when it was not asked for a while or when tokens are about
-//! to run out. Answers to `refresh_auth`.
+//! Whether a login still holds, asked of the authenticator when it was not asked for a while, when tokens are about to
+//! run out, and just before something that needs to know. Answers to `refresh_auth`.
 //!
 //! One request of a user asks, the others wait for its answer. Asking goes on when the request that began it is gone:
 //! a new refresh token must be kept, for the old one works no more.
@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
+use chrono::{DateTime, Utc};
 use hub_core::{AuthError, Identity, LoginRequest, Refresh};
 use hub_db::entities::users;
 use hub_db::repo;
@@ -31,33 +32,65 @@ pub async fn still_valid(
     user: users::Model,
     request: impl FnOnce() -> LoginRequest,
 ) -> ApiResult<Option<users::Model>> {
-    if hub.auth.settings.refresh_age.is_zero() {
-        return Ok(Some(user));
-    }
     match hub.auth.looks.known(&user, hub.clock.now()) {
-        Some(Found::Holds) => return Ok(Some(user)),
-        Some(Found::Stale(_)) => return Ok(None),
-        None => {}
+        Some(Found::Stale(_)) => Ok(None),
+        Some(Found::Holds) => Ok(Some(user)),
+        // Only before starts and stops is anything asked.
+        None if hub.auth.settings.refresh_age.is_zero() => Ok(Some(user)),
+        None => asked(hub, user.id, None, request()).await,
     }
+}
+
+/// The same of a look that began at `since` or later, whatever was found before and whatever `auth_refresh_age` is.
+pub async fn still_valid_since(
+    hub: &web::Data<Hub>,
+    user: i32,
+    since: DateTime<Utc>,
+    request: LoginRequest,
+) -> ApiResult<Option<users::Model>> {
+    asked(hub, user, Some(since), request).await
+}
+
+async fn asked(
+    hub: &web::Data<Hub>,
+    user: i32,
+    since: Option<DateTime<Utc>>,
+    request: LoginRequest,
+) -> ApiResult<Option<users::Model>> {
     let (answer, answered) = oneshot::channel();
-    let (shared, request) = (Arc::clone(hub), request());
+    let shared = Arc::clone(hub);
     hub.tasks.spawn_to_end(async move {
         // Nobody may be left to hear it; what was learned is in the database.
-        let _ = answer.send(look(&shared, user.id, &request).await);
+        let _ = answer.send(in_turn(&shared, user, since, &request).await);
     });
     answered.await.map_err(|_| ApiError::internal("a look at a login ended without an answer"))?
 }
 
-async fn look(hub: &Hub, id: i32, rq: &LoginRequest) -> ApiResult<Option<users::Model>> {
+/// Looks, unless somebody else has while this one waited.
+async fn in_turn(
+    hub: &Hub,
+    id: i32,
+    since: Option<DateTime<Utc>>,
+    rq: &LoginRequest,
+) -> ApiResult<Option<users::Model>> {
     let turn = hub.auth.looks.turn(id);
-    let _turn = turn.lock().await;
-    let mut user = reload(hub, id).await?;
-    // Somebody else may have looked while this one waited.
-    match hub.auth.looks.known(&user, hub.clock.now()) {
-        Some(Found::Holds) => return Ok(Some(user)),
-        Some(Found::Stale(_)) => return Ok(None),
-        None => {}
+    let mut last = turn.lock().await;
+    let user = reload(hub, id).await?;
+    let began = hub.clock.now();
+    if since.is_none_or(|since| last.is_some_and(|last| since <= last)) {
+        match hub.auth.looks.known(&user, began) {
+            Some(Found::Holds) => return Ok(Some(user)),
+            Some(Found::Stale(_)) => return Ok(None),
+            None => {}
+        }
     }
+    let found = look(hub, user, rq).await?;
+    *last = Some(began);
+    Ok(found)
+}
+
+async fn look(hub: &Hub, mut user: users::Model, rq: &LoginRequest) -> ApiResult<Option<users::Model>> {
+    let id = user.id;
     let authenticator = &hub.auth.authenticator;
     for _ in 0..ROUNDS {
         let who = identity(&user, hub.auth_state(&user));
@@ -140,11 +173,6 @@ async fn release(hub: &Hub, lease: Option<&Lease>) {
         // It ends by itself.
         warn!(user = %lease.user.name, %error, "the right to refresh a login cannot be given back");
     }
-}
-
-/// Forgets when a user was asked about, so that the next request asks again.
-pub fn forget(hub: &Hub, user: i32) {
-    hub.auth.looks.forget(user);
 }
 
 /// The row of a user as it is now.

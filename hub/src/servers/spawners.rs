@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hub_core::Spawner;
 use hub_core::spawner::WatchHealth;
+use hub_core::{ServerName, Spawner};
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 /// Key in `spawners.state` that names the profile whose spawner made the state; absent for the default one.
 /// Stock ignores keys that it does not know.
@@ -18,17 +19,28 @@ pub const OPTION_KEY: &str = "profile";
 pub struct Spawners {
     default: Arc<dyn Spawner>,
     profiles: BTreeMap<String, Arc<dyn Spawner>>,
+    /// The profiles that are for the servers of some workspaces alone.
+    limits: BTreeMap<String, Vec<String>>,
     usual: Option<String>,
 }
 
+/// A profile that is none, or not for this server.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("There is no profile {chosen:?} for this server. Choose one of: {known}.")]
+pub struct NoSuchProfile {
+    chosen: String,
+    known: String,
+}
+
 impl Spawners {
-    /// The default spawner and those of the profiles. `usual` is the profile that holds when none is chosen.
+    /// The default spawner and those of the profiles; `limits` has the workspaces that a profile is for. `usual` is the profile that holds when none is chosen.
     pub fn new(
         default: Arc<dyn Spawner>,
         profiles: BTreeMap<String, Arc<dyn Spawner>>,
+        limits: BTreeMap<String, Vec<String>>,
         usual: Option<String>,
     ) -> Self {
-        Self { default, profiles, usual }
+        Self { default, profiles, limits, usual }
     }
 
     /// The default one.
@@ -50,11 +62,52 @@ impl Spawners {
         all
     }
 
-    /// The profile that these options choose, or the usual one; none where there are no profiles.
-    pub fn chosen(&self, options: &Map<String, Value>) -> Option<&str> {
+    /// The profiles that a server may have, by name.
+    pub fn offered(&self, server: &ServerName) -> impl Iterator<Item = &str> {
+        self.profiles.keys().map(String::as_str).filter(|name| self.is_for(name, server))
+    }
+
+    fn is_for(&self, profile: &str, server: &ServerName) -> bool {
+        let limit = self.limits.get(profile).filter(|names| !names.is_empty());
+        limit.is_none_or(|names| names.iter().any(|name| name == server.as_str()))
+    }
+
+    /// The profile that these options choose, or the usual one, or else the first by name; none where there are no
+    /// profiles.
+    ///
+    /// # Errors
+    /// When the one that is chosen is not for this server, or none is.
+    pub fn chosen(
+        &self,
+        options: &Map<String, Value>,
+        server: &ServerName,
+    ) -> Result<Option<&str>, NoSuchProfile> {
         let name = options.get(OPTION_KEY).and_then(Value::as_str);
-        let known = name.and_then(|name| self.profiles.get_key_value(name));
-        known.map(|(name, _)| name.as_str()).or(self.usual.as_deref())
+        if let Some((name, _)) = name.and_then(|name| self.profiles.get_key_value(name)) {
+            return self.check(name, server).map(|()| Some(name.as_str()));
+        }
+        let usual = self.usual.as_deref().filter(|name| self.is_for(name, server));
+        let found = usual.or_else(|| self.offered(server).next());
+        if found.is_none() && !self.profiles.is_empty() {
+            return Err(self.no_such(name.unwrap_or_default(), server));
+        }
+        Ok(found)
+    }
+
+    /// That a server may have a profile.
+    ///
+    /// # Errors
+    /// When there is none of this name for it.
+    pub fn check(&self, profile: &str, server: &ServerName) -> Result<(), NoSuchProfile> {
+        if self.profiles.contains_key(profile) && self.is_for(profile, server) {
+            return Ok(());
+        }
+        Err(self.no_such(profile, server))
+    }
+
+    fn no_such(&self, chosen: &str, server: &ServerName) -> NoSuchProfile {
+        let known: Vec<_> = self.offered(server).collect();
+        NoSuchProfile { chosen: chosen.to_owned(), known: known.join(", ") }
     }
 
     /// The spawner of a profile.

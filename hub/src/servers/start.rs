@@ -186,7 +186,9 @@ impl Servers {
             let up = self.follow(entry).await.map_err(untouched)?;
             return if up { Ok(Up::Before) } else { Err(untouched(super::elsewhere::not_up())) };
         };
-        let profile = self.spawners.chosen(&prepared.options).map(str::to_owned);
+        let profile = self.spawners.chosen(&prepared.options, &live.key.server);
+        let profile = profile.map_err(|why| SpawnError::refused("no-such-profile", why.to_string()))?;
+        let profile = profile.map(str::to_owned);
         let spawner = Arc::clone(self.spawners.of_profile(profile.as_deref()));
         let sink = Sink {
             servers: self,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, HeaderMap};
+use chrono::{DateTime, Utc};
 
 use hub_core::LoginRequest;
 
@@ -19,6 +20,8 @@ use crate::sessions::xsrf::{Fetch, Network};
 /// Plain facts about one request.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// When it came.
+    pub received: DateTime<Utc>,
     /// Method in capitals.
     pub method: String,
     /// Path as sent, percent-encoded.
@@ -79,10 +82,10 @@ fn forwarded_proto(text: &str) -> Option<String> {
 impl Facts {
     /// Reads a request to a hub.
     pub fn of(rq: &HttpRequest, hub: &Hub) -> Self {
-        Self::read(rq, &hub.senders, hub.routing.has_marked(rq.headers()))
+        Self::read(rq, &hub.senders, hub.routing.has_marked(rq.headers()), hub.clock.now())
     }
 
-    fn read(rq: &HttpRequest, senders: &Senders, marked: bool) -> Self {
+    fn read(rq: &HttpRequest, senders: &Senders, marked: bool, received: DateTime<Utc>) -> Self {
         let headers = rq.headers();
         let (remote, peer) = senders.addresses(rq, marked);
         let proto = header(headers, "x-scheme").or_else(|| header(headers, "x-forwarded-proto"));
@@ -92,6 +95,7 @@ impl Facts {
             .or_else(|| proto.and_then(|text| scheme(element(text, false))))
             .unwrap_or_else(|| nearest.clone());
         Self {
+            received,
             method: rq.method().as_str().to_owned(),
             path: rq.uri().path().to_owned(),
             query: rq.query_string().to_owned(),
@@ -238,10 +242,13 @@ mod tests {
             .insert_header(("x-forwarded-for", "203.0.113.7, 10.0.0.1"))
             .insert_header(("host", "hub.example"))
             .to_http_request();
-        let facts = Facts::read(&rq, &trusting(&["10.0.0.0/8"]), true);
+        let facts = Facts::read(&rq, &trusting(&["10.0.0.0/8"]), true, DateTime::UNIX_EPOCH);
         assert_eq!((facts.browser_scheme.as_str(), facts.scheme.as_str()), ("https", "http"));
         assert_eq!(facts.remote, "203.0.113.7".parse().ok());
-        assert_eq!(Facts::read(&rq, &trusting(&[]), true).remote, "10.0.0.1".parse().ok());
+        assert_eq!(
+            Facts::read(&rq, &trusting(&[]), true, DateTime::UNIX_EPOCH).remote,
+            "10.0.0.1".parse().ok()
+        );
         assert_eq!(facts.argument("a").as_deref(), Some("2"));
         assert_eq!(facts.argument("b").as_deref(), Some("x y"));
         assert_eq!(facts.uri(), "/hub/home?a=1&a=2&b=x%20y");
@@ -254,7 +261,7 @@ mod tests {
                 .insert_header(("x-forwarded-for", from))
                 .insert_header(("x-real-ip", "198.51.100.9"))
                 .to_http_request();
-            Facts::read(&rq, senders, true).remote.unwrap().to_string()
+            Facts::read(&rq, senders, true, DateTime::UNIX_EPOCH).remote.unwrap().to_string()
         };
         let trusted = trusting(&["10.0.0.0/8"]);
         assert_eq!(remote("203.0.113.7, 10.0.0.1", &trusted), "198.51.100.9");
@@ -270,7 +277,7 @@ mod tests {
                 .insert_header(("x-forwarded-for", "10.9.9.9"))
                 .peer_addr(format!("{connected}:4711").parse().unwrap())
                 .to_http_request();
-            let facts = Facts::read(&rq, senders, marked);
+            let facts = Facts::read(&rq, senders, marked, DateTime::UNIX_EPOCH);
             (facts.remote.unwrap().to_string(), facts.peer.map(|ip| ip.to_string()))
         };
         let told = ("10.9.9.9".to_owned(), Some("10.9.9.9".to_owned()));

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Most texts of one claim.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// The texts at a path. A list at its end gives its elements; what is no text is left out.
 pub(super) fn texts<'v>(state: &'v Value, path: &str) -> Vec<&'v str> {

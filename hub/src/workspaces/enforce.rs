@@ -66,7 +66,8 @@ async fn look(hub: &Hub, workspaces: &Workspaces, user: &users::Model, records: 
         Err(error) => return warn!(user = %user.name, %error, "servers of workspaces run on unchecked"),
     };
     for record in named {
-        let role = known.get(record.key.server.as_str()).map(|workspace| workspace.role);
+        // Nor does a list that does not say it all.
+        let Ok(role) = known.role(record.key.server.as_str()) else { continue };
         if role != Some(WorkspaceRole::Member) {
             info!(user = %user.name, server = %record.key.server, "the owner belongs to the workspace no more: stopping the server");
             hub.servers.stop(record.id, &record.key, false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hub_core::{HookContext, HookError, SpawnHook, StartJob};
 
-use super::{Asker, UNKNOWN, Workspaces, refusal};
+use super::{Asker, SourceError, UNKNOWN, Workspaces, refusal};
 
 /// The label with the workspace's name, which spawners also fill into templates as `{workspace}`.
 const LABEL: &str = "workspace";
@@ -26,16 +26,16 @@ impl SpawnHook for WorkspaceHook {
             groups: job.owner.groups.clone(),
             auth_state: job.owner.auth_state.clone(),
         };
-        let all = self.0.list(&asker).await.map_err(|error| HookError::Broken {
+        let unknown = |error: SourceError| HookError::Broken {
             user: UNKNOWN.to_owned(),
             operator: error.to_string(),
             retry: true,
-        })?;
-        let found = all.get(&name);
-        if let Some(why) = refusal(found.map(|workspace| workspace.role)) {
+        };
+        let listing = self.0.list(&asker).await.map_err(unknown)?;
+        if let Some(why) = refusal(listing.role(&name).map_err(unknown)?) {
             return Err(HookError::Refused(why.to_owned()));
         }
-        if let Some(found) = found {
+        if let Some(found) = listing.all.get(&name) {
             job.display_name = Some(found.display_name.clone());
         }
         let fill = |text: &String| fill(text, &name, &asker.name);

@@ -19,6 +19,7 @@ use hub_db::entities::users;
 use hub_db::repo;
 use serde_json::Value;
 use thiserror::Error;
+use tracing::warn;
 
 pub use enforce::{after_change, periodically};
 pub use hook::WorkspaceHook;
@@ -39,6 +40,15 @@ pub struct Workspace {
     pub display_name: String,
     /// What the person is there.
     pub role: WorkspaceRole,
+}
+
+/// The workspaces of one person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// By name.
+    pub all: BTreeMap<String, Workspace>,
+    /// Whether there may be more of them than these.
+    pub cut: bool,
 }
 
 /// The person whose workspaces are asked for.
@@ -89,12 +99,19 @@ impl Workspaces {
     ///
     /// # Errors
     /// When a source does not answer: then nothing is known, not even of the other sources.
-    pub async fn list(&self, asker: &Asker) -> Result<BTreeMap<String, Workspace>, SourceError> {
-        let mut all: BTreeMap<String, Workspace> = BTreeMap::new();
+    pub async fn list(&self, asker: &Asker) -> Result<Listing, SourceError> {
+        let Listing { mut all, mut cut } = Listing::default();
+        let (mut unfit, mut beyond): (Vec<String>, usize) = (Vec::new(), 0);
         for source in &self.sources {
-            for found in source.list(asker).await? {
-                let fits = !found.name.is_empty() && ServerName::any(found.name.as_str()).is_ok();
-                if !fits || all.len() >= MOST && !all.contains_key(&found.name) {
+            let found = source.list(asker).await?;
+            cut |= found.cut;
+            for found in found.all {
+                if found.name.is_empty() || ServerName::any(found.name.as_str()).is_err() {
+                    unfit.push(found.name);
+                    continue;
+                }
+                if all.len() >= MOST && !all.contains_key(&found.name) {
+                    beyond += 1;
                     continue;
                 }
                 let known = all.entry(found.name.clone()).or_insert_with(|| found.clone());
@@ -104,7 +121,15 @@ impl Workspaces {
                 }
             }
         }
-        Ok(all)
+        if !unfit.is_empty() {
+            let (count, names) = (unfit.len(), shown(&unfit));
+            warn!(user = %asker.name, count, ?names, "workspaces are left out whose names cannot be those of servers");
+        }
+        cut |= beyond > 0;
+        if cut {
+            warn!(user = %asker.name, most = MOST, beyond, "the list of workspaces is cut: nobody loses a server for not being on it");
+        }
+        Ok(Listing { all, cut })
     }
 
     /// What somebody is in a workspace; none for a stranger to it.
@@ -112,13 +137,34 @@ impl Workspaces {
     /// # Errors
     /// When a source does not answer.
     pub async fn role(&self, asker: &Asker, workspace: &str) -> Result<Option<WorkspaceRole>, SourceError> {
-        Ok(self.list(asker).await?.get(workspace).map(|found| found.role))
+        self.list(asker).await?.role(workspace)
     }
 
     /// What becomes of servers whose owners belong to the workspace no more.
     pub fn lost(&self) -> LostMembership {
         self.lost
     }
+}
+
+impl Listing {
+    /// What the person is in a workspace; none for a stranger to it.
+    ///
+    /// # Errors
+    /// When the list is cut and does not have it.
+    pub fn role(&self, workspace: &str) -> Result<Option<WorkspaceRole>, SourceError> {
+        match self.all.get(workspace) {
+            Some(found) => Ok(Some(found.role)),
+            None if self.cut => Err(SourceError(format!(
+                "the list of workspaces is cut and does not have {workspace:?}: name fewer of them, by a narrower pattern"
+            ))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A few names for the log, each as far as it is short.
+fn shown(names: &[String]) -> Vec<String> {
+    names.iter().take(5).map(|name| name.chars().take(64).collect()).collect()
 }
 
 /// Why somebody cannot start the server of a workspace, in words.

@@ -8,6 +8,17 @@ use hub_core::PluginError;
 use super::remote::Remote;
 use super::{Asker, SourceError, Workspace, claim};
 
+/// Most groups that a person can have: whoever has as many may be in more (`hub_auth_oidc`).
+const MOST_GROUPS: usize = 1_000;
+
+/// The workspaces that one source tells of.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) all: Vec<Workspace>,
+    /// Whether there may be more of them.
+    pub(super) cut: bool,
+}
+
 /// Where workspaces come from.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -58,23 +69,27 @@ impl Source {
     }
 
     /// The workspaces of somebody.
-    pub(super) async fn list(&self, asker: &Asker) -> Result<Vec<Workspace>, SourceError> {
+    pub(super) async fn list(&self, asker: &Asker) -> Result<Found, SourceError> {
         let bare =
             |name: &str| Workspace { name: name.to_owned(), display_name: name.to_owned(), role: self.role };
-        Ok(match &self.kind {
+        let mut cut = false;
+        let all = match &self.kind {
             Kind::Groups(pattern) => {
+                cut = asker.groups.len() >= MOST_GROUPS;
                 asker.groups.iter().filter_map(|group| pattern.name(group)).map(bare).collect()
             }
             Kind::Claim { path, pattern } => {
                 let texts =
                     asker.auth_state.as_ref().map(|state| claim::texts(state, path)).unwrap_or_default();
+                cut = texts.len() >= claim::MOST;
                 texts.into_iter().filter_map(|text| pattern.name(text)).map(bare).collect()
             }
             Kind::Static(all) => {
                 all.iter().filter_map(|workspace| self.of_static(workspace, asker)).collect()
             }
             Kind::Http(remote) => remote.list(&asker.name, self.role).await?.as_ref().clone(),
-        })
+        };
+        Ok(Found { all, cut })
     }
 
     fn of_static(&self, workspace: &StaticWorkspace, asker: &Asker) -> Option<Workspace> {

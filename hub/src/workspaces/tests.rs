@@ -1,4 +1,5 @@
 use hub_config::WorkspacesSection;
+use hub_core::testing::Log;
 use serde_json::json;
 
 use super::hook::fill;
@@ -16,7 +17,7 @@ fn ada(groups: &[&str], auth_state: Value) -> Asker {
 
 async fn names(workspaces: &Workspaces, asker: &Asker) -> Vec<(String, String, WorkspaceRole)> {
     let found = workspaces.list(asker).await.unwrap();
-    found.into_values().map(|one| (one.name, one.display_name, one.role)).collect()
+    found.all.into_values().map(|one| (one.name, one.display_name, one.role)).collect()
 }
 
 #[test]
@@ -43,6 +44,38 @@ async fn sources_are_joined_and_the_higher_role_counts() {
     let stranger = ada(&[], Value::Null);
     assert_eq!(all.role(&stranger, "delta").await, Ok(None));
     assert_eq!(all.role(&stranger, "alpha").await, Ok(Some(WorkspaceRole::Viewer)));
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_told_and_a_cut_list_says_nothing_against_anybody() {
+    let all = workspaces(json!({"sources": [
+        {"kind": "claim", "claim": "ws"},
+        {"kind": "groups", "pattern": "g-*"},
+    ]}));
+    let (log, _guard) = Log::begin();
+    let unfit = "x".repeat(300);
+    let few = ada(&[], json!({"ws": ["alpha", unfit, ".."]}));
+    let listing = all.list(&few).await.unwrap();
+    assert!(!listing.cut && listing.all.len() == 1, "{listing:?}");
+    assert!(
+        log.text().contains("count=2") && log.text().contains("cannot be those of servers"),
+        "{}",
+        log.text()
+    );
+    assert_eq!(listing.role("beta"), Ok(None));
+
+    let many: Vec<String> = (0..=MOST).map(|n| format!("w{n:04}")).collect();
+    let listing = all.list(&ada(&[], json!({"ws": many}))).await.unwrap();
+    assert!(listing.cut && listing.all.len() == MOST);
+    assert!(log.text().contains("is cut"), "{}", log.text());
+    assert_eq!(listing.role("w0000"), Ok(Some(WorkspaceRole::Member)));
+    assert!(listing.role("w1000").is_err() && listing.role("elsewhere").is_err());
+
+    // As many groups as are kept of a person: there may have been more.
+    let groups: Vec<String> = (0..1_000).map(|n| format!("other-{n}")).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let listing = all.list(&ada(&groups, Value::Null)).await.unwrap();
+    assert!(listing.cut && listing.all.is_empty());
 }
 
 #[tokio::test]

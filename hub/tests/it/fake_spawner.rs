@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
+use hub_core::secret::ExposeSecret as _;
 use hub_core::spawner::{Exit, Phase};
 use hub_core::{
     Adoption, PluginError, PollStatus, Progress, ServerRef, SpawnError, Spawner, SpawnerContext,
@@ -38,6 +39,13 @@ static GATES: LazyLock<Mutex<HashMap<String, CancellationToken>>> = LazyLock::ne
 /// The gate of a name, closed at first; names are shared by all tests.
 pub(crate) fn gate(name: &str) -> CancellationToken {
     GATES.lock().unwrap().entry(name.to_owned()).or_default().clone()
+}
+
+static TOKENS: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::default);
+
+/// The own token of a server, `USER/SERVER`, as its last start was given it; names are shared by all tests.
+pub(crate) fn token(server: &str) -> String {
+    TOKENS.lock().unwrap()[server].clone()
 }
 
 /// Servers with a `gate` in their state that are being looked for, and the most at once so far.
@@ -84,6 +92,8 @@ impl Spawner for FakeSpawner {
             return Err(SpawnError::refused("fake-refused", text));
         }
         wait(&job.options, "hold").await;
+        let own = job.api_token.expose_secret().to_owned();
+        TOKENS.lock().unwrap().insert(format!("{}/{}", job.key.user, job.key.server), own);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let end = CancellationToken::new();

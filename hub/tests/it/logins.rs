@@ -68,7 +68,11 @@ impl Authenticator for Scripted {
             return Err(AuthError::Invalid("wrong".to_owned()));
         }
         let name = rq.form.get("username").cloned().unwrap_or_default();
-        let auth_state = Some(state(self.0.token.load(Ordering::SeqCst)));
+        let mut kept = state(self.0.token.load(Ordering::SeqCst));
+        if let Some(session) = rq.form.get("session") {
+            kept["session"] = json!(session);
+        }
+        let auth_state = Some(kept);
         let roles = rq.form.get("roles").map(|names| {
             let names = names.split(',').filter(|name| !name.is_empty());
             names.map(|name| json!({"name": name, "scopes": ["read:hub"]})).collect()
@@ -84,7 +88,7 @@ impl Authenticator for Scripted {
         Ok(LoginStep::Revoke(Box::new(Revocation {
             issuer: "service".to_owned(),
             subject: rq.form.get("subject").cloned(),
-            session: None,
+            session: rq.form.get("session").cloned(),
             all_tokens: rq.form.contains_key("all"),
             stop_servers: rq.form.contains_key("stop"),
         })))
@@ -118,7 +122,9 @@ impl Authenticator for Scripted {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
-        let auth_state = Some(state(given + 1));
+        let mut newer = state(given + 1);
+        newer["session"] = kept["session"].clone();
+        let auth_state = Some(newer);
         Ok(Refresh::Updated(Box::new(Identity { name: who.name.clone(), auth_state, ..Identity::default() })))
     }
 
@@ -131,8 +137,8 @@ impl Authenticator for Scripted {
     }
 
     fn account(&self, who: &Identity) -> Option<Account> {
-        who.auth_state.as_ref()?;
-        Some(Account { issuer: "service".to_owned(), subject: who.name.clone(), session: None })
+        let session = who.auth_state.as_ref()?["session"].as_str().map(str::to_owned);
+        Some(Account { issuer: "service".to_owned(), subject: who.name.clone(), session })
     }
 }
 
@@ -335,6 +341,78 @@ async fn an_identity_service_ends_logins_and_their_tokens() {
         assert!(Instant::now() < deadline, "the server of bob runs on");
         tokio::task::yield_now().await;
     }
+}
+
+#[actix_web::test]
+async fn the_end_of_one_session_there_ends_the_browsers_that_came_from_it_alone() {
+    let hub = hub("sessions-there", "sqlite://").await;
+    let script = hub.token("ada", &["inherit"]).await;
+    script.post("/users/ada/server", None).await.is_empty(201, "text/plain");
+    let running = async || script.get("/users/ada/server").await.json()["ready"] == true;
+    let comes = async |user: &str, session: &str| {
+        let login = log_in_with(&hub, user, "right", &[("session", session)]).await;
+        browser(&hub, &login)
+    };
+    let end = async |body: &str| {
+        let form = hub.anonymous().header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = form.send(Method::POST, "/hub/end", Some(body.as_bytes())).await;
+        assert_eq!(answer.code(), 200, "{answer:?}");
+    };
+    for by in ["session=one&stop=1", "session=one&subject=ada&stop=1"] {
+        let (older, newer, bob) =
+            (comes("ada", "one").await, comes("ada", "two").await, comes("bob", "x").await);
+        assert!(is_in(&older).await && is_in(&newer).await && is_in(&bob).await);
+        // Of another service, or of a session that nobody has.
+        end("session=two&subject=bob").await;
+        end("session=three&subject=ada&stop=1").await;
+        assert!(is_in(&older).await && is_in(&newer).await && is_in(&bob).await, "{by}");
+        end(by).await;
+        assert!(!is_in(&older).await, "{by}");
+        assert!(is_in(&newer).await && is_in(&bob).await, "{by}");
+        assert!(running().await, "the person is still in by another browser");
+        let again = comes("ada", "four").await;
+        assert!(is_in(&again).await && is_in(&newer).await);
+        // The account as a whole.
+        end("subject=ada").await;
+        assert!(!is_in(&newer).await && !is_in(&again).await && is_in(&bob).await, "{by}");
+    }
+    let last = comes("ada", "five").await;
+    end("session=five&stop=1").await;
+    assert!(!is_in(&last).await);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while running().await {
+        assert!(Instant::now() < deadline, "the server outlives the last login");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_web::test]
+async fn whoever_comes_back_from_another_session_there_is_in_by_that_one() {
+    let hub = hub("sessions-change", "sqlite://").await;
+    let first = log_in_with(&hub, "ada", "right", &[("session", "one")]).await;
+    let cookie = first.cookie("jupyterhub-hub-login").unwrap();
+    let page = browser(&hub, &first).send(Method::GET, "/hub/home", None).await;
+    let xsrf = page.cookie("_xsrf").unwrap();
+    let form = format!("username=ada&password=right&session=two&_xsrf={xsrf}");
+    let second = hub
+        .anonymous()
+        .header(
+            "Cookie",
+            &format!("jupyterhub-hub-login=\"{cookie}\"; jupyterhub-session-id=s; _xsrf={xsrf}"),
+        )
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .send(Method::POST, "/hub/login", Some(form.as_bytes()))
+        .await;
+    assert_eq!(second.code(), 302, "{second:?}");
+    let again = browser(&hub, &second);
+    let end = async |session: &str| {
+        let form = hub.anonymous().header("Content-Type", "application/x-www-form-urlencoded");
+        form.send(Method::POST, "/hub/end", Some(format!("session={session}").as_bytes())).await;
+    };
+    end("one").await;
+    assert!(is_in(&again).await);
+    end("two").await;
+    assert!(!is_in(&again).await);
 }
 
 #[actix_web::test]

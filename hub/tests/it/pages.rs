@@ -94,6 +94,7 @@ fn with_profiles(config: &mut hub_config::Config) {
         display_name: Some(name.to_owned()),
         description: description.to_owned(),
         default,
+        allowed_workspaces: Vec::new(),
         spawner: Box::new(config.spawner.clone()),
     };
     let small = profile("Small", "Two cores", true);
@@ -134,6 +135,35 @@ async fn profiles_are_offered_before_a_start_and_the_choice_is_kept() {
     api.delete("/users/ada/server", None).await;
     let again = page(&ada, "/hub/spawn").await;
     assert!(radio(&again.text, "large").contains("checked"), "the last choice is offered first");
+}
+
+#[actix_web::test]
+async fn a_profile_of_some_workspaces_is_none_for_other_servers() {
+    let test = TestHub::with(|config| {
+        with_profiles(config);
+        config.spawner.profiles.get_mut("small").unwrap().allowed_workspaces = vec!["alpha".to_owned()];
+    })
+    .await;
+    let (ada, api) = (test.browser("ada", false).await, test.user("ada").await);
+    let form = page(&ada, "/hub/spawn/ada/alpha").await;
+    assert!(radio(&form.text, "small").contains("checked") && form.text.contains("value=\"large\""));
+    for server in ["", "/beta"] {
+        let form = page(&ada, &format!("/hub/spawn/ada{server}")).await;
+        assert!(!form.text.contains("value=\"small\""), "{server}: {}", form.text);
+        assert!(radio(&form.text, "large").contains("checked"), "{server}");
+        let why = "for this server. Choose one of: large.";
+        let posted = submit(&ada, &format!("/hub/spawn/ada{server}"), "profile=small").await;
+        assert!(posted.code() == 400 && posted.text.contains(why), "{server}: {posted:?}");
+        let link = page(&ada, &format!("/hub/spawn/ada{server}?profile=small")).await;
+        assert!(link.code() == 400, "{server}: {link:?}");
+    }
+    let wants = |profile: &str| json!({"profile": profile});
+    let refused = "There is no profile \"small\" for this server. Choose one of: large.";
+    api.post("/users/ada/servers/beta", wants("small")).await.fails(400, refused);
+    api.post("/users/ada/server", wants("small")).await.fails(400, refused);
+    assert_eq!(api.post("/users/ada/servers/alpha", wants("small")).await.code(), 201);
+    // Who does not choose gets what there is.
+    assert_eq!(api.post("/users/ada/servers/gamma", None).await.code(), 201);
 }
 
 #[actix_web::test]

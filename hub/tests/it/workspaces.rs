@@ -123,6 +123,16 @@ async fn a_living_service_says_who_sees_starts_and_loses_a_workspace() {
     assert!(runs(&test, "gamma").await, "the other membership goes on");
     ada.post("/users/ada/servers/alpha", None).await.fails(403, refused);
 
+    // A list that is longer than what is read does not say who lost what.
+    let many: Vec<_> = (0..=1_000).map(|n| json!({"name": format!("a{n:04}")})).collect();
+    service.says(200, &json!(many));
+    himalia::workspaces::periodically(&test.hub).await;
+    let user = repo::users::by_name(test.hub.db.conn(), "ada").await.unwrap().unwrap();
+    himalia::workspaces::after_change(&test.hub, &user).await;
+    let answer = ada.post("/users/ada/servers/a1000", None).await;
+    assert_eq!((answer.code(), answer.header("retry-after")), (503, Some("10")), "{answer:?}");
+    assert!(runs(&test, "gamma").await, "gamma is beyond the end of the list, not lost");
+
     // A refresh or login looks as well.
     service.says(200, &json!([]));
     let user = repo::users::by_name(test.hub.db.conn(), "ada").await.unwrap().unwrap();

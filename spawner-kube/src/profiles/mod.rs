@@ -1,6 +1,6 @@
 //! Profiles: what people choose from, and what their choice changes.
 //!
-//! Beyond stock, profiles, options and choices may carry `allowed_groups`, `allowed_users` and `when`. What a person
+//! Beyond stock, profiles, options and choices may carry `allowed_groups`, `allowed_users`, `allowed_workspaces` and `when`. What a person
 //! may not choose is not in the list at all: not in the form, not for the API, not by a link.
 
 mod choose;

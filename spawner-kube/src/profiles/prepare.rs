@@ -111,12 +111,15 @@ fn keep_choices(option: &mut Value, asker: &Asker, at: &str) -> Result<bool, Pro
     Ok(before == 0 || !choices.is_empty() || free)
 }
 
-/// Whether the limits of a table admit the person: being in one of the two lists, where there are any, and `when`.
+/// Whether the limits of a table admit the person: being in one of the two lists of people, where there are any, for a
+/// server among `allowed_workspaces`, where that is given, and `when`.
 /// The limits are taken out: they are nobody else's business.
 fn admits(table: &mut Value, asker: &Asker, at: &str) -> Result<bool, ProfileError> {
     let Value::Object(map) = table else { return Ok(true) };
     let mut limit = |key: &str| map.shift_remove(key).map(|value| (format!("{at}.{key}"), value));
     let (groups, users, when) = (limit("allowed_groups"), limit("allowed_users"), limit("when"));
+    let workspaces = names(limit("allowed_workspaces"))?;
+    let here = workspaces.is_none_or(|names| names.contains(&asker.server));
     let listed = match (names(groups)?, names(users)?) {
         (None, None) => true,
         (groups, users) => {
@@ -125,7 +128,7 @@ fn admits(table: &mut Value, asker: &Asker, at: &str) -> Result<bool, ProfileErr
         }
     };
     let condition: Condition = read(when)?.unwrap_or_default();
-    Ok(listed && condition.holds(asker))
+    Ok(listed && here && condition.holds(asker))
 }
 
 fn names(limit: Option<(String, Value)>) -> Result<Option<Vec<String>>, ProfileError> {
@@ -186,6 +189,29 @@ mod tests {
         let error =
             allowed(vec![json!({"slug": "x", "when": {"gruops": []}})], &Asker::default()).unwrap_err();
         assert!(error.to_string().starts_with("profile_list[0].when: unknown field `gruops`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_for_some_workspaces_is_not_there_for_other_servers() {
+        let profiles = vec![
+            json!({"slug": "all"}),
+            json!({"slug": "gpu", "allowed_workspaces": ["alpha", "beta"], "allowed_groups": ["gpu"]}),
+            json!({"slug": "opt", "profile_options": {
+                "image": {"choices": {"a": {}, "b": {"allowed_workspaces": ["alpha"]}}},
+            }}),
+        ];
+        let seen = |server: &str, groups: &[&str]| {
+            let asker = Asker { server: server.to_owned(), ..asker("alice", groups) };
+            let seen = Value::from(allowed(profiles.clone(), &asker).unwrap());
+            assert!(!seen.to_string().contains("allowed_workspaces"), "{seen}");
+            let gpu = seen.as_array().unwrap().iter().any(|profile| profile["slug"] == "gpu");
+            (gpu, seen.to_string().contains("\"b\""))
+        };
+        assert_eq!(seen("alpha", &["gpu"]), (true, true));
+        assert_eq!(seen("beta", &["gpu"]), (true, false));
+        assert_eq!(seen("alpha", &[]), (false, true));
+        assert_eq!(seen("", &["gpu"]), (false, false));
+        assert_eq!(seen("gamma", &["gpu"]), (false, false));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hub_config::Config;
 use hub_core::{Authenticator, AuthenticatorContext, Clock, PluginError, SpawnHook};
 
 use crate::auth::chain::{self, Chain};
+use crate::auth::credentials::Renewals;
 use crate::auth::crypt::Crypt;
 use crate::auth::looks::Looks;
 use crate::auth::names::NameRules;
@@ -51,6 +52,7 @@ pub(super) fn build_auth(
     } else {
         (registry.authenticator(&section.kind)?.build)(options, &context)?
     };
+    let renewals = Renewals::new(authenticator.credentials_max_age());
     let open_by_nature = matches!(section.kind.as_str(), "dummy");
     Ok(Auth {
         authenticator,
@@ -69,11 +71,13 @@ pub(super) fn build_auth(
             auth_state: section.enable_auth_state,
             refresh_age: section.auth_refresh_age,
             refresh_pre_spawn: section.refresh_pre_spawn,
+            refresh_pre_stop: section.refresh_pre_stop,
             refresh_strict: section.auth_refresh_strict,
             auto_login: section.auto_login,
             auto_login_oauth: section.auto_login_oauth2_authorize,
             shutdown_on_logout: config.hub.shutdown_on_logout,
         },
+        renewals,
         looks: Looks::new(section.auth_refresh_age),
         throttle: Throttle::new(Limits {
             account: section.login_failures_per_account,

@@ -48,8 +48,10 @@ pub(super) fn spawners(
         let spawner = build(&profile.spawner, &format!("spawner.profiles.{name}"))?;
         profiles.insert(name.clone(), spawner);
     }
+    let limits = config.spawner.profiles.iter();
+    let limits = limits.map(|(name, profile)| (name.clone(), profile.allowed_workspaces.clone())).collect();
     let usual = config.spawner.usual_profile().map(str::to_owned);
-    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, usual))
+    Ok(Spawners::new(build(&config.spawner, "spawner")?, profiles, limits, usual))
 }
 
 pub(super) fn profile_settings(config: &Config, embedding: &Embedding) -> BTreeMap<String, ServerSettings> {

@@ -16,7 +16,9 @@ use tracing::info;
 
 use super::call::Call;
 use super::{answer, servers};
+use crate::servers::live::Pending;
 use crate::servers::supervisor::StartOrder;
+use crate::web::caller::About;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::pages::context::{ServerState, server_of};
 
@@ -67,6 +69,8 @@ async fn owner(call: &Call, scope: &str, wanted: &BulkServer) -> ApiResult<users
 async fn start_one(call: &Call, wanted: &BulkServer) -> ApiResult<StatusCode> {
     let user = owner(call, "start:servers", wanted).await?;
     let found = server_of(&call.hub, &user, &wanted.server).await?;
+    let under_way = found.as_ref().is_some_and(|state| state.pending().is_some());
+    let user = if under_way { user } else { call.owner_before(About::Start, user).await? };
     let name = ServerName::stored(wanted.server.as_str());
     if !name.is_default() {
         call.hub.check_named_server(&user, &name, found.is_some()).await?;
@@ -104,6 +108,9 @@ async fn stop_one(call: &Call, wanted: &BulkServer) -> ApiResult<StatusCode> {
     };
     if !state.is_active() {
         return Ok(StatusCode::NO_CONTENT);
+    }
+    if state.pending() != Some(Pending::Stop) {
+        call.owner_before(About::Stop, user).await?;
     }
     call.hub.servers.stop(state.record.id, state.key(), false);
     Ok(StatusCode::ACCEPTED)

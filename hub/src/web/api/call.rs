@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::app::Hub;
 use crate::audit::Subject;
-use crate::web::caller::{Api, Caller, Who};
+use crate::web::caller::{About, Api, Caller, Who};
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::facts::{Facts, joined_headers};
 use crate::web::middleware::Outgoing;
@@ -249,6 +249,12 @@ impl Call {
     /// The full URL of the request as the client sent it, for links to further pages.
     pub(super) fn url(&self) -> String {
         format!("{}://{}{}", self.facts.scheme, self.facts.host, self.facts.uri())
+    }
+
+    /// The owner of a server that starts or stops now, whose login may have to be looked at first.
+    pub(super) async fn owner_before(&self, about: About, owner: users::Model) -> ApiResult<users::Model> {
+        let request = || self.as_login_request(BTreeMap::new());
+        self.caller.owner_before(&self.hub, about, owner, &self.facts, request).await
     }
 
     /// The request as authenticators and hooks see it, with these fields in place of a form.

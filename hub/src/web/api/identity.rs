@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::answer;
 use super::call::Call;
 use crate::app::Hub;
+use crate::auth::credentials;
 use crate::rbac::identity;
 use crate::web::caller::{Who, logged_in};
 use crate::web::error::{ApiError, ApiResult};
@@ -62,10 +63,10 @@ struct SelfAnswer {
 }
 
 /// Variables with the person's tokens, fresh: a look at the login comes before every call. Only for tokens that may use
-/// a server of the person, where the same variables are.
-fn environment(call: &Call) -> BTreeMap<String, String> {
-    let (Some(Who::User(user)), Some(_)) = (&call.caller.who, call.caller.token()) else {
-        return BTreeMap::new();
+/// a server of the person, where the same variables are; and what is one server's alone only for the server's own.
+async fn environment(call: &Call) -> ApiResult<BTreeMap<String, String>> {
+    let (Some(Who::User(user)), Some(token)) = (&call.caller.who, call.caller.token()) else {
+        return Ok(BTreeMap::new());
     };
     let may = match call.caller.scopes.filter_for("access:servers") {
         Access::All => true,
@@ -77,11 +78,13 @@ fn environment(call: &Call) -> BTreeMap<String, String> {
         }
     };
     if !may {
-        return BTreeMap::new();
+        return Ok(BTreeMap::new());
     }
     let auth_state = call.hub.auth_state(user);
     let who = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
-    call.hub.auth.authenticator.server_environment(&who)
+    let mut variables = call.hub.auth.authenticator.server_environment(&who);
+    variables.extend(credentials::renewed(&call.hub, user, token).await?);
+    Ok(variables)
 }
 
 /// `GET /user`.
@@ -100,7 +103,7 @@ pub(super) async fn who_am_i(call: Call) -> ApiResult<HttpResponse> {
         session_id: token.and_then(|token| token.session_id.clone()),
         scopes: call.caller.scopes.to_vec(),
     };
-    answer::ok(&SelfAnswer { model, environment: environment(&call) })
+    answer::ok(&SelfAnswer { model, environment: environment(&call).await? })
 }
 
 /// `GET /authorizations/token/{secret}`: deprecated, the owner of a token.

@@ -20,6 +20,7 @@ use super::{answer, servers, wait};
 use crate::servers::live::{Pending, Snapshot};
 use crate::servers::store::may_have_display_name;
 use crate::servers::supervisor::{Entry, StartOrder};
+use crate::web::caller::About;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::pages::context::{ServerState, server_of};
 
@@ -62,7 +63,10 @@ pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let options = ServerOptions::read(&call.body)?;
     wait::asked(&call)?;
-    let state = if let Some(state) = known(&call, &user).await? {
+    let found = servers::find(&call, &user).await?;
+    let under_way_already = found.as_ref().is_some_and(|state| state.pending().is_some());
+    let user = if under_way_already { user } else { call.owner_before(About::Start, user).await? };
+    let state = if let Some(state) = known(&call, &user, found).await? {
         state
     } else {
         let name = call.argument("server");
@@ -94,9 +98,12 @@ pub(super) async fn start(call: Call) -> ApiResult<HttpResponse> {
     follow(&call, &entry).await
 }
 
-/// The server of the path, if it may be used or made.
-async fn known(call: &Call, user: &users::Model) -> ApiResult<Option<ServerState>> {
-    let state = servers::find(call, user).await?;
+/// The server of the path, as it was found, if it may be used or made.
+async fn known(
+    call: &Call,
+    user: &users::Model,
+    state: Option<ServerState>,
+) -> ApiResult<Option<ServerState>> {
     let name = ServerName::stored(call.argument("server"));
     if !name.is_default() {
         call.hub.check_named_server(user, &name, state.is_some()).await?;
@@ -132,6 +139,8 @@ pub(super) async fn restart(call: Call) -> ApiResult<HttpResponse> {
     let options = ServerOptions::read(&call.body)?;
     wait::asked(&call)?;
     let state = existing(&call, &user).await?;
+    let user = if state.is_active() { call.owner_before(About::Stop, user).await? } else { user };
+    let user = call.owner_before(About::Start, user).await?;
     if !state.key().server.is_default() && !call.hub.check_workspace(&user, &state.key().server).await? {
         call.hub.check_old_name(&state.key().server)?;
     }
@@ -167,8 +176,10 @@ pub(super) async fn stop(call: Call) -> ApiResult<HttpResponse> {
     if !state.is_active() && !remove {
         return Ok(answer::no_content());
     }
-    info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, remove, "stop asked for");
     let stopping = state.pending() == Some(Pending::Stop);
+    let user =
+        if state.is_active() && !stopping { call.owner_before(About::Stop, user).await? } else { user };
+    info!(by = call.who()?.name(), user = %user.name, server = %state.key().server, remove, "stop asked for");
     let entry = call.hub.servers.stop(state.record.id, state.key(), remove);
     let limit = if stopping { Duration::ZERO } else { call.hub.config.hub.slow_stop_timeout };
     if !settled(&call, &entry, limit).await.is_settled() {

@@ -2,24 +2,23 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use futures_util::future::join_all;
 use hub_core::{NameError, UserName};
 use hub_db::entities::users;
-use hub_db::{Tx, repo};
+use hub_db::repo;
 use jupyterhub_api_compat::Gate;
 use jupyterhub_api_compat::models::User;
 use jupyterhub_api_compat::requests::{CreateUser, EditUser, quoted};
 use serde_json::Value;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::answer;
 use super::call::Call;
 use crate::auth::lease::without_mark;
 use crate::auth::login::ensure_user;
 use crate::auth::names::UserNameError;
+use crate::auth::removal;
 use crate::rbac::roles;
-use crate::servers::live::Snapshot;
-use crate::servers::store::Record;
+use crate::web::caller::About;
 use crate::web::error::{ApiError, ApiResult};
 use crate::web::models;
 use crate::web::pages::context::{ServerState, servers_of};
@@ -124,7 +123,7 @@ pub(super) async fn edit(call: Call) -> ApiResult<HttpResponse> {
     let tx = call.hub.db.begin().await?;
     if let Some(name) = &name {
         repo::users::lock(&tx, user.id).await?.ok_or_else(ApiError::not_found)?;
-        if has_active(&tx, user.id).await? {
+        if removal::has_active(&tx, user.id).await? {
             return Err(must_be_stopped(&user));
         }
         repo::users::rename(&tx, user.id, name.as_str())
@@ -176,66 +175,19 @@ fn must_be_stopped(user: &users::Model) -> ApiError {
     ApiError::bad_request(text)
 }
 
-/// Whether a server of a locked user is up or on its way: the last look, after which none can begin to start.
-async fn has_active(tx: &Tx, user: i32) -> ApiResult<bool> {
-    Ok(repo::spawners::of_user(tx, user).await?.iter().any(|server| server.server.is_some()))
-}
-
 /// `DELETE /users/{user}`: all servers are stopped first.
 pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     if call.who()?.name() == user.name {
         return Err(ApiError::bad_request("Cannot delete yourself!"));
     }
-    stop_all(&call, &user).await?;
-    let servers = servers_of(&call.hub, &user).await?;
-    let tx = call.hub.db.begin().await?;
-    repo::users::lock(&tx, user.id).await?.ok_or_else(ApiError::not_found)?;
-    if has_active(&tx, user.id).await? {
-        return Err(still_stopping(&user));
-    }
-    let owner = repo::Owner::User(user.id);
-    let known = repo::tokens::of_owner(&tx, owner, call.hub.clock.now()).await?;
-    repo::users::delete(&tx, user.id).await?;
-    tx.commit().await?;
-    let tokens: Vec<_> = known.into_iter().map(|known| known.token).collect();
-    call.hub.cut_tokens(&tokens).await;
-    for state in servers {
-        delete_forever(&call, &state.record).await;
-        call.hub.servers.entries.forget(state.record.id);
+    let user = call.owner_before(About::Stop, user).await?;
+    if !removal::remove(&call.hub, &user).await? {
+        let text = format!("{}'s server is in the process of stopping, please wait.", user.name);
+        return Err(ApiError::bad_request(text));
     }
     info!(by = call.who()?.name(), user = %user.name, "user deleted");
     Ok(answer::no_content())
-}
-
-/// Stops every server of a user. One that takes too long goes on stopping, and the caller comes again.
-async fn stop_all(call: &Call, user: &users::Model) -> ApiResult<()> {
-    let active: Vec<ServerState> =
-        servers_of(&call.hub, user).await?.into_iter().filter(ServerState::is_active).collect();
-    let limit = call.hub.config.hub.slow_stop_timeout;
-    let stops = active.iter().map(|state| {
-        let entry = call.hub.servers.stop(state.record.id, state.key(), false);
-        async move { entry.live.wait(limit, Snapshot::is_settled).await }
-    });
-    join_all(stops).await;
-    if servers_of(&call.hub, user).await?.iter().any(ServerState::is_active) {
-        return Err(still_stopping(user));
-    }
-    Ok(())
-}
-
-fn still_stopping(user: &users::Model) -> ApiError {
-    ApiError::bad_request(format!("{}'s server is in the process of stopping, please wait.", user.name))
-}
-
-/// Lets the spawner delete what outlives a stop. What fails here must not keep the user.
-async fn delete_forever(call: &Call, record: &Record) {
-    let server = record.server_ref();
-    let spawner = call.hub.servers.spawners.of_state(&server.state);
-    if let Err(failure) = spawner.delete_forever(&server).await {
-        error!(user = %record.key.user, server = %record.key.server, cause = %failure.cause, error = %failure.operator,
-            "cannot delete what belonged to the server of a deleted user");
-    }
 }
 
 /// `POST /users/{user}/admin-access`: deprecated, does nothing but check.

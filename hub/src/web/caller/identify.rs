@@ -11,6 +11,7 @@ use hub_db::repo::browser_sessions::BrowserSession;
 use super::{Caller, Via, Who};
 use crate::app::Hub;
 use crate::audit::Actor;
+use crate::auth::credentials;
 use crate::auth::refresh::still_valid;
 use crate::known::{Credential, TokenKey};
 use crate::rbac::{Held, Holder};
@@ -88,6 +89,7 @@ pub(super) async fn identify(
     let holder = Holder::User { id: user.id, name: user.name.clone() };
     let raw = hub.known.held(&hub.db, &hub.rbac, &holder, true).await?;
     hub.activity.user(hub, &user).await?;
+    credentials::seen(hub, &user, || facts.login_request(rq, &hub.sessions));
     Ok(Caller {
         who: Some(Who::User(Box::new(user))),
         via: Via::Cookie,

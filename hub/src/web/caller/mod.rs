@@ -3,6 +3,7 @@
 //! [`Api`] and [`Page`] are the two extractors of handlers. Both read who asks, then check the XSRF token, in stock's
 //! order; a handler then asks [`Caller::require`].
 
+mod again;
 mod api;
 mod identify;
 mod page;
@@ -15,6 +16,7 @@ use hub_core::{ServerName, UserName};
 use hub_db::entities::{api_tokens, services, users};
 use hub_db::repo::browser_sessions::BrowserSession;
 
+pub use self::again::About;
 pub use self::api::Api;
 pub(super) use self::identify::logged_in;
 pub use self::page::{Page, UserPath};

@@ -171,8 +171,18 @@ fn filters(access: &Access) -> Value {
 
 /// Where to log in.
 pub fn login_url(hub: &Hub) -> String {
+    entrance(hub, hub.auth.settings.auto_login)
+}
+
+/// The same for browsers that a server or service sends: they need not see the login page either.
+pub fn oauth_login_url(hub: &Hub) -> String {
+    let settings = &hub.auth.settings;
+    entrance(hub, settings.auto_login || settings.auto_login_oauth)
+}
+
+fn entrance(hub: &Hub, without_page: bool) -> String {
     match hub.auth.authenticator.login() {
-        LoginMethod::Redirect { path, .. } if hub.auth.settings.auto_login => hub.urls.hub_path(&path),
+        LoginMethod::Redirect { path, .. } if without_page => hub.urls.hub_path(&path),
         _ => hub.urls.hub_path("login"),
     }
 }
@@ -267,10 +277,12 @@ pub fn with_query<K: AsRef<str>, V: AsRef<str>>(
 
 /// Whoever is logged in, or a redirect to the login page that comes back here.
 pub fn logged_in(page: &Page) -> Result<users::Model, HttpResponse> {
-    page.caller
-        .user()
-        .cloned()
-        .ok_or_else(|| redirect(&with_query(&login_url(&page.hub), [("next", page.facts.uri().as_str())])))
+    page.caller.user().cloned().ok_or_else(|| to_login(page, &login_url(&page.hub)))
+}
+
+/// A redirect to where people log in that comes back here.
+pub fn to_login(page: &Page, login_url: &str) -> HttpResponse {
+    redirect(&with_query(login_url, [("next", page.facts.uri().as_str())]))
 }
 
 /// The key of a server.

@@ -91,7 +91,7 @@ async fn workspaces_of(
     };
     let known = |name: &str| servers.iter().any(|server| server.key().server.as_str() == name);
     let mut list = WorkspaceList::default();
-    for (name, workspace) in found {
+    for (name, workspace) in found.all {
         if !known(&name) {
             let view = empty_view(hub, &key(&user.name, &name));
             list.never_started.push(SpawnerView { display_name: workspace.display_name.clone(), ..view });

@@ -193,6 +193,7 @@ async fn log_in(
 ) -> ApiResult<HttpResponse> {
     Changed::note(rq);
     let claimed = identity.name.clone();
+    let account = page.hub.auth.authenticator.account(&identity);
     let user = match admit(&page.hub, identity).await {
         Ok(user) => user,
         Err(error) => {
@@ -212,15 +213,20 @@ async fn log_in(
             id
         }
     };
-    // Who logs in again keeps the cookie.
-    if page.caller.user().is_none_or(|known| known.id != user.id || page.caller.login.is_none()) {
-        if let Some(before) = &page.caller.login
+    let origin = Origin::of(rq, page.facts.remote, account.as_ref());
+    let before = page.caller.login.as_ref();
+    let is_same = page.caller.user().is_some_and(|known| known.id == user.id);
+    // Who logs in again keeps the cookie, unless another session at the identity service is behind it now.
+    if !is_same || before.is_none_or(|before| before.mark != origin.mark) {
+        if let Some(before) = before.filter(|_| !is_same)
             && let Some(known) = page.caller.user()
         {
             // Of somebody else, whose cookie is overwritten.
             browsers::end(&page.hub, known, before).await?;
         }
-        let origin = Origin::of(rq, page.facts.remote);
+        if let Some(before) = before.filter(|_| is_same) {
+            repo::browser_sessions::delete(page.hub.db.conn(), before).await?;
+        }
         let number = browsers::begin(&page.hub, &user, &session_id, origin).await?;
         outgoing.set(sessions.login(&user.cookie_id, number, &page.facts));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::context::{html, logged_in, redirect};
+use super::context::{html, oauth_login_url, redirect, to_login};
 use crate::audit::Changed;
 use crate::oauth::authorize::{Refusal, Request};
 use crate::render::{OAuthClientView, OAuthPage, ScopeDescription};
@@ -43,11 +43,10 @@ async fn decide(
     rq: &HttpRequest,
     agreed: Option<BTreeSet<String>>,
 ) -> Result<HttpResponse, Refusal> {
-    let user = match logged_in(page) {
-        Ok(user) => user,
-        Err(to_login) => return Ok(to_login),
-    };
     let hub = &page.hub;
+    let Some(user) = page.caller.user().cloned() else {
+        return Ok(to_login(page, &oauth_login_url(hub)));
+    };
     let request = Request::read(hub, &page.facts.query_pairs()).await?;
     let consent = request.consent(hub, &page.caller, &user).await?;
     let granted = match agreed {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
 use hub_config::OptionsFromForm;
+use hub_core::ServerName;
 use hub_core::spawner::{FormContext, Owner};
 use hub_db::repo;
 use serde_json::{Map, Value};
@@ -73,13 +74,20 @@ pub(super) async fn form_html(page: &Page, subject: &Subject) -> ApiResult<Strin
     if !hub.config.spawner.options_form.is_empty() || hub.config.spawner.profiles.is_empty() {
         return Ok(hub.config.spawner.options_form.clone());
     }
-    profiles_html(page, &context.previous)
+    profiles_html(page, &context)
 }
 
-fn profiles_html(page: &Page, previous: &Map<String, Value>) -> ApiResult<String> {
-    let hub = &page.hub;
-    let selected = hub.servers.spawners.chosen(previous);
-    let profiles = hub.config.spawner.profiles.iter().map(|(name, profile)| ProfileView {
+fn profiles_html(page: &Page, context: &FormContext) -> ApiResult<String> {
+    let (hub, server) = (&page.hub, &context.key.server);
+    let spawners = &hub.servers.spawners;
+    let selected = match spawners.chosen(&context.previous, server) {
+        Ok(found) => found,
+        // What was chosen last is not for this server any more.
+        Err(_) => spawners.chosen(&Map::new(), server).unwrap_or_default(),
+    };
+    let offered: Vec<&str> = spawners.offered(server).collect();
+    let profiles = hub.config.spawner.profiles.iter().filter(|(name, _)| offered.contains(&name.as_str()));
+    let profiles = profiles.map(|(name, profile)| ProfileView {
         slug: name.clone(),
         display_name: profile.display_name.clone().unwrap_or_else(|| name.clone()),
         description: profile.description.clone(),
@@ -106,7 +114,7 @@ pub(super) async fn form_options(
     if page.hub.config.spawner.options_from_form == OptionsFromForm::Simple {
         options.values_mut().for_each(simplify);
     }
-    choose(&page.hub, profile, &mut options)?;
+    choose(&page.hub, &subject.key.server, profile, &mut options)?;
     Ok(options)
 }
 
@@ -122,14 +130,15 @@ fn simplify(value: &mut Value) {
 
 /// Notes the profile as plain text, as programs give it; what a spawner made of the field itself does not count where
 /// the hub has profiles.
-fn choose(hub: &Hub, profile: Option<String>, options: &mut Map<String, Value>) -> ApiResult<()> {
-    let profiles = &hub.config.spawner.profiles;
-    let Some(profile) = profile.filter(|_| !profiles.is_empty()) else { return Ok(()) };
-    if !profiles.contains_key(&profile) {
-        let known: Vec<_> = profiles.keys().map(String::as_str).collect();
-        let text = format!("There is no profile {profile:?}. Choose one of: {}.", known.join(", "));
-        return Err(ApiError::bad_request(text));
-    }
+fn choose(
+    hub: &Hub,
+    server: &ServerName,
+    profile: Option<String>,
+    options: &mut Map<String, Value>,
+) -> ApiResult<()> {
+    let Some(profile) = profile.filter(|_| !hub.config.spawner.profiles.is_empty()) else { return Ok(()) };
+    let checked = hub.servers.spawners.check(&profile, server);
+    checked.map_err(|why| ApiError::bad_request(why.to_string()))?;
     options.insert(OPTION_KEY.to_owned(), profile.into());
     Ok(())
 }

@@ -11,7 +11,8 @@ use jupyterhub_api_compat::requests::normalise_display_name;
 use serde_json::{Map, Value};
 
 use super::context::{
-    ServerState, carry, empty_view, html, logged_in, next_of, redirect, server_of, user_view, with_query,
+    ServerState, carry, empty_view, html, logged_in, login_url, next_of, redirect, server_of, to_login,
+    user_view, with_query,
 };
 use super::form::Form;
 use super::login::login_request;
@@ -21,7 +22,7 @@ use crate::render::{NotRunningPage, SpawnPage, SpawnPendingPage, StopPendingPage
 use crate::servers::SpawnerId;
 use crate::servers::live::{Failure, Pending, Snapshot};
 use crate::servers::supervisor::StartOrder;
-use crate::web::caller::Page;
+use crate::web::caller::{About, Page};
 use crate::web::error::{ApiError, ApiResult};
 
 /// Largest form, in bytes; files included.
@@ -70,7 +71,17 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         Err(to_login) => return Ok(to_login),
     };
     let hub = &page.hub;
-    let subject = subject(&page, &rq, &user).await?;
+    let mut subject = subject(&page, &rq, &user).await?;
+    if !subject.state.as_ref().is_some_and(ServerState::is_active) {
+        match owner_before_start(&page, &rq, &subject).await {
+            Ok(owner) => subject.owner = owner,
+            // Nothing of a form is lost: the browser comes back here.
+            Err(error) if subject.owner.id == user.id && error.status == StatusCode::FORBIDDEN => {
+                return Ok(to_login(&page, &login_url(hub)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
     check_named(&page, &subject).await?;
     if let Some(state) = &subject.state {
         if state.is_ready() && state.pending().is_none() {
@@ -110,7 +121,16 @@ pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResul
         Ok(user) => user,
         Err(to_login) => return Ok(to_login),
     };
-    let subject = subject(&page, &rq, &user).await?;
+    let mut subject = subject(&page, &rq, &user).await?;
+    if !subject.state.as_ref().is_some_and(ServerState::is_active) {
+        match owner_before_start(&page, &rq, &subject).await {
+            Ok(owner) => subject.owner = owner,
+            Err(error) if page.hub.has_options_form() => {
+                return form_page(&page, &subject, Some(error)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
     check_named(&page, &subject).await?;
     if subject.state.as_ref().is_some_and(ServerState::is_ready) {
         return Err(ApiError::bad_request(format!("{} is already running", subject.key)));
@@ -120,6 +140,13 @@ pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResul
         Ok(options) => start(&page, &rq, subject, Some(options)).await,
         Err(error) => form_page(&page, &subject, Some(error)).await,
     }
+}
+
+/// The owner, whose login may have to be looked at first.
+async fn owner_before_start(page: &Page, rq: &HttpRequest, subject: &Subject) -> ApiResult<users::Model> {
+    let request = || login_request(page, rq, &[]);
+    let owner = subject.owner.clone();
+    page.caller.owner_before(&page.hub, About::Start, owner, &page.facts, request).await
 }
 
 /// Named servers must be allowed, and new names must be good.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 /// Life of access tokens.
 const LIFE: Duration = Duration::from_mins(1);
-const SEEN_WITHIN: Duration = Duration::from_mins(1);
+const SEEN_WITHIN: Duration = Duration::from_mins(2);
 /// Longest wait for open websockets and logins to end after Keycloak has told the hub of a logout, which it does
 /// before it answers the administrator's order.
 const OUT_WITHIN: Duration = Duration::from_secs(2);
@@ -59,7 +59,8 @@ impl Bench {
             "auto_login": true,
             "enable_auth_state": true,
             "manage_groups": true,
-            "auth_refresh_age": "2s",
+            // Only Keycloak's own call can end a login within seconds; groups are told with renewed tokens.
+            "auth_refresh_age": "1h",
             "keycloak": {
                 "issuer": keycloak.issuer(), "client_id": CLIENT, "client_secret": SECRET,
                 "rules": [{"group": "/workspaces/*", "groups": ["{1}"], "allow": true}],
@@ -252,6 +253,7 @@ async fn a_logout_closes_open_websockets(bench: &Bench, bob: &Person) -> Result<
     for tab in &tabs {
         ensure!(tab.who_am_i().await?.is_none(), "a tab is still in");
     }
+    ensure!(began.elapsed() <= OUT_WITHIN, "the tabs were out after {:?}", began.elapsed());
     println!(
         "{} websockets closed {closed:?} and {} tabs out {:?} after Keycloak's answer, {:?} after the order",
         sockets.len(),
