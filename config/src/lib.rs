@@ -56,7 +56,7 @@ pub use schema::{PluginTable, json_schema};
 pub use secrets::PluginTables;
 pub use services::ServiceSection;
 pub use show::show;
-pub use spawner::{LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
+pub use spawner::{EndCause, LOCAL_ENV_KEEP, SpawnerProfile, SpawnerSection};
 pub use templates::{PageLanguage, TemplatesSection};
 pub use workspaces::{
     LostMembership, SourceKind, StaticWorkspace, WorkspaceRole, WorkspaceSource, WorkspacesSection,

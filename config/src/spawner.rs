@@ -25,6 +25,38 @@ pub const LOCAL_ENV_KEEP: [&str; 9] = [
     "VIRTUAL_ENV",
 ];
 
+/// How a cluster ends servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndCause {
+    /// Somebody deleted the pod.
+    Deleted,
+    /// The machine was short of memory or the like.
+    Evicted,
+    /// The machine was cleared, for maintenance say.
+    NodeDrained,
+    /// The machine does not answer any more.
+    NodeLost,
+    /// The machine was shut down.
+    NodeShutdown,
+    /// Something more important took the place.
+    Preempted,
+}
+
+impl EndCause {
+    /// The code in the catalogue of causes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Evicted => "evicted",
+            Self::NodeDrained => "node-drained",
+            Self::NodeLost => "node-lost",
+            Self::NodeShutdown => "node-shutdown",
+            Self::Preempted => "preempted",
+        }
+    }
+}
+
 /// How servers are started.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -53,6 +85,9 @@ pub struct SpawnerSection {
     pub poll_jitter: f64,
     /// After so many failed starts in a row the hub gives up and exits; 0 never.
     pub consecutive_failure_limit: u32,
+    /// Servers that their cluster has ended for one of these causes are started again by the hub, wherever there is
+    /// room. One that was started less than a minute before is not.
+    pub start_again_after: Vec<EndCause>,
     /// Variables of the server's environment. `{username}` is replaced.
     pub environment: BTreeMap<String, String>,
     /// Variables taken over from the hub's own environment. When left out, the spawner's own list.
@@ -178,6 +213,7 @@ impl Default for SpawnerSection {
             poll_interval: Duration::from_secs(30),
             poll_jitter: 0.1,
             consecutive_failure_limit: 0,
+            start_again_after: Vec::new(),
             environment: BTreeMap::new(),
             env_keep: None,
             notebook_dir: String::new(),
@@ -211,6 +247,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn causes_are_written_as_they_are_told() {
+        use EndCause::{Deleted, Evicted, NodeDrained, NodeLost, NodeShutdown, Preempted};
+        for cause in [Deleted, Evicted, NodeDrained, NodeLost, NodeShutdown, Preempted] {
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
+        }
+    }
 
     #[test]
     fn other_spawners_get_what_was_said_and_not_the_defaults_of_local_servers() {

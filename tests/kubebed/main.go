@@ -49,7 +49,7 @@ func main() {
 			exit(apiServerMain(os.Args[2:]))
 		}
 	}
-	o := options{stubs: list{"network-tools=exit", "pause=sleep"}}
+	o := options{stubs: list{"network-tools=exit", "pause=sleep", "stand-in=serve"}}
 	flag.StringVar(&o.dir, "dir", "", "state folder, emptied at the start; default: a new temporary one, removed at the end")
 	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "where to write the admin's kubeconfig (default DIR/kubeconfig)")
 	flag.IntVar(&o.port, "port", 0, "port of the API server (default: a free one)")
@@ -63,7 +63,7 @@ func main() {
 	flag.StringVar(&o.serviceCIDR, "service-cidr", "127.96.0.0/16", "loopback range of service addresses")
 	flag.BoolVar(&o.control, "control", false, "obey commands on standard input, and stop when it ends")
 	flag.Var(&o.tokens, "token", `another static token: token,user,uid[,"group,group"] (repeatable)`)
-	flag.Var(&o.stubs, "stub", "IMAGE-PART=exit|sleep: do not run containers of such images (repeatable)")
+	flag.Var(&o.stubs, "stub", "IMAGE-PART=exit|sleep|serve: do not run containers of such images (repeatable)")
 	flag.Var(&o.workdirs, "workdir", "IMAGE-PART=DIR: working directory of such images (repeatable)")
 	flag.Parse()
 	exit(serve(o))

@@ -187,7 +187,13 @@ func (p *podRun) container(ctx context.Context, c *v1.Container, st *v1.Containe
 		code, reason, started := 0, "Completed", metav1.Now()
 		if stub != "" {
 			p.events.Event(p.pod, v1.EventTypeNormal, "Started", "Started container "+c.Name+" (stub)")
-			if stub == "sleep" {
+			if stub == "serve" {
+				if err := p.serve(c); err != nil {
+					klog.Errorf("kubebed: stand-in of pod %s: %v", p.pod.Name, err)
+					code, reason = startError, "StartError"
+				}
+			}
+			if stub != "exit" && code == 0 {
 				p.update(func(*v1.PodStatus) { p.running(st, started); st.Ready = true })
 				<-p.stopping
 			}

@@ -40,26 +40,36 @@ impl Listener {
         let mut heard = Vec::new();
         let found = timeout(within, async {
             loop {
-                while let Some((line, rest)) = self.text.split_once('\n') {
-                    let event = line.strip_prefix("data:").map(serde_json::from_str::<Value>);
-                    let rest = rest.len();
-                    let event = event.transpose()?;
-                    self.text.drain(..self.text.len() - rest);
-                    if let Some(event) = event {
-                        let is =
-                            |key: &str, wanted: &str| event.get(key).and_then(Value::as_str) == Some(wanted);
-                        if is("user", user) && is("action", action) {
-                            return Ok(event);
-                        }
-                        heard.push(event);
-                    }
+                let event = self.any().await?;
+                let is = |key: &str, wanted: &str| event.get(key).and_then(Value::as_str) == Some(wanted);
+                if is("user", user) && is("action", action) {
+                    return Ok(event);
                 }
-                let Some(chunk) = self.stream.next().await else { bail!("the stream of events has ended") };
-                self.text.push_str(&String::from_utf8_lossy(&chunk?));
+                heard.push(event);
             }
         });
         let found = found.await;
         found.with_context(|| format!("no {action} of {user} within {within:?}, but {heard:#?}"))?
+    }
+
+    /// Waits for the next event, whatever it tells.
+    ///
+    /// # Errors
+    /// When the stream ends.
+    pub async fn any(&mut self) -> Result<Value> {
+        loop {
+            while let Some((line, rest)) = self.text.split_once('\n') {
+                let event = line.strip_prefix("data:").map(serde_json::from_str::<Value>);
+                let rest = rest.len();
+                let event = event.transpose()?;
+                self.text.drain(..self.text.len() - rest);
+                if let Some(event) = event {
+                    return Ok(event);
+                }
+            }
+            let Some(chunk) = self.stream.next().await else { bail!("the stream of events has ended") };
+            self.text.push_str(&String::from_utf8_lossy(&chunk?));
+        }
     }
 }
 

@@ -21,4 +21,5 @@ pub mod openhexa;
 pub mod ports;
 pub mod processes;
 pub mod settings;
+pub mod usage;
 pub mod wait;

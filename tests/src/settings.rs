@@ -73,6 +73,8 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// How long the hub waits for a start before it answers 202 or shows the page for pending starts.
     pub slow_spawn_timeout: Duration,
+    /// Further keys of our hub's `[spawner]`, a table.
+    pub spawner_more: BTreeMap<String, Value>,
     /// Pause between two looks at a running server; `None` is the hub's own.
     pub poll_interval: Option<Duration>,
     /// How many servers may be starting at once.
@@ -127,6 +129,7 @@ impl Default for Settings {
             default_url: String::new(),
             start_timeout: Duration::from_secs(90),
             slow_spawn_timeout: Duration::from_secs(10),
+            spawner_more: BTreeMap::new(),
             poll_interval: None,
             concurrent_spawn_limit: 100,
             further_services: Vec::new(),
@@ -248,6 +251,9 @@ impl Settings {
         });
         if let Some(interval) = self.poll_interval {
             spawner["poll_interval"] = json!(seconds(interval));
+        }
+        for (key, value) in &self.spawner_more {
+            spawner[key] = value.clone();
         }
         let mut proxy = json!({
             "bind_url": format!("http://127.0.0.1:{}", ports.public),

@@ -84,6 +84,9 @@ impl Servers {
                     SpawnError::broken("interrupted", text, "the hub ended during the start").retryable();
                 self.clean_up_lost(entry, &record, failure).await;
             }
+            Ok(Adoption::Gone(exit)) if self.is_started_again(&record, &exit) => {
+                entry.resume_stop(self.order_after(&record, exit));
+            }
             Ok(Adoption::Gone(exit)) => {
                 let text =
                     exit.message.unwrap_or_else(|| "Your server ended while the hub was away.".to_owned());

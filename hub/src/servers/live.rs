@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hub_core::spawner::QueuePlace;
 use hub_core::{Progress, ServerKey, SpawnError};
 use tokio::sync::watch;
 
@@ -50,8 +51,8 @@ pub struct Snapshot {
     pub pending: Option<Pending>,
     /// How the last start failed; cleared by the next one.
     pub failure: Option<Failure>,
-    /// Place in the queue of starts, 1 is next.
-    pub place: Option<usize>,
+    /// Place in the line of starts, while it waits there.
+    pub queue: Option<QueuePlace>,
     /// Counts starts, so that a reader of events notices a new one.
     pub run: u64,
     /// How many events the current run has.
@@ -127,7 +128,7 @@ impl Live {
     pub fn begin(&self, pending: Pending) {
         self.update(|inner| {
             inner.snapshot.pending = Some(pending);
-            inner.snapshot.place = None;
+            inner.snapshot.queue = None;
         });
     }
 
@@ -145,9 +146,9 @@ impl Live {
         });
     }
 
-    /// Sets the place in the queue.
-    pub fn set_place(&self, place: Option<usize>) {
-        self.update(|inner| inner.snapshot.place = place);
+    /// Sets the place in the line of starts.
+    pub fn set_place(&self, place: Option<QueuePlace>) {
+        self.update(|inner| inner.snapshot.queue = place);
     }
 
     /// A start ended badly. The server stays pending until [`Live::settle`].
@@ -159,7 +160,7 @@ impl Live {
     pub fn settle(&self) {
         self.update(|inner| {
             inner.snapshot.pending = None;
-            inner.snapshot.place = None;
+            inner.snapshot.queue = None;
         });
     }
 

@@ -4,6 +4,7 @@
 //! the address is known. This module works towards what people ask for ([`supervisor`]) and keeps nothing in memory
 //! that the next hub could not find out.
 
+mod again;
 mod answer;
 mod check;
 mod elsewhere;
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hub_config::EndCause;
 use hub_core::spawner::{Resources, SpawnFault};
 use hub_core::{Clock, ServerKey, SpawnError, SpawnHook, StopMode};
 use tokio::sync::Semaphore;
@@ -68,6 +70,8 @@ pub struct ServerSettings {
     pub concurrent_starts: usize,
     /// After this many failed starts in a row, with nothing but failures in between, the hub ends; 0 never.
     pub consecutive_failure_limit: u32,
+    /// Causes of an end after which a server is started again.
+    pub start_again_after: Vec<EndCause>,
 }
 
 /// All that starts, watches and stops servers.

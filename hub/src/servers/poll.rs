@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
-use hub_core::{PollStatus, ServerRef, StopMode};
+use hub_core::{PollStatus, ServerRef};
 use tracing::{error, info, warn};
 
 use super::Servers;
 use super::live::Snapshot;
 use super::notes;
 use super::store::Record;
-use super::supervisor::{Intent, StartOrder, StopOrder};
+use super::supervisor::{Intent, StartOrder};
 
 /// How much longer than its limits allow a start may take before it counts as left behind.
 const GRACE: Duration = Duration::from_mins(1);
@@ -128,7 +128,7 @@ impl Servers {
             Ok(PollStatus::Running) => self.metrics.poll(true, began.elapsed()),
             Ok(PollStatus::Exited(exit)) => {
                 self.metrics.poll(false, began.elapsed());
-                let order = StopOrder { exited: Some(exit), mode: StopMode::Now, ..StopOrder::graceful() };
+                let order = self.order_after(&record, exit);
                 self.ask(record.id, &record.key, Intent::Stop(order));
             }
             Err(failure) => {

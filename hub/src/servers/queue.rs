@@ -15,6 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 const REMEMBERED: usize = 32;
 /// How often those who wait look at their place.
 const LOOK: Duration = Duration::from_secs(1);
+/// In a long line one step is no news: the place is told again when it has changed by this part.
+const NEWS: usize = 50;
 
 /// A place in line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,14 @@ pub struct Place {
     pub number: usize,
     /// How long it will take until then, going by the last starts; none while no start has ended.
     pub wait: Option<Duration>,
+}
+
+impl Place {
+    /// Whether this is news to somebody who was told another place.
+    fn is_news_after(&self, told: &Self) -> bool {
+        let moved = self.number.abs_diff(told.number);
+        moved > told.number / NEWS || self.wait.is_some() && told.wait.is_none()
+    }
 }
 
 /// Bounded concurrency with visible places.
@@ -139,7 +149,7 @@ impl StartQueue {
     }
 
     /// Waits for its turn among the starts of all groups; those of the same `group` come in the order in which they
-    /// were asked for. `on_place` hears the place in line when it changes, at most once a second, and none when the
+    /// were asked for. `on_place` hears the place in line when that is news, at most once a second, and none when the
     /// wait is over.
     pub async fn enter(
         self: &Arc<Self>,
@@ -157,12 +167,12 @@ impl StartQueue {
         };
         let mut looks = interval_at(Instant::now() + LOOK, LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = None;
+        let mut told: Option<Place> = None;
         loop {
             let place = self.place(ticket.number);
-            if place.map(|place| place.number) != last {
-                last = place.map(|place| place.number);
-                on_place(place);
+            if let Some(place) = place.filter(|place| told.is_none_or(|told| place.is_news_after(&told))) {
+                told = Some(place);
+                on_place(told);
             }
             tokio::select! {
                 biased;
@@ -276,6 +286,24 @@ mod tests {
         drop(leaving);
         assert!(!queue.is_full());
         drop(queue.enter("", |_| {}).await);
+    }
+
+    #[test]
+    fn those_far_back_hear_of_their_place_less_often() {
+        let place = |number, seconds: Option<u64>| Place { number, wait: seconds.map(Duration::from_secs) };
+        assert!(place(9, None).is_news_after(&place(10, None)));
+        assert!(!place(10, Some(1)).is_news_after(&place(10, Some(2))));
+        assert!(!place(1_980, Some(9)).is_news_after(&place(2_000, Some(9))));
+        assert!(place(1_959, Some(9)).is_news_after(&place(2_000, Some(9))));
+        assert!(place(2_000, Some(9)).is_news_after(&place(2_000, None)), "now it is known when");
+        let mut told = place(5_000, None);
+        let heard = (1..5_000).rev().filter(|number| {
+            let now = place(*number, None);
+            let news = now.is_news_after(&told);
+            told = if news { now } else { told };
+            news
+        });
+        assert!(heard.count() < 400, "as many as one start can tell beside its own steps");
     }
 
     #[tokio::test]

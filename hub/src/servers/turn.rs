@@ -35,10 +35,11 @@ impl Servers {
         }
         let mut waiting = None;
         let turn = self.queue.enter(&group, |place| {
-            live.set_place(place.map(|place| place.number));
-            if let Some(place) = place {
+            let progress = place.map(|place| queued(place, self.clock.now()));
+            live.set_place(progress.as_ref().and_then(|progress| progress.queue.clone()));
+            if let Some(progress) = progress {
                 waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
-                live.progress(queued(place, self.clock.now()));
+                live.progress(progress);
             }
         });
         if must_wait.is_none() {

@@ -4,6 +4,7 @@ pub mod api;
 pub mod caller;
 pub mod error;
 pub mod facts;
+mod health;
 pub mod log;
 pub mod middleware;
 pub mod models;

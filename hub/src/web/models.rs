@@ -12,7 +12,7 @@ use hub_db::repo::users::UserDetails;
 use hub_db::repo::{self, spawners::Spawner as Row};
 use hub_db::{ConnectionTrait, DbError};
 use jupyterhub_api_compat::Timestamp;
-use jupyterhub_api_compat::models::{Group, Kind, Pending, Server, Service, ShareServer, Token, User};
+use jupyterhub_api_compat::models::{Group, Kind, Pending, Queue, Server, Service, ShareServer, Token, User};
 use serde_json::{Map, Value, json};
 
 use super::pages::context::ServerState;
@@ -49,6 +49,11 @@ pub fn server(hub: &Hub, state: &ServerState) -> Server {
         last_activity: moment(row.last_activity),
         started: moment(row.started),
         pending: state.pending().map(pending),
+        queue: state
+            .live
+            .queue
+            .as_ref()
+            .map(|queue| Queue { place: queue.place, expected_at: queue.expected_at.map(Timestamp::from) }),
         ready: state.is_ready(),
         stopped: !active,
         full_url: public(&url),

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use hub_db::repo;
+use hub_config::EndCause;
+use hub_db::{ConnectionTrait as _, repo};
 use serde_json::{Value, json};
 
 use crate::fake_spawner::gate;
@@ -129,6 +130,28 @@ async fn a_server_that_died_unnoticed_is_started_again() {
     gate("unnoticed").cancel();
     ada.post("/users/ada/server", options(&json!({}))).await.is_empty(201, "text/plain");
     assert_eq!(ada.get("/users/ada/server").await.json()["ready"], true);
+}
+
+#[actix_web::test]
+async fn a_server_that_was_evicted_is_started_again_where_that_is_wanted() {
+    let test = TestHub::with(|config| {
+        config.spawner.start_again_after = vec![EndCause::Evicted];
+        config.spawner.poll_interval = Duration::from_secs(1);
+    })
+    .await;
+    let ada = test.user("ada").await;
+    ada.post("/users/ada/server", options(&json!({"dead": "evicted"}))).await.is_empty(201, "text/plain");
+    let long_ago = "UPDATE spawners SET started = '2026-01-01 00:00:00.000000'";
+    test.hub.db.conn().execute_unprepared(long_ago).await.unwrap();
+    let before = ada.get("/users/ada/server").await.json()["started"].clone();
+    gate("evicted").cancel();
+    until(&ada, "/users/ada/server", |answer| {
+        let server = answer.json();
+        server["started"] != before && server["started"] != Value::Null
+    })
+    .await;
+    // It looks evicted again at once: a server that has hardly run is not started once more.
+    until(&ada, "/users/ada/server", |answer| answer.json()["stopped"] == true).await;
 }
 
 #[actix_web::test]

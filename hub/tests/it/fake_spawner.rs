@@ -2,7 +2,8 @@
 //!
 //! What it does is told by `user_options`: `fail` (text) breaks the start, `refuse` (text) refuses it, `hold` (name
 //! of a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `mute` keeps the server from
-//! answering until the gate is open, `dead` (name of a gate) lets the server look dead once the gate is open.
+//! answering until the gate is open, `dead` (name of a gate) lets the server look
+//! evicted once the gate is open.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,7 +118,7 @@ impl Spawner for FakeSpawner {
         };
         let dead = option(&running.options, "dead").is_some_and(|name| gate(name).is_cancelled());
         Ok(if dead {
-            PollStatus::Exited(Exit { code: Some(1), ..Exit::default() })
+            PollStatus::Exited(Exit { code: Some(1), cause: Some("evicted"), ..Exit::default() })
         } else {
             PollStatus::Running
         })

@@ -59,6 +59,8 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
         .is_empty(202, "text/plain");
     until("bob's start is noted", async || state_of(&one, "bob").await.get("himalia_restart").is_some())
         .await;
+    let waiting = one.root().get("/users/bob/server").await.json();
+    assert_eq!((&waiting["pending"], &waiting["queue"]), (&json!("spawn"), &json!({"place": 1})));
 
     let next = hub(&file).await;
     until("bob's server is ready", async || {
@@ -67,6 +69,7 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
     .await;
     let server = next.root().get("/users/bob/server").await.json();
     assert_eq!(server["user_options"], json!({"kept": 1}));
+    assert_eq!(server.get("queue"), None, "it waits no more");
     assert!(state_of(&next, "bob").await.get("himalia_restart").is_none(), "it is owed no more");
     gate("head-of-the-line").cancel();
 }

@@ -22,7 +22,7 @@ pub use event::{ServerAction, ServerEvent};
 pub use explanation::{Explanation, Reason, Reasons, ScopeDecision, Source, SourceKind, TokenAsked};
 pub use group::Group;
 pub use info::{ClassInfo, Info, ShuttingDown, Version};
-pub use server::{Pending, Server};
+pub use server::{Pending, Queue, Server};
 pub use service::Service;
 pub use session::{Session, SessionList};
 pub use share::{Named, Share, ShareCode, ShareKind, ShareServer};

@@ -21,6 +21,16 @@ pub enum Pending {
     Rename,
 }
 
+/// A place in the line of starts. Not in JupyterHub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Queue {
+    /// 1 is next.
+    pub place: usize,
+    /// When the start will begin, going by how long the last ones took; left out while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_at: Option<Timestamp>,
+}
+
 /// A server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
@@ -37,6 +47,9 @@ pub struct Server {
     pub started: Option<Timestamp>,
     /// What it is busy with.
     pub pending: Option<Pending>,
+    /// Its place in line; left out unless its start waits for its turn. Not in JupyterHub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
     /// Whether it can be used.
     pub ready: bool,
     /// Whether it is neither running nor pending.

@@ -18,6 +18,7 @@ fn server(name: &str) -> Server {
         last_activity: moment("2026-01-02T03:04:05.5Z"),
         started: None,
         pending: Some(Pending::Spawn),
+        queue: None,
         ready: false,
         stopped: false,
         url: format!("/user/ada/{name}/"),

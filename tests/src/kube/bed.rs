@@ -44,11 +44,19 @@ impl Bed {
         SHARED.get_or_init(|| Arc::new(Self::start().expect("the shared cluster starts"))).clone()
     }
 
-    /// A new cluster, ready to run pods. This blocks for some seconds.
+    /// A new cluster of two nodes, ready to run pods. This blocks for some seconds.
     ///
     /// # Errors
     /// When it does not become ready; with what it said.
     pub fn start() -> Result<Self> {
+        Self::with_room_for(500)
+    }
+
+    /// The same with room for so many pods on each of its nodes.
+    ///
+    /// # Errors
+    /// When it does not become ready; with what it said.
+    pub fn with_room_for(pods: u32) -> Result<Self> {
         // Beds that run side by side have address ranges of their own.
         static NUMBER: AtomicU8 = AtomicU8::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) % 8;
@@ -60,6 +68,7 @@ impl Bed {
         let path = std::env::join_paths([singleuser.as_path(), light])?;
         let mut process = Command::new(Needed::Kubebed.path())
             .args(["--control", "--uid", "1000", "--nodes", "2"])
+            .args(["--pods-per-node", &pods.to_string()])
             .args(["--pod-cidr", &format!("127.{}.0.0/16", 64 + range)])
             .args(["--service-cidr", &format!("127.{}.0.0/16", 96 + range)])
             .arg("--path")

@@ -88,5 +88,6 @@ pub(super) fn server_settings(
         },
         concurrent_starts: config.hub.concurrent_spawn_limit as usize,
         consecutive_failure_limit: section.consecutive_failure_limit,
+        start_again_after: section.start_again_after.clone(),
     }
 }

@@ -20,10 +20,10 @@ pub(super) fn version(_: &Hub) -> ApiResult<HttpResponse> {
     answer::ok(&Version { version: crate::JUPYTERHUB_VERSION.to_owned() })
 }
 
-/// `GET /health`: alive; the database is not asked.
+/// `GET /health`.
 #[expect(clippy::unnecessary_wraps, reason = "one signature for all handlers")]
-pub(super) fn health(_: &Hub) -> ApiResult<HttpResponse> {
-    Ok(HttpResponse::Ok().content_type("text/html").finish())
+pub(super) fn health(hub: &Hub) -> ApiResult<HttpResponse> {
+    Ok(crate::web::health::answer(hub))
 }
 
 /// `GET /metrics`.

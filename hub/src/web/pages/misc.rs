@@ -14,9 +14,9 @@ use crate::web::error::{ApiError, ApiResult};
 /// Longest report that is logged, in bytes.
 const MAX_REPORT: usize = 16 << 10;
 
-/// `GET /hub/health`: alive; the database is not asked.
-pub async fn health() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html").finish()
+/// `GET /hub/health`.
+pub async fn health(hub: web::Data<Hub>) -> HttpResponse {
+    crate::web::health::answer(&hub)
 }
 
 fn asset(rq: &HttpRequest, asset: &'static Asset) -> HttpResponse {

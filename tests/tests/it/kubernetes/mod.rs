@@ -10,13 +10,17 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
+mod causes;
+mod choices;
 mod cluster;
 mod crash;
+mod kept;
 mod life;
 mod long;
 mod namespaces;
 mod outage;
 mod rest;
+mod scale;
 mod side_by_side;
 mod takeover;
 mod trouble;

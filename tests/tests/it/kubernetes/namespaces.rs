@@ -21,11 +21,12 @@ const AT_ONCE: usize = 8;
 
 #[tokio::test]
 async fn a_namespace_that_loses_its_rights_does_not_touch_the_others() -> Result<()> {
-    one_of_them_loses_its_rights(10).await
+    one_of_them_loses_its_rights(10, &json!({})).await
 }
 
-/// A server in each of so many namespaces, in one of which the hub may do nothing any more and a pod goes.
-async fn one_of_them_loses_its_rights(namespaces: usize) -> Result<()> {
+/// A server, with these options, in each of so many namespaces, in one of which the hub may do nothing any more and a
+/// pod goes.
+pub(super) async fn one_of_them_loses_its_rights(namespaces: usize, more: &Value) -> Result<()> {
     if !crate::e2e::ready(&[Kind::Himalia], &NEEDS) {
         return Ok(());
     }
@@ -38,11 +39,12 @@ async fn one_of_them_loses_its_rights(namespaces: usize) -> Result<()> {
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let options = json!({
+    let mut options = json!({
         "enable_user_namespaces": true,
         "create_namespaces": false,
         "user_namespace_template": format!("{}-{{servername}}", home.name),
     });
+    options.as_object_mut().context("a table")?.extend(more.as_object().context("a table")?.clone());
     let settings = Settings {
         poll_interval: Some(Duration::from_hours(1)),
         ..kube_settings(&home, &account, &options).with_light_singleuser()

@@ -23,6 +23,9 @@ struct Far {
     line: Line,
 }
 
+/// Much longer than it takes the hub to notice a broken connection.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+
 const PEOPLE: [&str; 5] = ["ann", "ben", "cat", "dan", "eve"];
 
 impl Far {
@@ -67,6 +70,19 @@ impl Far {
         Ok(())
     }
 
+    /// Waits until the hub's health says that so many of its watches are up.
+    async fn watches_up(&self, count: u64) -> Result<()> {
+        let hub = &self.site.hub;
+        eventually("the health tells of the watches", TOLD_WITHIN, || async move {
+            let answer = hub.person()?.get("hub/health").await?;
+            ensure!(answer.status() == 200, "the health answers {}", answer.status());
+            let health: Value = answer.json().await?;
+            ensure!(health.pointer("/watches/oldest_seconds").is_some_and(Value::is_number), "{health}");
+            Ok((health.pointer("/watches/up") == Some(&json!(count))).then_some(()))
+        })
+        .await
+    }
+
     /// Restores the line; the hub's view is the truth soon after.
     async fn restore(&mut self) -> Result<()> {
         self.line.be(Condition::Whole).await?;
@@ -78,6 +94,7 @@ impl Far {
             Ok((far.servers().await? == *truth).then_some(()))
         });
         seen.await?;
+        self.watches_up(1).await?;
         println!("seen {:?} after the return", back.elapsed());
         let administrator = self.site.hub.administrator()?;
         for person in ["ben", "cat"] {
@@ -100,6 +117,9 @@ pub(super) async fn outage(lasts: Duration, condition: Condition) -> Result<()> 
     let cut = Instant::now();
     // What the API server had in memory is lost, so that the versions which the hub knows are too old: 410.
     bed.stop_api_server()?;
+    if condition == Condition::Refused {
+        far.watches_up(0).await?;
+    }
     far.goes_on().await?;
     bed.start_api_server()?;
     eventually("the outage has lasted long enough", lasts + SLACK, || async {
