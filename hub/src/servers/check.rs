@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hub_core::{Adoption, SpawnError, Spawner, Started, StopMode};
+use tokio::sync::{AcquireError, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -12,12 +13,15 @@ use super::stop::LOOK;
 use super::store::Record;
 use super::supervisor::Entry;
 
+/// The right to look at a server; an error when no more are looked at.
+type Turn<'s> = Result<SemaphorePermit<'s>, AcquireError>;
+
 impl Servers {
     /// Carries out a check: the server lives, its start or stop goes on, or it is cleaned up.
     pub(super) async fn run_check(&self, entry: &Arc<Entry>, cancel: &CancellationToken) {
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = self.check(entry) => {}
+            () = self.check_in_turn(entry) => {}
         }
     }
 
@@ -32,9 +36,14 @@ impl Servers {
         }
     }
 
-    async fn check(&self, entry: &Arc<Entry>) {
+    /// While thousands wait for their turn, each of them takes little memory.
+    async fn check_in_turn(&self, entry: &Arc<Entry>) {
+        let turn = self.checks.acquire().await;
+        Box::pin(self.check(entry, turn)).await;
+    }
+
+    async fn check<'s>(&'s self, entry: &Arc<Entry>, mut turn: Turn<'s>) {
         let key = &entry.live.key;
-        let mut turn = self.checks.acquire().await;
         let Some(mut record) = self.active_record(entry).await else { return };
         while self.store.is_being_stopped_elsewhere(&record) {
             drop(turn);

@@ -39,6 +39,15 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Waits until it is ada whose start is under way, and whoever asks next has to wait.
+async fn ada_has_begun(test: &TestHub) {
+    until("ada's start has begun", async || {
+        test.root().get("/users/ada").await.json()["servers"][""]["pending"] == "spawn"
+            && state_of(test, "ada").await.get("himalia_start").is_some()
+    })
+    .await;
+}
+
 #[actix_web::test]
 async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
     let folder = tempfile::tempdir().unwrap();
@@ -48,11 +57,7 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
     one.user("bob").await;
     let first = json!({"user_options": {"hold": "head-of-the-line"}});
     one.root().post("/users/ada/server", first).await.is_empty(202, "text/plain");
-    until("ada's start has begun", async || {
-        one.root().get("/users/ada").await.json()["servers"][""]["pending"] == "spawn"
-            && state_of(&one, "ada").await.get("himalia_start").is_some()
-    })
-    .await;
+    ada_has_begun(&one).await;
     one.root()
         .post("/users/bob/server", json!({"user_options": {"kept": 1}}))
         .await
@@ -82,6 +87,7 @@ async fn a_start_that_is_taken_back_while_it_waits_is_not_owed() {
     one.user("bob").await;
     let first = json!({"user_options": {"hold": "line-of-two"}});
     one.root().post("/users/ada/server", first).await.is_empty(202, "text/plain");
+    ada_has_begun(&one).await;
     one.root().post("/users/bob/server", None).await.is_empty(202, "text/plain");
     until("bob's start is noted", async || state_of(&one, "bob").await.get("himalia_restart").is_some())
         .await;

@@ -42,9 +42,18 @@ pub(crate) enum Kind {
     Secret,
     Namespace,
     Event,
+    Snapshot,
 }
 
 impl Kind {
+    /// The root of its API group.
+    fn root(self) -> &'static str {
+        match self {
+            Self::Snapshot => "/apis/snapshot.storage.k8s.io/v1",
+            _ => "/api/v1",
+        }
+    }
+
     fn plural(self) -> &'static str {
         match self {
             Self::Pod => "pods",
@@ -53,6 +62,7 @@ impl Kind {
             Self::Secret => "secrets",
             Self::Namespace => "namespaces",
             Self::Event => "events",
+            Self::Snapshot => "volumesnapshots",
         }
     }
 
@@ -64,6 +74,7 @@ impl Kind {
             Self::Secret => "secret",
             Self::Namespace => "namespace",
             Self::Event => "event",
+            Self::Snapshot => "snapshot",
         }
     }
 }
@@ -91,10 +102,11 @@ impl Object<'_> {
 
 /// `namespace` is empty for objects that lie in none.
 fn collection(kind: Kind, namespace: &str) -> String {
+    let (root, plural) = (kind.root(), kind.plural());
     if namespace.is_empty() {
-        format!("/api/v1/{}", kind.plural())
+        format!("{root}/{plural}")
     } else {
-        format!("/api/v1/namespaces/{namespace}/{}", kind.plural())
+        format!("{root}/namespaces/{namespace}/{plural}")
     }
 }
 
@@ -342,6 +354,8 @@ mod tests {
         let pod = Object { kind: Kind::Pod, namespace: "ns", name: "jupyter-a" };
         assert_eq!(pod.path(), "/api/v1/namespaces/ns/pods/jupyter-a");
         assert_eq!(pod.to_string(), "pod jupyter-a in ns");
+        let snapshot = Object { kind: Kind::Snapshot, namespace: "ns", name: "a" };
+        assert_eq!(snapshot.path(), "/apis/snapshot.storage.k8s.io/v1/namespaces/ns/volumesnapshots/a");
         let namespace = Object { kind: Kind::Namespace, namespace: "", name: "ws-a" };
         assert_eq!(namespace.path(), "/api/v1/namespaces/ws-a");
         let query = Query {

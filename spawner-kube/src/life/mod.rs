@@ -1,6 +1,7 @@
 //! The life of one server as a pod: start, readiness, stop, and finding it again.
 
 mod adopt;
+mod claims;
 mod ending;
 mod locks;
 mod objects;

@@ -84,18 +84,46 @@ impl Account {
             .iter()
             .map(|(resources, verbs)| json!({ "apiGroups": [""], "resources": resources, "verbs": verbs }))
             .collect();
+        self.bind(namespace, NAME, &Value::Array(rules)).await?;
+        self.rights_hold(namespace, true).await
+    }
+
+    /// Gives it rights on further resources in a namespace.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn allow_also(
+        &self,
+        namespace: &Namespace,
+        group: &str,
+        resource: &str,
+        verbs: &[&str],
+    ) -> Result<()> {
+        let rules = json!([{ "apiGroups": [group], "resources": [resource], "verbs": verbs }]);
+        self.bind(namespace, resource, &rules).await?;
+        for verb in verbs {
+            let ask =
+                json!({ "namespace": namespace.name, "verb": verb, "group": group, "resource": resource });
+            self.right_holds(namespace, &ask, true).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a role in a namespace, and gives it to the account.
+    async fn bind(&self, namespace: &Namespace, role: &str, rules: &Value) -> Result<()> {
         let api = "rbac.authorization.k8s.io/v1";
-        let role = json!({ "apiVersion": api, "kind": "Role", "metadata": { "name": NAME }, "rules": rules });
+        let object =
+            json!({ "apiVersion": api, "kind": "Role", "metadata": { "name": role }, "rules": rules });
         let binding = json!({
             "apiVersion": api,
             "kind": "RoleBinding",
-            "metadata": { "name": NAME },
+            "metadata": { "name": role },
             "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": self.home }],
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role },
         });
-        namespace.cluster.create(&rights(namespace, "roles"), &role).await?;
+        namespace.cluster.create(&rights(namespace, "roles"), &object).await?;
         namespace.cluster.create(&rights(namespace, "rolebindings"), &binding).await?;
-        self.rights_hold(namespace, true).await
+        Ok(())
     }
 
     /// Takes all its rights in a namespace away, [`Account::allow_in`] gives them again.
@@ -109,17 +137,22 @@ impl Account {
         self.rights_hold(namespace, false).await
     }
 
-    /// Waits until the API server, which learns of rights a moment after they were given, says so.
     async fn rights_hold(&self, namespace: &Namespace, allowed: bool) -> Result<()> {
-        let ask = &json!({ "spec": {
-            "user": self.user,
-            "resourceAttributes": { "namespace": namespace.name, "verb": "create", "resource": "pods" },
-        } });
-        let what = format!("whether the hub may make pods in {} is {allowed}", namespace.name);
-        eventually(&what, HOLD_WITHIN, || async move {
-            let answer = namespace.cluster.create(REVIEWS, ask).await?;
-            Ok((answer.pointer("/status/allowed") == Some(&json!(allowed))).then_some(()))
-        })
+        let ask = json!({ "namespace": namespace.name, "verb": "create", "resource": "pods" });
+        self.right_holds(namespace, &ask, allowed).await
+    }
+
+    /// Waits until the API server, which learns of rights a moment after they were given, says so.
+    async fn right_holds(&self, namespace: &Namespace, right: &Value, allowed: bool) -> Result<()> {
+        let ask = &json!({ "spec": { "user": self.user, "resourceAttributes": right } });
+        eventually(
+            &format!("whether the hub has the right {right} is {allowed}"),
+            HOLD_WITHIN,
+            || async move {
+                let answer = namespace.cluster.create(REVIEWS, ask).await?;
+                Ok((answer.pointer("/status/allowed") == Some(&json!(allowed))).then_some(()))
+            },
+        )
         .await
     }
 }

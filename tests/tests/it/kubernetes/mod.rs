@@ -10,6 +10,7 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
+mod both;
 mod causes;
 mod choices;
 mod cluster;
