@@ -12,6 +12,7 @@ use hub_tests::kube::{Account, Bed, Namespace, kube_settings};
 use hub_tests::settings::Settings;
 use hub_tests::usage::{Memory, memory};
 use hub_tests::wait::eventually;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -146,7 +147,9 @@ async fn pod(namespace: &Namespace, number: usize, door: u16) -> Result<()> {
             }],
         },
     });
-    namespace.cluster.create(&namespace.path("pods", ""), &object).await?;
+    let (status, answer) = namespace.cluster.send(Method::POST, &namespace.path("pods", ""), &object).await?;
+    // A connection that breaks off makes the client ask again for what was made already.
+    ensure!(status.is_success() || status == 409, "{status}: {answer}");
     let status = json!({ "status": {
         "phase": "Running", "podIP": "127.0.0.1", "podIPs": [{ "ip": "127.0.0.1" }],
         "containerStatuses": [{ "name": "notebook", "ready": true, "restartCount": 0, "image": "registry.test/stand-in:1",
