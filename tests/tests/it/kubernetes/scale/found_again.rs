@@ -53,7 +53,7 @@ async fn five_thousand_servers_are_found_again_at_once_and_take_little_memory() 
     if !crate::e2e::ready(&[Kind::Himalia], &NEEDS) {
         return Ok(());
     }
-    let town = Town::build().await?;
+    let town = Town::build(SERVERS).await?;
     let found = town.meets(Kind::Himalia).await?;
     println!("{found:?}");
     ensure!(found.answers < STARTS_WITHIN + SLACK, "the first answer takes {:?}", found.answers);
@@ -75,23 +75,24 @@ pub(super) struct Found {
 /// A cluster with the pods of all servers, and a door that answers for all of them.
 pub(super) struct Town {
     namespace: Namespace,
+    servers: usize,
     door: u16,
     looks: Arc<AtomicUsize>,
 }
 
 impl Town {
-    pub(super) async fn build() -> Result<Self> {
+    pub(super) async fn build(servers: usize) -> Result<Self> {
         let bed = Arc::new(Bed::with_room_for(500)?);
         let namespace = Namespace::new(&bed, "town").await?;
         let (door, looks) = door().await?;
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE } });
         namespace.cluster.create("/api/v1/nodes", &node).await?;
-        stream::iter(0..SERVERS)
+        stream::iter(0..servers)
             .map(|number| pod(&namespace, number, door))
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
-        Ok(Self { namespace, door, looks })
+        Ok(Self { namespace, servers, door, looks })
     }
 
     /// Starts a hub whose database tells of all servers.
@@ -102,7 +103,7 @@ impl Town {
             ..kube_settings(&self.namespace, &account, &stand_ins("0s"))
         };
         let mut hub = Hub::start(kind, settings).await?;
-        people(&hub.administrator()?, SERVERS).await?;
+        people(&hub.administrator()?, self.servers).await?;
         hub.terminate().await?;
         let file = hub.folder().join("jupyterhub.sqlite");
         for statement in ROWS {
@@ -115,11 +116,11 @@ impl Town {
         hub.administrator()?.fetch("user").await?;
         let answers = began.elapsed();
         eventually("all servers are looked at", FOUND_WITHIN, || async {
-            Ok((self.looks.load(Ordering::Relaxed) >= SERVERS).then_some(()))
+            Ok((self.looks.load(Ordering::Relaxed) >= self.servers).then_some(()))
         })
         .await?;
         let all = began.elapsed();
-        for number in [0, SERVERS / 2, SERVERS - 1] {
+        for number in [0, self.servers / 2, self.servers - 1] {
             hub.administrator()?.server_is_ready(&format!("u{number}"), "").await?;
         }
         Ok(Found { answers, all, memory: memory(hub.pid().context("the hub runs")?)? })

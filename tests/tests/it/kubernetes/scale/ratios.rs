@@ -16,6 +16,8 @@ use super::{people, stand_ins};
 
 /// Starts that are measured.
 const STARTS: usize = 100;
+/// Servers that run when the hubs start. With five thousand the stock hub does not answer for minutes.
+const SERVERS: usize = 1_000;
 /// How many times less than stock a start is to cost.
 const CHEAPER: f64 = 2.0;
 const READY_WITHIN: Duration = Duration::from_mins(5);
@@ -33,11 +35,12 @@ async fn a_start_costs_much_less_processor_time_than_with_kubespawner() -> Resul
 }
 
 #[tokio::test]
-async fn five_thousand_servers_take_less_memory_than_with_kubespawner() -> Result<()> {
+async fn a_thousand_servers_take_less_memory_than_with_kubespawner_and_are_found_again_sooner() -> Result<()>
+{
     if !crate::e2e::ready(&[Kind::Stock, Kind::Himalia], &NEEDS) {
         return Ok(());
     }
-    let town = Town::build().await?;
+    let town = Town::build(SERVERS).await?;
     let (stock, ours) = (town.meets(Kind::Stock).await?, town.meets(Kind::Himalia).await?);
     println!("stock {stock:?}\nours {ours:?}\nmemory {:.1} times less", stock.memory.now / ours.memory.now);
     ensure!(ours.memory.now < stock.memory.now && ours.answers < stock.answers && ours.all < stock.all);
