@@ -54,7 +54,7 @@ mod tests {
         let own = std::process::id();
         let before = cpu_time(own).unwrap();
         while cpu_time(own).unwrap() <= before {
-            assert!(begin.elapsed() < Duration::from_secs(60), "no time passes");
+            assert!(begin.elapsed() < Duration::from_mins(1), "no time passes");
         }
         let memory = memory(own).unwrap();
         assert!(memory.now > 1.0 && memory.most >= memory.now, "{memory:?}");

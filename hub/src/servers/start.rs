@@ -20,7 +20,7 @@ use url::Url;
 use super::env::server_env;
 use super::live::{Failure, Live};
 use super::notes::BEAT;
-use super::spawners::mark;
+use super::spawners::{OPTION_KEY, mark};
 use super::stop::Taken;
 use super::store::{Prepared, Record};
 use super::supervisor::{Entry, StartOrder};
@@ -198,6 +198,10 @@ impl Servers {
         entry.begin_run(prepared.server_id);
         entry.remember(Some(mark(prepared.state.clone(), profile.as_deref())));
         let mut job = self.job(live, &prepared, self.settings_of(profile.as_deref()));
+        if profile.is_some() {
+            // It names the spawner, and nothing that this spawner lets people choose from.
+            job.options.remove(OPTION_KEY);
+        }
         job.timeout = spawner.start_timeout(&job).unwrap_or(job.timeout);
         let timeout = job.timeout;
         let starting = async {

@@ -173,7 +173,11 @@ async fn the_files_of_a_deleted_server_are_archived_before_their_claim_goes() ->
     let cluster = &site.namespace.cluster;
     cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &snapshot_type()).await?;
     let snapshots = format!("/apis/{SNAPSHOTS}/v1/namespaces/{}/volumesnapshots", site.namespace.name);
-    eventually("there are snapshots", SOON, || cluster.find(&snapshots)).await?;
+    eventually("there are snapshots", SOON, || async {
+        let (status, _) = cluster.send(Method::GET, &snapshots, &Value::Null).await?;
+        Ok(status.is_success().then_some(()))
+    })
+    .await?;
     site.account.allow_also(&site.namespace, SNAPSHOTS, "volumesnapshots", &["create", "get"]).await?;
     let administrator = site.hub.administrator()?;
     administrator.add_user("ann").await?;
