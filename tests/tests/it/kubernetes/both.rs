@@ -1,12 +1,17 @@
 //! Pods and local processes under one hub.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use hub_tests::hub::Kind;
 use hub_tests::settings::Settings;
+use hub_tests::wait::eventually;
 use reqwest::Method;
 use serde_json::json;
 
 use super::{NEEDS, Site, address};
+
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn one_hub_has_servers_as_pods_and_as_processes() -> Result<()> {
@@ -52,7 +57,9 @@ async fn one_hub_has_servers_as_pods_and_as_processes() -> Result<()> {
         administrator.stop_server("ann", server).await?;
     }
     site.namespace.pod_is_gone("jupyter-ann").await?;
-    let left = site.hub.mark.with_command("light-singleuser");
-    ensure!(left.is_empty(), "{left:?}");
+    eventually("no process is left", SOON, || async {
+        Ok(site.hub.mark.with_command("light-singleuser").is_empty().then_some(()))
+    })
+    .await?;
     site.kept_to_the_charts_role()
 }
