@@ -10,7 +10,6 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
-mod both;
 mod causes;
 mod choices;
 mod cluster;
