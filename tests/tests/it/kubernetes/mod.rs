@@ -20,7 +20,6 @@ mod long;
 mod namespaces;
 mod outage;
 mod rest;
-mod scale;
 mod side_by_side;
 mod takeover;
 mod trouble;
