@@ -225,10 +225,6 @@ impl Raw {
         Some(self.read.drain(..count).collect())
     }
 
-    pub(crate) async fn line(&mut self) -> String {
-        self.try_line().await.expect("the connection ended within a line")
-    }
-
     /// Takes `count` bytes and keeps none of them.
     pub(crate) async fn discard(&mut self, count: u64) {
         let mut left = count;

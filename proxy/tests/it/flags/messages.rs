@@ -14,7 +14,7 @@ use crate::support::{Message, Raw, Target, dead_address, patiently};
 type Answer = (String, Vec<(String, String)>, String);
 
 /// What an answer says beside what each program says of the connection, and of the moment.
-fn shown(answer: Message) -> Answer {
+fn shown(answer: &Message) -> Answer {
     let own = ["connection", "keep-alive", "date", "transfer-encoding"];
     let mut headers = answer.headers.clone();
     headers.retain(|(name, _)| !own.contains(&name.as_str()));
@@ -36,7 +36,7 @@ async fn answers(flags: &[&str], target: &Target, requests: &[&str]) -> Vec<Answ
             let method = request.split(' ').next().unwrap_or_default();
             let answer = raw.response_to(method).await;
             assert!(raw.is_closed().await, "{request} leaves the connection open");
-            seen.push(shown(answer));
+            seen.push(shown(&answer));
         }
         seen
     })
