@@ -90,7 +90,8 @@ async fn end_some(
             browsers::end(hub, user, login).await?;
         }
     }
-    if others.is_empty() {
+    // Asked again: of several calls at once, for all sessions of a person, the last one must see that it is the last.
+    if repo::browser_sessions::of_user(db, user.id, now).await?.is_empty() {
         return end(hub, user, revocation).await;
     }
     // The tokens that were kept worked in the session alone. Who is in by another one logs in again when they are

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::Servers;
 use super::live::Failure;
+use super::spawners::{mark, profile_of};
 use super::stop::LOOK;
 use super::store::Record;
 use super::supervisor::Entry;
@@ -121,6 +122,8 @@ impl Servers {
         found: Started,
     ) {
         let key = &entry.live.key;
+        // Spawners keep what they know, and do not know which of them the hub has chosen.
+        let found = Started { state: mark(found.state, profile_of(&record.state)), ..found };
         // After a restart of the hub nearly all are as they were: no write for each of them.
         if !record.is_at(&found.address, &found.state)
             && let Err(error) =
