@@ -36,13 +36,14 @@ TORNADO = set("slow_spawn_timeout slow_stop_timeout user_redirect_limit cookie_o
 AUTHENTICATOR = set(
     "admin_users allow_all allow_existing_users allowed_users auth_refresh_age auth_refresh_strict auto_login"
     " auto_login_oauth2_authorize blocked_users delete_invalid_users enable_auth_state login_failures_per_account"
-    " login_failures_per_network login_failures_window login_service manage_groups manage_roles otp_prompt refresh_pre_spawn refresh_pre_stop request_otp reset_managed_roles_on_startup username_map"
-    " username_pattern".split()
+    " login_failures_per_network login_failures_window login_service manage_groups manage_roles otp_prompt"
+    " refresh_pre_spawn refresh_pre_stop request_otp reset_managed_roles_on_startup username_map username_pattern".split()
 )
 SPAWNER = set(
-    "apply_user_options args cmd consecutive_failure_limit cpu_guarantee cpu_limit debug default_url disable_user_config env_keep"
-    " environment group_overrides http_timeout hub_connect_url ip mem_guarantee mem_limit notebook_dir oauth_client_allowed_scopes oauth_roles"
-    " options_form options_from_form poll_interval poll_jitter port server_token_scopes start_timeout".split()
+    "apply_user_options args cmd consecutive_failure_limit cpu_guarantee cpu_limit debug default_url"
+    " disable_user_config env_keep environment group_overrides http_timeout hub_connect_url ip mem_guarantee mem_limit"
+    " notebook_dir oauth_client_allowed_scopes oauth_roles options_form options_from_form poll_interval poll_jitter"
+    " port server_token_scopes start_again_after start_timeout".split()
 )
 SPAWNER_LOCAL = set(
     "home_dir_template interrupt_timeout kill_timeout log_size shell_cmd stop_detached switch_user term_timeout".split()

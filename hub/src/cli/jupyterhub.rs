@@ -22,13 +22,13 @@ const STOCK_FILE: &str = "jupyterhub_config.py";
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Arguments {
     /// Configuration file (TOML)
-    #[arg(short = 'f', long = "config", value_name = "FILE")]
+    #[arg(short = 'f', long = "config", value_name = "FILE", global = true)]
     config: Vec<PathBuf>,
     /// The database
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     db: Option<String>,
     /// From which importance on to log: DEBUG, INFO, WARNING, ERROR or 10 to 50
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", global = true)]
     log_level: Option<String>,
     /// The path below which everything lives
     #[arg(long, value_name = "PATH")]
@@ -57,7 +57,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", hide = true)]
     log_file: Option<PathBuf>,
     /// Log in detail
-    #[arg(long)]
+    #[arg(long, global = true)]
     debug: bool,
     #[arg(long, hide = true)]
     generate_config: bool,
