@@ -122,7 +122,7 @@ fn uri(
         // The route is a slash, and that one is not forwarded.
         path.forwarded.strip_prefix('/').unwrap_or(&path.forwarded)
     } else {
-        strip_prefix(&path.forwarded, route.prefix_len())
+        strip_prefix(path.routed(), route.prefix_len())
     };
     let unchanged = base == "/" && base_query.is_none() && std::ptr::eq(rest, parts.uri.path());
     if unchanged || rest == "*" {

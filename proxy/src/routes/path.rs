@@ -18,6 +18,15 @@ pub(crate) struct RequestPath<'a> {
     pub(crate) forwarded: Cow<'a, str>,
 }
 
+impl RequestPath<'_> {
+    /// What the route was looked up by, percent-encoded: without the host of a network path, `//host/path`.
+    pub(crate) fn routed(&self) -> &str {
+        let path = self.forwarded.as_ref();
+        let Some(network) = path.strip_prefix("//") else { return path };
+        network.find('/').and_then(|at| network.get(at..)).unwrap_or("/")
+    }
+}
+
 /// The target's percent-encoding is broken or does not spell UTF-8.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed percent-encoding in the request path")]
@@ -36,17 +45,25 @@ pub(crate) fn resolve(raw: &str) -> Result<RequestPath<'_>, MalformedPath> {
         (true, true) => {
             let rest = raw.trim_start_matches(is_slash);
             let host = rest.split(is_slash).next().unwrap_or_default();
-            (parsed.path(), Cow::Owned(format!("//{host}{}", parsed.path())))
+            if is_dot_segment(host) {
+                // A host of dots alone would be a step for the next reader.
+                let path = no_network(parsed.path());
+                (path, Cow::Owned(path.to_owned()))
+            } else {
+                (parsed.path(), Cow::Owned(format!("//{host}{}", parsed.path())))
+            }
         }
         (false, true) => {
-            // What begins with two slashes after it was resolved would be read as a host by the next reader.
-            let path = parsed.path();
-            let path =
-                path.find(|c| c != '/').map_or("/", |at| path.get(at.saturating_sub(1)..).unwrap_or(path));
+            let path = no_network(parsed.path());
             (path, Cow::Owned(path.to_owned()))
         }
     };
     Ok(RequestPath { decoded: Cow::Owned(decode(routed)?.into_owned()), forwarded })
+}
+
+/// What begins with two slashes after it was resolved would be read as a host by the next reader.
+fn no_network(path: &str) -> &str {
+    path.find(|c| c != '/').map_or("/", |at| path.get(at.saturating_sub(1)..).unwrap_or(path))
 }
 
 /// A URL parser takes a backslash for a slash.
