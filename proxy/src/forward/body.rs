@@ -262,6 +262,8 @@ pub(crate) struct Relay {
     active: Option<Arc<Route>>,
     gate: Option<Arc<ContinueGate>>,
     silence: Option<Silence>,
+    /// Why the body ends too early: told a turn later, so that what came before it has left.
+    broken: Option<hyper::Error>,
     worker: Rc<Worker>,
 }
 
@@ -276,8 +278,15 @@ impl Relay {
         let limited = worker.settings().timeouts.response.zip(lease.progress.clone());
         let silence =
             limited.map(|(limit, progress)| Silence { limit, progress, timer: None, waiting: false });
-        let mut relay =
-            Self { incoming, lease: Some(lease), active, gate, silence, worker: Rc::clone(worker) };
+        let mut relay = Self {
+            incoming,
+            lease: Some(lease),
+            active,
+            gate,
+            silence,
+            broken: None,
+            worker: Rc::clone(worker),
+        };
         if relay.incoming.is_end_stream() {
             relay.finish();
         }
@@ -301,6 +310,9 @@ impl Relay {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(BodyError::Upstream(error))));
+        }
         let polled = match &mut self.lease {
             Some(lease) => lease.link.poll_frame(&mut self.incoming, cx),
             None => Pin::new(&mut self.incoming).poll_frame(cx),
@@ -319,7 +331,9 @@ impl Relay {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.worker.stats.broken_responses.inc();
-                Poll::Ready(Some(Err(BodyError::Upstream(error))))
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 self.finish();
