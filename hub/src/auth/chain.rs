@@ -342,13 +342,16 @@ impl Authenticator for Chain {
         if self.mapped.contains(name) {
             return Ok(true);
         }
+        let mut asked = false;
         for member in self.members.iter().filter(|member| member.may_own(name)) {
+            asked = true;
             let bare = name.strip_prefix(&member.prefix).unwrap_or(name);
             if member.authenticator.may_exist(bare).await? {
                 return Ok(true);
             }
         }
-        Ok(false)
+        // A name from before the members had prefixes is nobody's to judge.
+        Ok(!asked)
     }
 
     fn denied_text(&self) -> Option<String> {

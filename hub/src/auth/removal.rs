@@ -22,12 +22,21 @@ pub(crate) async fn has_active(tx: &Tx, user: i32) -> ApiResult<bool> {
     Ok(repo::spawners::of_user(tx, user).await?.iter().any(|server| server.server.is_some()))
 }
 
+/// What becomes of what outlives the servers of a user who is removed: volumes, for the most part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Belongings {
+    /// The spawner deletes them.
+    Deleted,
+    /// They stay: whoever has the name again finds them.
+    Kept,
+}
+
 /// Stops all servers of a user and deletes the record with all that hangs on it. False: a server takes too long to
 /// stop, and nothing was deleted yet.
 ///
 /// # Errors
 /// When the database does not answer, or the user is gone.
-pub(crate) async fn remove(hub: &Hub, user: &users::Model) -> ApiResult<bool> {
+pub(crate) async fn remove(hub: &Hub, user: &users::Model, belongings: Belongings) -> ApiResult<bool> {
     if !stop_all(hub, user).await? {
         return Ok(false);
     }
@@ -44,7 +53,9 @@ pub(crate) async fn remove(hub: &Hub, user: &users::Model) -> ApiResult<bool> {
     let tokens: Vec<_> = known.into_iter().map(|known| known.token).collect();
     hub.cut_tokens(&tokens).await;
     for state in servers {
-        delete_forever(hub, &state.record).await;
+        if belongings == Belongings::Deleted {
+            delete_forever(hub, &state.record).await;
+        }
         hub.servers.entries.forget(state.record.id);
     }
     Ok(true)
@@ -90,7 +101,7 @@ pub(crate) async fn look_for_invalid(hub: &Hub) -> ApiResult<()> {
                 continue;
             }
             warn!(user = %user.name, why, "deleting an invalid user (authenticator.delete_invalid_users)");
-            match remove(hub, user).await {
+            match remove(hub, user, Belongings::Kept).await {
                 Ok(true) => info!(user = %user.name, "user deleted"),
                 Ok(false) => {
                     warn!(user = %user.name, "a server of the invalid user does not stop; the next start looks again");

@@ -9,20 +9,25 @@ use tracing::info;
 use super::Servers;
 use super::spawners::profile_of;
 use super::store::Record;
-use super::supervisor::StopOrder;
+use super::supervisor::{Entry, StopOrder};
 
 /// A server that ended sooner after it was started is not started again: it might go on like that for ever.
 const LEAST_RUN: TimeDelta = TimeDelta::minutes(1);
 
 impl Servers {
-    /// What is to be done about a server that has ended: clean up, and perhaps start it again.
-    pub(super) fn order_after(&self, record: &Record, exit: Exit) -> StopOrder {
-        let then = self.is_started_again(record, &exit).then(Box::default);
-        if then.is_some() {
+    /// What is to be done about a server that seems to have ended: clean up.
+    pub(super) fn order_after(exit: Exit) -> StopOrder {
+        StopOrder { exited: Some(exit), mode: StopMode::Now, ..StopOrder::graceful() }
+    }
+
+    /// Puts a start behind the cleaning up, where that is wanted. `record` is read after the server was seen to have
+    /// ended: one that was stopped by somebody meanwhile stays down.
+    pub(super) fn start_again_after(&self, entry: &Entry, record: &Record, exit: &Exit) {
+        if record.is_active() && record.stopping.is_none() && self.is_started_again(record, exit) {
             let key = &record.key;
             info!(user = %key.user, server = %key.server, cause = exit.cause, "the server was ended by its cluster; starting it again");
+            entry.start_afterwards();
         }
-        StopOrder { exited: Some(exit), mode: StopMode::Now, then, ..StopOrder::graceful() }
     }
 
     /// Whether a server that has ended in this way is started again.

@@ -95,7 +95,7 @@ impl Servers {
                 self.clean_up_lost(entry, &record, failure).await;
             }
             Ok(Adoption::Gone(exit)) if self.is_started_again(&record, &exit) => {
-                entry.resume_stop(self.order_after(&record, exit));
+                entry.resume_stop(Self::order_after(exit));
             }
             Ok(Adoption::Gone(exit)) => {
                 let text =

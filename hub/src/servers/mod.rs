@@ -168,12 +168,12 @@ impl Servers {
         }))
     }
 
-    /// The settings of a profile's servers, or of those without one.
     /// What holds for starts without a profile, before anybody's groups and choices.
     pub fn usual_settings(&self) -> &ServerSettings {
         &self.settings
     }
 
+    /// The settings of a profile's servers, or of those without one.
     fn settings_of(&self, profile: Option<&str>) -> &ServerSettings {
         profile.and_then(|name| self.profiles.get(name)).unwrap_or(&self.settings)
     }

@@ -128,7 +128,7 @@ impl Servers {
             Ok(PollStatus::Running) => self.metrics.poll(true, began.elapsed()),
             Ok(PollStatus::Exited(exit)) => {
                 self.metrics.poll(false, began.elapsed());
-                let order = self.order_after(&record, exit);
+                let order = Self::order_after(exit);
                 self.ask(record.id, &record.key, Intent::Stop(order));
             }
             Err(failure) => {

@@ -186,6 +186,8 @@ impl Servers {
             let up = self.follow(entry).await.map_err(untouched)?;
             return if up { Ok(Up::Before) } else { Err(untouched(super::elsewhere::not_up())) };
         };
+        // From here on what fails is cleaned up by this run.
+        entry.begin_run(prepared.server_id);
         let profile = self.spawners.chosen(&prepared.options, &live.key.server);
         let profile = profile.map_err(|why| SpawnError::refused("no-such-profile", why.to_string()))?;
         let profile = profile.map(str::to_owned);
@@ -197,7 +199,6 @@ impl Servers {
             run: prepared.server_id,
             writing: Mutex::default(),
         };
-        entry.begin_run(prepared.server_id);
         entry.remember(Some(mark(prepared.state.clone(), profile.as_deref())));
         let settings = self.settings_of(profile.as_deref());
         let settings = settings.for_start(&prepared.groups, &prepared.options)?;

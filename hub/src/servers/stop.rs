@@ -80,6 +80,7 @@ impl Servers {
         if let Some(exit) = &order.exited {
             let code = exit.code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
             warn!(user = %key.user, server = %key.server, cause = exit.cause, "User {key} server stopped, with exit code: {code}");
+            self.start_again_after(entry, &record, exit);
         }
         let was_active = record.is_active();
         let restart = entry.is_start_queued();

@@ -108,6 +108,11 @@ impl Entry {
         self.control().queued().cloned()
     }
 
+    /// Starts the server once more when what is being done is done, unless something else was asked for since.
+    pub(in crate::servers) fn start_afterwards(&self) {
+        self.control().next.get_or_insert_with(|| Intent::Start(Box::default()));
+    }
+
     /// Takes back the start that is to follow. Whether there was one.
     pub(in crate::servers) fn drop_queued_start(&self) -> bool {
         let mut control = self.control();

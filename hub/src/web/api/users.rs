@@ -182,7 +182,7 @@ pub(super) async fn delete(call: Call) -> ApiResult<HttpResponse> {
         return Err(ApiError::bad_request("Cannot delete yourself!"));
     }
     let user = call.owner_before(About::Stop, user).await?;
-    if !removal::remove(&call.hub, &user).await? {
+    if !removal::remove(&call.hub, &user, removal::Belongings::Deleted).await? {
         let text = format!("{}'s server is in the process of stopping, please wait.", user.name);
         return Err(ApiError::bad_request(text));
     }
