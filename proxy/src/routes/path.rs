@@ -22,7 +22,10 @@ impl RequestPath<'_> {
     /// What the route was looked up by, percent-encoded: without the host of a network path, `//host/path`.
     pub(crate) fn routed(&self) -> &str {
         let path = self.forwarded.as_ref();
-        let Some(network) = path.strip_prefix("//") else { return path };
+        if !path.starts_with("//") {
+            return path;
+        }
+        let network = path.trim_start_matches('/');
         network.find('/').and_then(|at| network.get(at..)).unwrap_or("/")
     }
 }
