@@ -116,6 +116,8 @@ fn request_paths_are_resolved_as_a_url_parser_does() {
         ("/a/.../b/.x/y.", "/a/.../b/.x/y.", "/a/.../b/.x/y."),
         ("/a\\b", "/a/b", "/a/b"),
         ("//user/alice/x", "/alice/x", "//user/alice/x"),
+        ("//./user/alice", "/user/alice", "/user/alice"),
+        ("//%2e%2E/user/alice", "/user/alice", "/user/alice"),
         ("/a//b", "/a//b", "/a//b"),
         ("*", "*", "*"),
         ("", "", ""),
@@ -137,6 +139,14 @@ fn malformed_percent_encoding_is_an_error() {
     for raw in ["/%", "/%1", "/%zz", "/a%2", "/%ff", "/%C3", "/%C3%28", "/../%zz", "/\\", "//"] {
         assert_eq!(path::resolve(raw), Err(MalformedPath), "{raw}");
     }
+}
+
+#[test]
+fn a_prefix_is_looked_for_behind_the_host_of_a_network_path() {
+    for raw in ["/a/b", "//h/a/b", "///h/a/b", "//h../a/b", "//h/x/../a/b", "//../a/b"] {
+        assert_eq!(path::resolve(raw).unwrap().routed(), "/a/b", "{raw}");
+    }
+    assert_eq!(path::resolve("//h").unwrap().routed(), "/");
 }
 
 #[test]
