@@ -117,7 +117,14 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
         rules.http_url("hub.hub_connect_url", connect);
     }
     if let Some(text) = &hub.hub_routespec {
-        routespec(text, &hub.base_url, rules);
+        if hub.subdomain_host.is_empty() {
+            routespec(text, &hub.base_url, rules);
+        } else if text != "/" {
+            rules.wrong(
+                "hub.hub_routespec",
+                "must be / where hub.subdomain_host is set: the hub answers on every host",
+            );
+        }
     }
     if hub.hub_bind_url.tls {
         rules.wrong("hub.hub_bind_url", "the hub's own listener speaks plain HTTP; TLS belongs to the proxy");

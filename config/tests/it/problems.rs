@@ -57,6 +57,10 @@ ip = ""
 #[case::group("[groups]\na = 1\n", "expected a list of texts or a table, found the number 1")]
 #[case::hosts_below_an_address("[hub]\nsubdomain_host = \"10.0.0.1\"\n", "must be a host name")]
 #[case::hosts_with_a_path("[hub]\nsubdomain_host = \"https://a.test/x\"\n", "may not have a path")]
+#[case::a_route_of_the_hub_beside_hosts(
+    "[hub]\nsubdomain_host = \"a.test\"\nhub_routespec = \"/hub/\"\n",
+    "must be / where hub.subdomain_host is set"
+)]
 #[case::a_route_without_host(
     "[hub]\nsubdomain_host = \"a.test\"\n[proxy.extra_routes]\n\"/x/\" = \"http://127.0.0.1:1\"\n",
     "must begin with a host name"

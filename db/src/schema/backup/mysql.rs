@@ -25,7 +25,9 @@ impl From<DbErr> for Trouble {
 /// Makes the copies and returns the script.
 pub(super) async fn copy(tx: &Tx, plan: &Plan<'_>) -> Result<String, DbError> {
     let script = script(tx, plan).await?;
-    let Err(trouble) = copy_tables(tx, plan, &script).await else { return Ok(script) };
+    // Only these are taken away again: a table of such a name that was there belongs to another backup.
+    let mut made = Vec::new();
+    let Err(trouble) = copy_tables(tx, plan, &script, &mut made).await else { return Ok(script) };
     let (mut problem, remedy) = match trouble {
         Trouble::Query(error) if is_refused(&error) => (
             DbError::from(error).to_string(),
@@ -36,16 +38,19 @@ pub(super) async fn copy(tx: &Tx, plan: &Plan<'_>) -> Result<String, DbError> {
             (format!("somebody writes to the table {table} meanwhile"), "see that all hubs are stopped")
         }
     };
-    if let Err(error) = tx.execute_unprepared(&remove(plan)).await {
+    if !made.is_empty()
+        && let Err(error) = tx.execute_unprepared(&drop_tables(&made)).await
+    {
         let error = DbError::from(error);
         problem = format!("{problem}, and the tables that were made for it cannot be removed ({error})");
     }
     Err(DbError::Backup { place: format!("tables {}_…", plan.name), problem, remedy: remedy.to_owned() })
 }
 
-async fn copy_tables(tx: &Tx, plan: &Plan<'_>, script: &str) -> Result<(), Trouble> {
+async fn copy_tables(tx: &Tx, plan: &Plan<'_>, script: &str, made: &mut Vec<String>) -> Result<(), Trouble> {
     for table in &plan.tables {
         tx.execute_unprepared(&format!("CREATE TABLE {} LIKE {}", of(plan, table), q(table))).await?;
+        made.push(of(plan, table));
     }
     // The changes of tables have ended the transaction, in which rows that were read cannot be changed by others.
     tx.execute_unprepared("START TRANSACTION").await?;
@@ -61,6 +66,7 @@ async fn copy_tables(tx: &Tx, plan: &Plan<'_>, script: &str) -> Result<(), Troub
     let place = of(plan, SCRIPT);
     let table = format!("CREATE TABLE {place} (id INTEGER NOT NULL PRIMARY KEY, script LONGTEXT NOT NULL)");
     tx.execute_unprepared(&table).await?;
+    made.push(place.clone());
     let keep = format!("INSERT INTO {place} (id, script) VALUES (1, ?)");
     tx.execute_raw(Statement::from_sql_and_values(DbBackend::MySql, keep, [script.into()])).await?;
     Ok(())
@@ -97,8 +103,12 @@ fn put(into: &str, from: &str) -> String {
 
 /// Takes the backup away, or what there is of it.
 fn remove(plan: &Plan<'_>) -> String {
-    let copies = plan.tables.iter().copied().chain([SCRIPT]).map(|table| of(plan, table));
-    format!("DROP TABLE IF EXISTS {}", copies.collect::<Vec<_>>().join(", "))
+    let copies: Vec<_> = plan.tables.iter().copied().chain([SCRIPT]).map(|table| of(plan, table)).collect();
+    drop_tables(&copies)
+}
+
+fn drop_tables(quoted: &[String]) -> String {
+    format!("DROP TABLE IF EXISTS {}", quoted.join(", "))
 }
 
 /// The copy of a table.
