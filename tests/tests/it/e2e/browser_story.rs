@@ -34,7 +34,7 @@ async fn a_day_below_a_base_url_with_at_and_space(kind: Kind) -> Result<()> {
     day(kind, "/@/space word/", "space").await
 }
 
-/// `subdomain_host`: the hub on one host, everybody's servers on another, with a notebook, a restart and a logout.
+/// `subdomain_host`: the hub on one host, everybody's servers on another, with a notebook, a named server and a logout.
 async fn a_day_on_a_host_of_one_s_own(kind: Kind) -> Result<()> {
     let hub = Hub::start(kind, Settings { subdomains: true, ..Settings::default() }).await?;
     let browser = Browser::start(&format!("{kind:?}-hosts").to_lowercase()).await?;
@@ -44,7 +44,6 @@ async fn a_day_on_a_host_of_one_s_own(kind: Kind) -> Result<()> {
     let at = browser.url().await?;
     ensure!(at.starts_with(&own), "the server is shown at {at}");
     day.works_in_a_notebook().await.context("notebook")?;
-    day.restarts_from_the_control_panel().await.context("restart")?;
     day.has_a_named_server().await.context("named server")?;
     let model: Value = hub.administrator()?.fetch("users/alice").await?;
     ensure!(model["servers"][""]["url"] == own.as_str(), "{model}");
