@@ -22,7 +22,7 @@ use crate::wait::eventually;
 
 /// A cold start on a busy machine.
 const READY_WITHIN: Duration = Duration::from_mins(4);
-/// Name and password of the first administrator.
+/// Name and password of the first administrator, in a database that lives in memory.
 const ADMIN: &str = "admin";
 /// The realm.
 pub const REALM: &str = "lab";
@@ -41,7 +41,7 @@ pub struct Keycloak {
     http: Client,
     port: u16,
     process: Child,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 /// Cookies of one browser at Keycloak.
@@ -55,27 +55,15 @@ impl Keycloak {
     /// When it ends or is not ready in time.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("himalia-keycloak-").tempdir()?;
-        let port = free_port();
-        let process = Self::spawn(port, &folder)?;
-        let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_mins(2)).build()?;
-        let mut keycloak = Self { http, port, process, folder };
-        keycloak.ready().await?;
-        Ok(keycloak)
-    }
-
-    fn spawn(port: u16, folder: &TempDir) -> Result<Child> {
+        let (port, management) = (free_port(), free_port());
         let logs = target().join("test-logs");
         std::fs::create_dir_all(&logs)?;
-        let log =
-            File::options().create(true).append(true).open(logs.join(format!("keycloak-{port}.log")))?;
-        // On disk, so that another process goes on with what one that was killed has left.
-        let database = format!("jdbc:h2:file:{}/keycloak;NON_KEYWORDS=VALUE", folder.path().display());
-        Command::new(Needed::Keycloak.path().join("bin/kc.sh"))
+        let log = File::create(logs.join(format!("keycloak-{port}.log")))?;
+        let process = Command::new(Needed::Keycloak.path().join("bin/kc.sh"))
             .args(["start", "--optimized", "--http-enabled=true", "--hostname-strict=false"])
             .arg("--http-host=127.0.0.1")
             .arg(format!("--http-port={port}"))
-            .arg(format!("--http-management-port={}", free_port()))
-            .env("KC_DB_URL", database)
+            .arg(format!("--http-management-port={management}"))
             .env("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN)
             .env("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN)
             .env("JAVA_OPTS_KC_HEAP", "-Xms64m -Xmx512m")
@@ -90,26 +78,11 @@ impl Keycloak {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .context("cannot start Keycloak")
-    }
-
-    /// Ends it at once, as a machine that is switched off.
-    ///
-    /// # Errors
-    /// When the process has ended already.
-    pub async fn kill(&mut self) -> Result<()> {
-        self.signal(Signal::SIGKILL)?;
-        self.process.wait().await?;
-        Ok(())
-    }
-
-    /// Starts it again where it was, with what it knew, and waits until it answers.
-    ///
-    /// # Errors
-    /// As [`Keycloak::start`].
-    pub async fn start_again(&mut self) -> Result<()> {
-        self.process = Self::spawn(self.port, &self.folder)?;
-        self.ready().await
+            .context("cannot start Keycloak")?;
+        let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_mins(2)).build()?;
+        let mut keycloak = Self { http, port, process, _folder: folder };
+        keycloak.ready().await?;
+        Ok(keycloak)
     }
 
     async fn ready(&mut self) -> Result<()> {
