@@ -113,6 +113,7 @@ async fn a_hub_that_upgrades_its_database_at_the_start_makes_a_backup_or_does_no
     let running = Running::start(&place, "himalia", &[&arguments[..], &[old.url.as_str()]].concat());
     assert!(running.wait_for("were copied").contains(&format!("himalia_backup_{OLD}_")));
     assert!(running.wait_for("how to go back").contains("TRUNCATE"));
+    running.wait_for("is now running");
     old.is_at(HEAD).await;
     assert_eq!(running.terminate(), 0);
     old.gone().await;

@@ -138,7 +138,9 @@ pub fn request_head<'a>(asked: Asked<'_>, fields: impl Iterator<Item = (&'a [u8]
     }
 
     let forwarded = parts.uri.path();
-    if forwarded != "*" {
+    // Two slashes behind a prefix that is cut are passed on as they came.
+    let as_it_came = !options.include_prefix && forwarded.starts_with("//");
+    if forwarded != "*" && !as_it_came {
         let again = path::resolve(forwarded).expect("what is forwarded can be read");
         assert_eq!(again.forwarded, forwarded, "the next reader finds another path");
         let base = if options.prepend_path { route.target.base_path.trim_end_matches('/') } else { "" };
