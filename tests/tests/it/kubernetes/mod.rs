@@ -23,6 +23,7 @@ mod rest;
 mod side_by_side;
 mod takeover;
 mod trouble;
+mod workspaces;
 
 /// Makes two tests of each function that takes the hub under test: `himalia::NAME` and `reference::NAME`.
 macro_rules! with_both {
