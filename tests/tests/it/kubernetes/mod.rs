@@ -10,6 +10,7 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
+mod both;
 mod causes;
 mod choices;
 mod cluster;
@@ -20,6 +21,7 @@ mod long;
 mod namespaces;
 mod outage;
 mod rest;
+mod scale;
 mod side_by_side;
 mod takeover;
 mod trouble;
