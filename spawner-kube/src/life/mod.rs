@@ -10,6 +10,7 @@ mod ready;
 mod start;
 mod steps;
 mod token;
+mod volumes;
 
 pub(crate) use locks::Locks;
 pub(crate) use orphans::Suspects;
