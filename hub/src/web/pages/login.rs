@@ -361,6 +361,11 @@ async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> Ap
     }
     let auth_state = hub.auth_state(user);
     let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
+    let kept = hub.auth.authenticator.account(&identity);
+    let of_another_session = page.caller.login.as_ref().is_some_and(|login| {
+        login.mark.is_some() && kept.is_some_and(|kept| browsers::mark_of(&kept) != login.mark)
+    });
+    let request = &LoginRequest { of_another_session, ..request.clone() };
     let onward = match hub.auth.authenticator.logged_out(&identity, request).await {
         Ok(location) => location,
         Err(error) => {
