@@ -4,7 +4,7 @@
 //! The requests are the lines of `scenarios/*.txt`, in the order of [`SCENARIOS`]; `scenario.rs` tells how a line is
 //! written. A line may name a difference that is meant: then the answers may differ in what the line says and in
 //! nothing else, `docs/compatibility.md` must tell about it under the same key, and it must be seen at least once in
-//! a run.
+//! a run. In the end both hubs must have counted the same kinds of requests in their metrics.
 
 mod answer;
 mod callers;
@@ -19,11 +19,14 @@ use hub_tests::environment::{Needed, available, database_server};
 use hub_tests::hub::Kind;
 use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, Segment};
 
-use self::scenario::{Line, Step, lines};
-use self::sides::{EVERYWHERE, Sides};
+use self::scenario::{INSTEAD_OF_500, Line, Step, lines};
+use self::sides::{EVERYWHERE, Sides, World};
 
-/// All scenarios; what one leaves behind the next one finds.
-const SCENARIOS: &[(&str, &str)] = &[
+/// Names and lines.
+type Scenarios = &'static [(&'static str, &'static str)];
+
+/// All scenarios of the usual hub; what one leaves behind the next one finds.
+const SCENARIOS: Scenarios = &[
     ("world", include_str!("scenarios/world.txt")),
     ("about", include_str!("scenarios/about.txt")),
     ("users", include_str!("scenarios/users.txt")),
@@ -37,26 +40,62 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("input", include_str!("scenarios/input.txt")),
     ("end", include_str!("scenarios/end.txt")),
 ];
-/// Fewest requests that a run must make.
+/// The scenario of a hub with limits.
+const STRICT_SCENARIOS: Scenarios = &[("strict", include_str!("scenarios/strict.txt"))];
+/// Fewest requests that a run must make, and one of the strict world.
 const FEWEST: usize = 600;
+const FEWEST_STRICT: usize = 60;
+
+/// A hub as most are.
+const USUAL: World = World {
+    base_url: "/",
+    separate_proxy: false,
+    toml: include_str!("more.toml"),
+    python: include_str!("more.py"),
+    environment: &[],
+    held: false,
+};
+/// A hub with limits, beside a proxy of its own.
+const STRICT: World = World {
+    base_url: "/",
+    separate_proxy: true,
+    toml: "",
+    python: include_str!("strict.py"),
+    environment: &[
+        ("HUB__HUB__ACTIVE_SERVER_LIMIT", "2"),
+        ("HUB__HUB__BEYOND_SPAWN_LIMIT", "refuse"),
+        ("HUB__HUB__CONCURRENT_SPAWN_LIMIT", "1"),
+        ("HUB__HUB__NAMED_SERVER_LIMIT_PER_USER", "1"),
+        ("HUB__HUB__SERVER_NAMES", "any"),
+        ("HUB__HUB__TOKEN_EXPIRES_IN_MAX", "1h"),
+        ("HUB__SPAWNER__OPTIONS_FORM", "<input name=a>"),
+    ],
+    held: true,
+};
 
 #[tokio::test]
 async fn on_sqlite_the_answers_are_those_of_stock() -> Result<()> {
-    compare([Kind::Stock, Kind::Himalia], "/", None).await
+    compare([Kind::Stock, Kind::Himalia], &USUAL, SCENARIOS, None).await
 }
 
 #[tokio::test]
 async fn on_postgresql_and_below_another_path_the_answers_are_those_of_stock() -> Result<()> {
-    compare([Kind::Stock, Kind::Himalia], "/hubs/", Some("HIMALIA_TEST_POSTGRES_URL")).await
+    let world = World { base_url: "/hubs/", ..USUAL };
+    compare([Kind::Stock, Kind::Himalia], &world, SCENARIOS, Some("HIMALIA_TEST_POSTGRES_URL")).await
+}
+
+#[tokio::test]
+async fn at_the_limits_and_beside_a_proxy_of_its_own_the_answers_are_those_of_stock() -> Result<()> {
+    compare([Kind::Stock, Kind::Himalia], &STRICT, STRICT_SCENARIOS, None).await
 }
 
 /// What differs from run to run must not look like a difference: two stock hubs have none.
 #[tokio::test]
 async fn reference_two_stock_hubs_answer_alike() -> Result<()> {
-    compare([Kind::Stock, Kind::Stock], "/", None).await
+    compare([Kind::Stock, Kind::Stock], &USUAL, SCENARIOS, None).await
 }
 
-async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Result<()> {
+async fn compare(kinds: [Kind; 2], world: &World, scenarios: Scenarios, server: Option<&str>) -> Result<()> {
     let needs: Vec<Needed> = kinds.iter().flat_map(|kind| kind.needs()).copied().collect();
     if !available(&[needs.as_slice(), &[Needed::LightSingleuser]].concat()) {
         return Ok(());
@@ -68,10 +107,10 @@ async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Resu
             *database = Some(database::create(&server).await?);
         }
     }
-    let mut sides = Sides::start(kinds, base_url, databases).await?;
+    let mut sides = Sides::start(kinds, world, databases).await?;
     let intended = kinds[0] != kinds[1];
     let (mut asked, mut report) = (0_usize, Vec::new());
-    for line in lines(SCENARIOS)? {
+    for line in lines(scenarios)? {
         let Line { scenario, number, step, .. } = &line;
         let found = match step {
             Step::Ask(ask) => {
@@ -83,22 +122,36 @@ async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Resu
         report.extend(found.into_iter().map(|difference| format!("{scenario}.txt:{number}: {difference}")));
     }
     if intended {
-        let gone = intended_keys()?.into_iter().filter(|key| !sides.seen().contains(key));
+        let mut keys = intended_keys(scenarios)?;
+        if scenarios == SCENARIOS {
+            keys.extend(everywhere());
+        }
+        let gone = keys.into_iter().filter(|key| !sides.seen().contains(key));
         report.extend(gone.map(|key| format!("nothing differs any more by {key}")));
     }
+    report.extend(sides.counted_by_one().await?);
     println!("{asked} requests to each hub, {} unintended differences", report.len());
-    ensure!(asked >= FEWEST, "only {asked} requests");
+    let fewest = if scenarios == SCENARIOS { FEWEST } else { FEWEST_STRICT };
+    ensure!(asked >= fewest, "only {asked} requests");
     ensure!(report.is_empty(), "{} differences:\n{}", report.len(), report.join("\n"));
     Ok(())
 }
 
-/// Keys of all differences that are meant.
-fn intended_keys() -> Result<BTreeSet<String>> {
-    let of_lines = lines(SCENARIOS)?.into_iter().filter_map(|line| match line.step {
-        Step::Ask(ask) => Some(ask.intended?.key),
-        Step::Do(_) => None,
+/// Keys of the differences that lines of scenarios say to be meant.
+fn intended_keys(scenarios: Scenarios) -> Result<BTreeSet<String>> {
+    let of_lines = lines(scenarios)?.into_iter().flat_map(|line| match line.step {
+        Step::Ask(ask) => {
+            let instead = ask.instead_of_500.map(|_| INSTEAD_OF_500.to_owned());
+            ask.intended.map(|intended| intended.key).into_iter().chain(instead).collect()
+        }
+        Step::Do(_) => Vec::new(),
     });
-    Ok(of_lines.chain(EVERYWHERE.iter().map(|(key, ..)| (*key).to_owned())).collect())
+    Ok(of_lines.collect())
+}
+
+/// Keys of the differences that are meant wherever they occur.
+fn everywhere() -> impl Iterator<Item = String> {
+    EVERYWHERE.iter().map(|(key, ..)| (*key).to_owned())
 }
 
 /// The endpoint that a request of a scenario goes to, if it is one of the table.
@@ -152,5 +205,8 @@ fn every_intended_difference_is_explained_and_every_explained_one_is_asserted() 
         // Rows that begin with a setting or an address are no keys.
         .filter(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
         .collect();
-    assert_eq!(documented, intended_keys().unwrap(), "keys of docs/compatibility.md and of the scenarios");
+    let mut meant = intended_keys(SCENARIOS).unwrap();
+    meant.extend(intended_keys(STRICT_SCENARIOS).unwrap());
+    meant.extend(everywhere());
+    assert_eq!(documented, meant, "keys of docs/compatibility.md and of the scenarios");
 }

@@ -10,13 +10,17 @@
 //! - `PATH` is below `hub/api` when it begins with a slash, below the base URL when it begins with `^`, and below the
 //!   root of the site when it begins with `^^`.
 //! - Headers, the key of an intended difference with what differs (`status`, `body`, names of headers), a body and
-//!   captured values may all be left out. A body that begins with `form ` is a form, with `raw ` is sent as it is;
-//!   anything else is JSON.
+//!   captured values may all be left out. A body that begins with `form ` is a form, one with `multipart ` the same in
+//!   parts (`NAME@FILENAME=TEXT` is a file), with `raw ` is sent as it is; anything else is JSON.
+//! - `~no-internal-errors:STATUS` is the answer of ours where stock has an internal error: each of them is meant.
 //! - `{name}` in path, headers or body is a value captured before, different for each hub.
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::callers::everybody;
+
+/// The key of answers that stock cannot give.
+pub(super) const INSTEAD_OF_500: &str = "no-internal-errors";
 
 /// A line that does something.
 #[derive(Debug, Clone)]
@@ -53,6 +57,8 @@ pub(super) struct Ask {
     pub(super) body: String,
     /// The difference that is meant.
     pub(super) intended: Option<Intended>,
+    /// The status of ours where that of stock is 500.
+    pub(super) instead_of_500: Option<u16>,
     /// Values of the answer to be kept: name and JSON pointer, or the name of a header.
     pub(super) captures: Vec<(String, String)>,
 }
@@ -106,7 +112,7 @@ fn step(line: &str) -> Result<Step> {
     let (method, rest) = word(rest);
     let (path, mut rest) = word(rest);
     ensure!(path.starts_with(['/', '^']), "a path begins with / or ^");
-    let (mut headers, mut intended) = (Vec::new(), None);
+    let (mut headers, mut intended, mut instead_of_500) = (Vec::new(), None, None);
     loop {
         if let Some(header) = rest.strip_prefix('[').filter(|rest| !rest.starts_with(['"', '{', ']', '1'])) {
             let (header, after) = header.split_once(']').context("a header ends with ]")?;
@@ -116,9 +122,13 @@ fn step(line: &str) -> Result<Step> {
         } else if let Some(difference) = rest.strip_prefix('~') {
             let (difference, after) = word(difference);
             let (key, fields) = difference.split_once(':').context("~key:what,what")?;
+            rest = after;
+            if key == INSTEAD_OF_500 {
+                instead_of_500 = Some(fields.parse().context("the status of ours instead of 500")?);
+                continue;
+            }
             let fields = fields.split(',').map(str::to_owned).collect();
             intended = Some(Intended { key: key.to_owned(), fields });
-            rest = after;
         } else {
             break;
         }
@@ -130,6 +140,7 @@ fn step(line: &str) -> Result<Step> {
         headers,
         body: rest.to_owned(),
         intended,
+        instead_of_500,
         captures,
     }))
 }
