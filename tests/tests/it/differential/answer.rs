@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_tests::hub::Hub;
 use serde_json::{Map, Value, json};
 
-use super::sides::Facts;
+use super::side::Facts;
 
 /// Headers of the connection, of the moment, or of the program's name.
 const IGNORED: [&str; 6] =

@@ -1,15 +1,18 @@
 //! The same requests, in the same order, to stock JupyterHub and to Himalia, which run side by side with the same
 //! configuration: status, headers and bodies must be the same.
 //!
-//! The requests are the lines of `scenarios/*.txt`, in the order of [`SCENARIOS`]; `scenario.rs` tells how a line is
+//! The requests are the lines of `scenarios/*.txt`, in the order of `world.rs`; `scenario.rs` tells how a line is
 //! written. A line may name a difference that is meant: then the answers may differ in what the line says and in
 //! nothing else, `docs/compatibility.md` must tell about it under the same key, and it must be seen at least once in
 //! a run. In the end both hubs must have counted the same kinds of requests in their metrics.
 
 mod answer;
 mod callers;
+mod counted;
 mod scenario;
+mod side;
 mod sides;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,82 +23,38 @@ use hub_tests::hub::Kind;
 use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, Segment};
 
 use self::scenario::{INSTEAD_OF_500, Line, Step, lines};
-use self::sides::{EVERYWHERE, Sides, World};
-
-/// Names and lines.
-type Scenarios = &'static [(&'static str, &'static str)];
-
-/// All scenarios of the usual hub; what one leaves behind the next one finds.
-const SCENARIOS: Scenarios = &[
-    ("world", include_str!("scenarios/world.txt")),
-    ("about", include_str!("scenarios/about.txt")),
-    ("users", include_str!("scenarios/users.txt")),
-    ("tokens", include_str!("scenarios/tokens.txt")),
-    ("groups", include_str!("scenarios/groups.txt")),
-    ("services", include_str!("scenarios/services.txt")),
-    ("servers", include_str!("scenarios/servers.txt")),
-    ("shares", include_str!("scenarios/shares.txt")),
-    ("pages", include_str!("scenarios/pages.txt")),
-    ("oauth", include_str!("scenarios/oauth.txt")),
-    ("input", include_str!("scenarios/input.txt")),
-    ("end", include_str!("scenarios/end.txt")),
-];
-/// The scenario of a hub with limits.
-const STRICT_SCENARIOS: Scenarios = &[("strict", include_str!("scenarios/strict.txt"))];
-/// Fewest requests that a run must make, and one of the strict world.
-const FEWEST: usize = 600;
-const FEWEST_STRICT: usize = 60;
-
-/// A hub as most are.
-const USUAL: World = World {
-    base_url: "/",
-    separate_proxy: false,
-    toml: include_str!("more.toml"),
-    python: include_str!("more.py"),
-    environment: &[],
-    held: false,
-};
-/// A hub with limits, beside a proxy of its own.
-const STRICT: World = World {
-    base_url: "/",
-    separate_proxy: true,
-    toml: "",
-    python: include_str!("strict.py"),
-    environment: &[
-        ("HUB__HUB__ACTIVE_SERVER_LIMIT", "2"),
-        ("HUB__HUB__BEYOND_SPAWN_LIMIT", "refuse"),
-        ("HUB__HUB__CONCURRENT_SPAWN_LIMIT", "1"),
-        ("HUB__HUB__NAMED_SERVER_LIMIT_PER_USER", "1"),
-        ("HUB__HUB__SERVER_NAMES", "any"),
-        ("HUB__HUB__TOKEN_EXPIRES_IN_MAX", "1h"),
-        ("HUB__SPAWNER__OPTIONS_FORM", "<input name=a>"),
-    ],
-    held: true,
-};
+use self::sides::{EVERYWHERE, Sides};
+use self::world::{STRICT, USUAL, World};
 
 #[tokio::test]
 async fn on_sqlite_the_answers_are_those_of_stock() -> Result<()> {
-    compare([Kind::Stock, Kind::Himalia], &USUAL, SCENARIOS, None).await
+    compare([Kind::Stock, Kind::Himalia], &USUAL, None).await
 }
 
 #[tokio::test]
 async fn on_postgresql_and_below_another_path_the_answers_are_those_of_stock() -> Result<()> {
     let world = World { base_url: "/hubs/", ..USUAL };
-    compare([Kind::Stock, Kind::Himalia], &world, SCENARIOS, Some("HIMALIA_TEST_POSTGRES_URL")).await
+    compare([Kind::Stock, Kind::Himalia], &world, Some("HIMALIA_TEST_POSTGRES_URL")).await
 }
 
 #[tokio::test]
 async fn at_the_limits_and_beside_a_proxy_of_its_own_the_answers_are_those_of_stock() -> Result<()> {
-    compare([Kind::Stock, Kind::Himalia], &STRICT, STRICT_SCENARIOS, None).await
+    compare([Kind::Stock, Kind::Himalia], &STRICT, None).await
+}
+
+#[tokio::test]
+async fn at_the_limits_on_postgresql_and_below_another_path_the_answers_are_those_of_stock() -> Result<()> {
+    let world = World { base_url: "/hubs/", ..STRICT };
+    compare([Kind::Stock, Kind::Himalia], &world, Some("HIMALIA_TEST_POSTGRES_URL")).await
 }
 
 /// What differs from run to run must not look like a difference: two stock hubs have none.
 #[tokio::test]
 async fn reference_two_stock_hubs_answer_alike() -> Result<()> {
-    compare([Kind::Stock, Kind::Stock], &USUAL, SCENARIOS, None).await
+    compare([Kind::Stock, Kind::Stock], &USUAL, None).await
 }
 
-async fn compare(kinds: [Kind; 2], world: &World, scenarios: Scenarios, server: Option<&str>) -> Result<()> {
+async fn compare(kinds: [Kind; 2], world: &World, server: Option<&str>) -> Result<()> {
     let needs: Vec<Needed> = kinds.iter().flat_map(|kind| kind.needs()).copied().collect();
     if !available(&[needs.as_slice(), &[Needed::LightSingleuser]].concat()) {
         return Ok(());
@@ -110,7 +69,7 @@ async fn compare(kinds: [Kind; 2], world: &World, scenarios: Scenarios, server: 
     let mut sides = Sides::start(kinds, world, databases).await?;
     let intended = kinds[0] != kinds[1];
     let (mut asked, mut report) = (0_usize, Vec::new());
-    for line in lines(scenarios)? {
+    for line in lines(world.scenarios)? {
         let Line { scenario, number, step, .. } = &line;
         let found = match step {
             Step::Ask(ask) => {
@@ -122,36 +81,27 @@ async fn compare(kinds: [Kind; 2], world: &World, scenarios: Scenarios, server: 
         report.extend(found.into_iter().map(|difference| format!("{scenario}.txt:{number}: {difference}")));
     }
     if intended {
-        let mut keys = intended_keys(scenarios)?;
-        if scenarios == SCENARIOS {
-            keys.extend(everywhere());
-        }
+        let keys = intended_keys(world)?;
         let gone = keys.into_iter().filter(|key| !sides.seen().contains(key));
         report.extend(gone.map(|key| format!("nothing differs any more by {key}")));
     }
     report.extend(sides.counted_by_one().await?);
     println!("{asked} requests to each hub, {} unintended differences", report.len());
-    let fewest = if scenarios == SCENARIOS { FEWEST } else { FEWEST_STRICT };
-    ensure!(asked >= fewest, "only {asked} requests");
+    ensure!(asked >= world.fewest, "only {asked} requests");
     ensure!(report.is_empty(), "{} differences:\n{}", report.len(), report.join("\n"));
     Ok(())
 }
 
-/// Keys of the differences that lines of scenarios say to be meant.
-fn intended_keys(scenarios: Scenarios) -> Result<BTreeSet<String>> {
-    let of_lines = lines(scenarios)?.into_iter().flat_map(|line| match line.step {
+/// Keys of all differences that are meant in a world.
+fn intended_keys(world: &World) -> Result<BTreeSet<String>> {
+    let of_lines = lines(world.scenarios)?.into_iter().flat_map(|line| match line.step {
         Step::Ask(ask) => {
-            let instead = ask.instead_of_500.map(|_| INSTEAD_OF_500.to_owned());
+            let instead = ask.instead_of_500.as_ref().map(|_| INSTEAD_OF_500.to_owned());
             ask.intended.map(|intended| intended.key).into_iter().chain(instead).collect()
         }
         Step::Do(_) => Vec::new(),
     });
-    Ok(of_lines.collect())
-}
-
-/// Keys of the differences that are meant wherever they occur.
-fn everywhere() -> impl Iterator<Item = String> {
-    EVERYWHERE.iter().map(|(key, ..)| (*key).to_owned())
+    Ok(of_lines.chain(EVERYWHERE.iter().map(|(key, ..)| (*key).to_owned())).collect())
 }
 
 /// The endpoint that a request of a scenario goes to, if it is one of the table.
@@ -176,7 +126,7 @@ fn endpoint_of(method: &str, path: &str) -> Option<&'static Endpoint> {
 #[test]
 fn every_endpoint_is_asked_by_every_kind_of_caller() {
     let mut callers: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
-    for line in lines(SCENARIOS).unwrap() {
+    for line in lines(USUAL.scenarios).unwrap() {
         if let Step::Ask(ask) = &line.step
             && let Some(path) = ask.api_path()
             && let Some(endpoint) = endpoint_of(&ask.method, path)
@@ -205,8 +155,7 @@ fn every_intended_difference_is_explained_and_every_explained_one_is_asserted() 
         // Rows that begin with a setting or an address are no keys.
         .filter(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
         .collect();
-    let mut meant = intended_keys(SCENARIOS).unwrap();
-    meant.extend(intended_keys(STRICT_SCENARIOS).unwrap());
-    meant.extend(everywhere());
+    let mut meant = intended_keys(&USUAL).unwrap();
+    meant.extend(intended_keys(&STRICT).unwrap());
     assert_eq!(documented, meant, "keys of docs/compatibility.md and of the scenarios");
 }
