@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::future::try_join;
 use hub_tests::hub::Kind;
 
+use super::counted::only_in;
 use super::scenario::{Ask, INSTEAD_OF_500};
 use super::side::Side;
 use super::world::World;
@@ -118,23 +119,13 @@ impl Sides {
     pub(super) async fn counted_by_one(&self) -> Result<Vec<String>> {
         let [one, other] = &self.both;
         let (stock, ours) = try_join(one.counted(), other.counted()).await?;
-        // Where another status is meant, the other hub has counted that one for the same handler.
-        let of_stock = stock.difference(&ours).filter(|(method, handler, status)| {
-            !self.meant.iter().any(|(known, was, is)| {
-                known == method && was == status && ours.contains(&(method.clone(), handler.clone(), *is))
-            })
-        });
-        let of_ours = ours.difference(&stock).filter(|(method, handler, status)| {
-            !self.meant.iter().any(|(known, was, is)| {
-                known == method && is == status && stock.contains(&(method.clone(), handler.clone(), *was))
-            })
-        });
-        let named = |who: &'static str| {
-            move |(method, handler, status): &(String, String, u16)| {
-                format!("only {who} counts {method} {handler} {status}")
-            }
-        };
-        Ok(of_stock.map(named("stock")).chain(of_ours.map(named("ours"))).collect())
+        let meant: Vec<_> = self.meant.iter().map(|(method, was, is)| (method.as_str(), *was, *is)).collect();
+        let turned: Vec<_> = meant.iter().map(|(method, was, is)| (*method, *is, *was)).collect();
+        let of_stock =
+            only_in(&stock, &ours, &meant).into_iter().map(|what| format!("only stock counts {what}"));
+        let of_ours =
+            only_in(&ours, &stock, &turned).into_iter().map(|what| format!("only ours counts {what}"));
+        Ok(of_stock.chain(of_ours).collect())
     }
 
     /// Does something to both; what is found to differ on the way.
