@@ -31,6 +31,8 @@ use crate::activity::Activity;
 use crate::audit::Audit;
 use crate::auth::crypt::Crypt;
 use crate::events::Events;
+use crate::events::exchange::Exchange;
+use crate::events::log::EventLog;
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -102,12 +104,15 @@ pub(super) async fn build(
         }
     };
     let routing = Arc::new(Routing::new(proxy, Arc::clone(&metrics)));
-    let events = match &config.events.log_file {
-        None => Events::disabled(Arc::clone(&clock)),
-        Some(path) => Events::to_file(path, Arc::clone(&clock))
-            .with_context(|| format!("events.log_file: cannot write to {}", path.display()))?,
+    let log = match &config.events.log_file {
+        None => None,
+        Some(path) => Some(
+            EventLog::open(path)
+                .with_context(|| format!("events.log_file: cannot write to {}", path.display()))?,
+        ),
     };
-    let events = Arc::new(events);
+    let exchange = Exchange::start(db.clone(), Arc::clone(&clock), tasks.clone());
+    let events = Arc::new(Events::new(log, exchange, Arc::clone(&clock)));
     let audit = match &config.audit.file {
         None => Audit::disabled(Arc::clone(&clock)),
         Some(path) => Audit::to_file(path, config.audit.max_size, Arc::clone(&clock))?,
