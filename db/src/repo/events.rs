@@ -9,6 +9,7 @@ use hub_core::secret::random_hex32;
 use sea_orm::prelude::*;
 use sea_orm::{ConnectionTrait, DbBackend, QueryOrder as _, QuerySelect as _, Statement};
 
+use super::CHUNK;
 use super::notices::{LONGEST, left, row, stored_size};
 use super::oauth::epoch;
 use crate::entities::oauth_codes;
@@ -97,8 +98,8 @@ async fn wait_in_line(tx: &Tx) -> Result<(), DbError> {
     let sql = match tx.get_database_backend() {
         // An arbitrary number, the same in every version.
         DbBackend::Postgres => "SELECT pg_advisory_xact_lock(7251963440219)",
-        // The row of the hub's own client, which never changes.
-        DbBackend::MySql => "SELECT id FROM oauth_clients WHERE identifier = 'jupyterhub' FOR UPDATE",
+        // A row that nothing else locks but upgrades, and that no other row refers to.
+        DbBackend::MySql => "SELECT version_num FROM alembic_version FOR UPDATE",
         _ => return Ok(()),
     };
     tx.query_one_raw(Statement::from_string(tx.get_database_backend(), sql)).await?;
@@ -134,21 +135,20 @@ fn event(row: oauth_codes::Model) -> Option<Event> {
     Some(Event { place: Place { id: row.id, mark }, text: row.scopes.0.into_iter().next()? })
 }
 
-/// Deletes all but the last [`KEPT`]. Two statements at most.
+/// Deletes what comes before the last [`KEPT`], a few hundred at most. Two statements; the second locks no other rows.
 pub async fn prune(db: &impl ConnectionTrait) -> Result<(), DbError> {
-    let last_to_go: Option<i32> = oauth_codes::Entity::find()
+    let gone: Vec<i32> = oauth_codes::Entity::find()
         .select_only()
         .column(oauth_codes::Column::Id)
         .filter(left(PREFIX))
         .order_by_desc(oauth_codes::Column::Id)
         .offset(KEPT)
-        .limit(1)
+        .limit(CHUNK as u64)
         .into_tuple()
-        .one(db)
+        .all(db)
         .await?;
-    if let Some(id) = last_to_go {
-        let gone = left(PREFIX).add(oauth_codes::Column::Id.lte(id));
-        oauth_codes::Entity::delete_many().filter(gone).exec(db).await?;
+    if !gone.is_empty() {
+        oauth_codes::Entity::delete_many().filter(oauth_codes::Column::Id.is_in(gone)).exec(db).await?;
     }
     Ok(())
 }

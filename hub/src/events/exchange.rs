@@ -1,6 +1,7 @@
 //! The way of events from this hub into the database, and of those of all hubs from there to who listens here.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +38,18 @@ pub struct Exchange {
     /// There may be something new.
     word: Notify,
     /// One looks at a time, so that nothing is taken for newer than it is.
-    looking: tokio::sync::Mutex<()>,
+    looking: tokio::sync::Mutex<Looked>,
+    /// How many looks have begun.
+    looks: AtomicU64,
+}
+
+/// The last look that told something.
+#[derive(Debug, Default)]
+struct Looked {
+    /// How many looks had begun with it.
+    number: u64,
+    /// Why the database did not answer, if it did not.
+    outage: Option<String>,
 }
 
 /// What has happened here and is not in the database yet.
@@ -60,6 +72,7 @@ impl Exchange {
             rest: watch::Sender::new(true),
             word: Notify::new(),
             looking: tokio::sync::Mutex::default(),
+            looks: AtomicU64::new(0),
         });
         let own = Arc::clone(&exchange);
         exchange.tasks.spawn(async move { own.follow().await });
@@ -192,9 +205,25 @@ impl Exchange {
         }
     }
 
-    /// Reads what is new. One query, unless the last event that was read is kept no more.
+    /// Reads what is new. Of many who come at once one reads for all: whoever came before it began has what it found.
     pub async fn look(&self) -> Result<(), DbError> {
-        let _turn = self.looking.lock().await;
+        let came = self.looks.load(Ordering::SeqCst);
+        let mut looked = self.looking.lock().await;
+        if looked.number > came {
+            return looked.outage.clone().map_or(Ok(()), |outage| Err(DbError::Unavailable(outage)));
+        }
+        let number = self.looks.fetch_add(1, Ordering::SeqCst) + 1;
+        let result = self.catch_up().await;
+        match &result {
+            Ok(()) => *looked = Looked { number, outage: None },
+            Err(DbError::Unavailable(outage)) => *looked = Looked { number, outage: Some(outage.clone()) },
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// One query, unless the last event that was read is kept no more.
+    async fn catch_up(&self) -> Result<(), DbError> {
         let last = self.bus.last();
         let mut read = self.read(last).await?;
         if last.is_some() && read.first().map(|(place, _)| *place) != last {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hub_core::{ServerKey, ServerName, UserName};
-use hub_db::{ConnectionTrait as _, Db, DbOptions};
+use hub_db::ConnectionTrait as _;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

@@ -26,7 +26,7 @@ use self::web::{build_renderer, build_sessions, extra_headers, networks};
 use super::embedding::Embedding;
 use super::listen::reachable;
 use super::tasks::Tasks;
-use super::{Hub, first_admin, shutdown};
+use super::{Hub, derived, first_admin, shutdown};
 use crate::activity::Activity;
 use crate::audit::Audit;
 use crate::auth::crypt::Crypt;
@@ -145,6 +145,7 @@ pub(super) async fn build(
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
     })?;
+    let service_key = derived::secret(secret.secret.expose_secret(), "tokens of services");
     Ok(Hub {
         first_login,
         events,
@@ -175,7 +176,7 @@ pub(super) async fn build(
         workspaces,
         routing,
         files: StaticFiles,
-        managed: crate::services::managed::Managed::default(),
+        managed: crate::services::managed::Managed::new(service_key.into()),
         shutdown: shutdown::ShutdownRequest::default(),
         tasks,
     })
