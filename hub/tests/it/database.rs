@@ -19,7 +19,8 @@ pub(crate) const POSTGRESQL: Kind = Kind {
     variable: "HIMALIA_TEST_POSTGRES_URL",
     port: 5432,
     drop: " WITH (FORCE)",
-    connections: "pg_stat_activity WHERE datname",
+    // But for the one that is woken.
+    connections: "pg_stat_activity WHERE query NOT LIKE 'LISTEN %' AND datname",
 };
 pub(crate) const MARIADB: Kind = Kind {
     variable: "HIMALIA_TEST_MARIADB_URL",

@@ -1,8 +1,11 @@
 //! The stream of events where several hubs share a database.
 
 use actix_web::body::BoxBody;
+use chrono::TimeDelta;
+use futures_util::future::join_all;
 use hub_core::{ServerKey, ServerName, UserName};
 use hub_db::repo::events::{self, KEPT, NewEvent};
+use hub_db::repo::purge;
 use serde_json::{Value, json};
 
 use crate::api_extensions::{data, read_until};
@@ -22,6 +25,15 @@ async fn listen(client: Client, last: Option<&str>) -> (String, BoxBody) {
     let (status, _, mut body) = client.open("/events").await;
     assert_eq!(status.as_u16(), 200);
     (read_until(&mut body, "\n\n").await, body)
+}
+
+/// What a stream tells up to so many stops, however many come at once.
+async fn until_stops(count: usize, body: &mut BoxBody) -> String {
+    let mut text = String::new();
+    while text.matches("event: stop\n").count() < count {
+        text += &read_until(body, "\n\n").await;
+    }
+    text
 }
 
 fn ids(text: &str) -> Vec<&str> {
@@ -61,12 +73,7 @@ async fn all_hear_all(url: &str) {
     start(&other, "bob").await;
     stop(&other, "bob").await;
     stop(&one, "ada").await;
-    let end = "\"action\": \"stop\", \"at\": ";
-    let (mut here, mut there) = (String::new(), String::new());
-    for _ in 0..2 {
-        here += &read_until(&mut at_one, end).await;
-        there += &read_until(&mut at_other, end).await;
-    }
+    let (here, there) = (until_stops(2, &mut at_one).await, until_stops(2, &mut at_other).await);
     let all = [("start", "ada"), ("start", "bob"), ("stop", "bob"), ("stop", "ada")];
     // What two hubs tell at the same time may come in either order.
     assert_eq!(told(&here), told(&there));
@@ -76,7 +83,7 @@ async fn all_hear_all(url: &str) {
         events
     };
     assert_eq!(sorted(told(&here)), sorted(wanted(&all)));
-    let of_bob = read_until(&mut of_bob, end).await;
+    let of_bob = until_stops(1, &mut of_bob).await;
     assert_eq!(told(&of_bob), wanted(&[("start", "bob"), ("stop", "bob")]));
 }
 
@@ -163,12 +170,9 @@ async fn so_many_events_are_kept_and_who_was_away_for_longer_is_told_so() {
         }
         exchange.written().await;
     }
-    let rows = events::since(test.hub.db.conn(), None, test.hub.clock.now()).await.unwrap();
-    assert_eq!(rows.len() as u64, KEPT);
     let (reset, mut stream) = listen(test.root(), Some(ids(&greeting)[0])).await;
     assert!(reset.contains("event: reset\n") && reset.contains("is not kept"), "{reset}");
     // Who listens is told of what is missing, too, and of what there is.
-    drop(read_until(&mut stream, "\n\n"));
     let text = {
         let tx = test.hub.db.begin().await.unwrap();
         let many: Vec<_> = (0..KEPT).map(|_| NewEvent::new("null".to_owned()).unwrap()).collect();
@@ -179,6 +183,17 @@ async fn so_many_events_are_kept_and_who_was_away_for_longer_is_told_so() {
     };
     assert!(text.contains("event: reset\n"), "{text}");
     assert_eq!(data(&text).iter().filter(|event| event["action"] == "start").count(), 1);
+    drop(stream);
+
+    for _ in 0..5 {
+        for _ in 0..100 {
+            test.hub.events.stopped(&ada());
+        }
+        exchange.written().await;
+    }
+    let end = test.hub.clock.now() + TimeDelta::days(8);
+    let rows = purge::expired(test.hub.db.conn(), end).await.unwrap().codes;
+    assert!((KEPT..KEPT + 200).contains(&rows), "{rows}");
 }
 
 #[actix_web::test]
@@ -199,4 +214,10 @@ async fn an_event_takes_as_many_statements_for_many_listeners_as_for_one() {
         }
     }
     assert!(counts[1] == counts[2] && counts[2] <= 4, "{counts:?}");
+
+    // Nor do many who come at once ask for more than one after the other.
+    let before = test.hub.db.statements();
+    let looks = (0..100).map(|_| test.hub.events.exchange().look());
+    assert!(join_all(looks).await.iter().all(Result::is_ok));
+    assert_eq!(test.hub.db.statements() - before, 2);
 }
