@@ -106,6 +106,9 @@ pub(super) async fn stop(hub: &Hub, reason: Reason, web: ServerHandle, public: O
 
 /// Closes the database after everything else. One that is away, or a file that is left as it is, harms nobody.
 pub(super) async fn close_database(hub: &Hub) {
+    if tokio::time::timeout(DATABASE_DEADLINE, hub.events.exchange().written()).await.is_err() {
+        warn!("those who listen to events are not told of the last ones");
+    }
     match tokio::time::timeout(DATABASE_DEADLINE, hub.db.clone().close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "the database was not closed"),

@@ -191,5 +191,7 @@ pub async fn without_sockets(
     let hub = web::Data::new(hub);
     let own = hub.clone();
     hub.tasks.spawn(async move { periodic::open_missing_routes(&own).await });
+    let own = hub.clone();
+    hub.tasks.spawn(async move { crate::notices::follow(&own).await });
     Ok(hub)
 }

@@ -108,3 +108,53 @@ async fn a_service_of_an_account_that_is_none_keeps_the_hub_from_starting() {
     let text = format!("{error:#}");
     assert_eq!(text, "services: \"brief\": user: there is no system user \"no-such-account\"");
 }
+
+/// A hub with a service that is given no token, and the token that the service has.
+async fn hub_of(secret: &str, database: &Path) -> (TestHub, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestHub::with(|config| {
+        config.db.url = format!("sqlite:///{}", database.display()).into();
+        config.hub.cookie_secret = Some(secret.repeat(32).into());
+        config.services.push(ServiceSection {
+            name: "brief".to_owned(),
+            command: ["sh", "-c", "echo $JUPYTERHUB_API_TOKEN >token; exec sleep 600"]
+                .map(str::to_owned)
+                .to_vec(),
+            cwd: Some(folder.path().to_owned()),
+            oauth_redirect_uri: Some("https://example.org/back".to_owned()),
+            ..ServiceSection::default()
+        });
+    })
+    .await;
+    managed::start(&test.hub).await.unwrap();
+    let token = lines(&folder.path().join("token"), 1).await.remove(0);
+    (test, token)
+}
+
+#[actix_web::test]
+async fn the_token_that_a_service_is_not_given_holds_at_all_hubs_with_one_cookie_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("hub.sqlite");
+    let (one, first) = hub_of("cd", &database).await;
+    let (other, second) = hub_of("cd", &database).await;
+    for test in [&one, &other] {
+        for token in [&first, &second] {
+            assert_eq!(test.bearer(token).get("/user").await.holds(200)["name"], "brief");
+            let client = repo::oauth::client(test.hub.db.conn(), "service-brief").await.unwrap().unwrap();
+            assert!(
+                hub_core::token::verify(token, &client.secret.unwrap()),
+                "it is the secret of the OAuth client"
+            );
+        }
+    }
+
+    // What was made up with another secret is forgotten.
+    let (next, third) = hub_of("ef", &database).await;
+    next.bearer(&third).get("/user").await.holds(200);
+    for token in [&first, &second] {
+        assert_eq!(next.bearer(token).get("/user").await.code(), 403);
+    }
+    for test in [one, other, next] {
+        test.hub.managed.stop().await;
+    }
+}

@@ -138,7 +138,7 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::CookieOwner => (Full(|c| Box::pin(identity::cookie_owner(c))), "auth.CookieAPIHandler"),
         Id::OpenApi => (Plain(description::json), "himalia.OpenApi"),
         Id::Docs => (Plain(description::html), "himalia.Docs"),
-        Id::Events => (Full(|c| Box::pin(async move { events::stream_all(&c) })), "himalia.Events"),
+        Id::Events => (Full(|c| Box::pin(async move { events::stream_all(&c).await })), "himalia.Events"),
         Id::StartServers => (Full(|c| Box::pin(bulk::start(c))), "himalia.StartServers"),
         Id::StopServers => (Full(|c| Box::pin(bulk::stop(c))), "himalia.StopServers"),
         Id::ListSessions => (Full(|c| Box::pin(sessions::list(c))), "himalia.Sessions"),
