@@ -29,6 +29,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(4);
 /// Memory, in MiB, that it may take then.
 const MEMORY: f64 = 100.0;
+/// How long after all that its memory is read.
+const REST: Duration = Duration::from_secs(10);
 /// In what time all servers are to be looked at.
 const FOUND_WITHIN: Duration = Duration::from_mins(2);
 /// A node that nobody looks after, so that nothing happens to its pods.
@@ -75,6 +77,7 @@ pub(super) struct Found {
 /// A cluster with the pods of all servers, and a door that answers for all of them.
 pub(super) struct Town {
     namespace: Namespace,
+    account: Account,
     servers: usize,
     door: u16,
     looks: Arc<AtomicUsize>,
@@ -92,15 +95,15 @@ impl Town {
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
-        Ok(Self { namespace, servers, door, looks })
+        let account = Account::new(&namespace, bed.port).await?;
+        Ok(Self { namespace, account, servers, door, looks })
     }
 
     /// Starts a hub whose database tells of all servers.
     pub(super) async fn meets(&self, kind: Kind) -> Result<Found> {
-        let account = Account::new(&self.namespace, self.namespace.bed.port).await?;
         let settings = Settings {
             poll_interval: Some(Duration::from_hours(1)),
-            ..kube_settings(&self.namespace, &account, &stand_ins("0s"))
+            ..kube_settings(&self.namespace, &self.account, &stand_ins("0s"))
         };
         let mut hub = Hub::start(kind, settings).await?;
         people(&hub.administrator()?, self.servers).await?;
@@ -123,6 +126,7 @@ impl Town {
         for number in [0, self.servers / 2, self.servers - 1] {
             hub.administrator()?.server_is_ready(&format!("u{number}"), "").await?;
         }
+        tokio::time::sleep(REST).await;
         Ok(Found { answers, all, memory: memory(hub.pid().context("the hub runs")?)? })
     }
 }
