@@ -215,9 +215,10 @@ async fn an_event_takes_as_many_statements_for_many_listeners_as_for_one() {
     }
     assert!(counts[1] == counts[2] && counts[2] <= 4, "{counts:?}");
 
-    // Nor do many who come at once ask for more than one after the other.
+    // Of many who come at once the first reads for itself and the second for all others; the hub may look, too.
     let before = test.hub.db.statements();
     let looks = (0..100).map(|_| test.hub.events.exchange().look());
     assert!(join_all(looks).await.iter().all(Result::is_ok));
-    assert_eq!(test.hub.db.statements() - before, 2);
+    let count = test.hub.db.statements() - before;
+    assert!(count <= 3, "{count}");
 }

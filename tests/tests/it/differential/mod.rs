@@ -87,8 +87,8 @@ async fn compare(kinds: [Kind; 2], world: &World, server: Option<&str>) -> Resul
     }
     report.extend(sides.counted_by_one().await?);
     println!("{asked} requests to each hub, {} unintended differences", report.len());
-    ensure!(asked >= world.fewest, "only {asked} requests");
     ensure!(report.is_empty(), "{} differences:\n{}", report.len(), report.join("\n"));
+    ensure!(asked >= world.fewest, "only {asked} requests");
     Ok(())
 }
 

@@ -58,8 +58,8 @@ pub(super) const USUAL: World = World {
 pub(super) const STRICT: World = World {
     base_url: "/",
     separate_proxy: true,
-    toml: "",
-    python: include_str!("strict.py"),
+    toml: include_str!("more.toml"),
+    python: concat!(include_str!("more.py"), include_str!("strict.py")),
     environment: &[
         ("HUB__HUB__ACTIVE_SERVER_LIMIT", "2"),
         ("HUB__HUB__BEYOND_SPAWN_LIMIT", "refuse"),
@@ -71,7 +71,7 @@ pub(super) const STRICT: World = World {
     ],
     held: true,
     scenarios: &[("strict", include_str!("scenarios/strict.txt"))],
-    fewest: 100,
+    fewest: 80,
 };
 
 impl World {
