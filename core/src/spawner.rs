@@ -136,6 +136,8 @@ pub struct Volume {
     pub name: String,
     /// The server that it was made for, which may be gone.
     pub server: ServerName,
+    /// The servers of the user that have it.
+    pub used_by: Vec<ServerName>,
     /// How much it holds, as the cluster writes it: `10Gi`.
     pub capacity: Option<String>,
     /// Its state in the cluster's words: `Bound`, say.

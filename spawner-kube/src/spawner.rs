@@ -150,7 +150,7 @@ impl Spawner for Shared {
     }
 
     async fn volumes(&self, user: &UserName, servers: &[ServerRef]) -> Result<Volumes, SpawnError> {
-        self.0.list_volumes(user, servers).await
+        Ok(self.0.list_volumes(user, servers).await)
     }
 
     async fn collect_orphans(&self, known: &[ServerRef]) {

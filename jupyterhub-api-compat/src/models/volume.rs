@@ -14,8 +14,8 @@ pub struct Volume {
     pub place: String,
     /// The server that it was made for; empty for the default one.
     pub server: String,
-    /// Whether the user still has this server.
-    pub server_exists: bool,
+    /// The servers of the user that have it, running or not; none where they are all deleted.
+    pub used_by: Vec<String>,
     /// How much it holds, as the cluster writes it (`10Gi`); null where that is not known yet.
     pub capacity: Option<String>,
     /// Its state in the cluster's words, `Bound` for example.

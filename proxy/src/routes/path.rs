@@ -43,7 +43,7 @@ pub(crate) fn resolve(raw: &str) -> Result<RequestPath<'_>, MalformedPath> {
         return Ok(RequestPath { decoded: decode(raw)?, forwarded: Cow::Borrowed(raw) });
     }
     // Further slashes before the host mean nothing, which not every parser knows.
-    let same = if raw.starts_with("///") {
+    let same = if network && raw.get(2..).is_some_and(|rest| rest.starts_with(is_slash)) {
         Cow::Owned(format!("//{}", raw.trim_start_matches(is_slash)))
     } else {
         Cow::Borrowed(raw)

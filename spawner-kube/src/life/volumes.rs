@@ -1,11 +1,13 @@
 //! The claims of a user, those of deleted servers included.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use hub_core::spawner::{Volume, Volumes};
-use hub_core::{ServerKey, ServerName, ServerRef, SpawnError, UserName};
+use hub_core::{ServerKey, ServerName, ServerRef, UserName};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::cluster::{ApiError, Kind, Query};
@@ -20,27 +22,48 @@ const MOST: usize = 1_000;
 /// Namespaces that are asked at once.
 const AT_ONCE: usize = 8;
 
+/// How long all namespaces together have to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The servers that have a claim, by its namespace and name.
+type Users = BTreeMap<(String, String), Vec<ServerName>>;
+
 impl KubeSpawner {
     /// The claims, in the namespaces of the user's servers, that say that they are of this user.
-    pub(crate) async fn list_volumes(
-        &self,
-        user: &UserName,
-        servers: &[ServerRef],
-    ) -> Result<Volumes, SpawnError> {
-        let default = ServerRef {
+    pub(crate) async fn list_volumes(&self, user: &UserName, servers: &[ServerRef]) -> Volumes {
+        let (mut all, mut namespaces, mut users) = (Volumes::default(), BTreeSet::new(), Users::new());
+        let default = self.has_one_namespace_for_all_servers().then(|| ServerRef {
             key: ServerKey::new(user.clone(), ServerName::default()),
             state: Value::Null,
             address: None,
-        };
-        let mut namespaces = BTreeSet::new();
-        for server in servers.iter().chain([&default]) {
-            namespaces.insert(self.blueprint.existing(server)?.names.namespace);
+        });
+        for server in servers.iter().chain(&default) {
+            match self.blueprint.existing(server) {
+                Ok(known) => {
+                    let legacy = known.legacy_pvc().ok().flatten();
+                    for claim in std::iter::once(known.names.pvc).chain(legacy) {
+                        let servers = users.entry((known.names.namespace.clone(), claim)).or_default();
+                        if !servers.contains(&server.key.server) {
+                            servers.push(server.key.server.clone());
+                        }
+                    }
+                    namespaces.insert(known.names.namespace);
+                }
+                Err(error) => {
+                    warn!(server = %server.key, error = %error.operator, "it is not known where the volumes of a server are");
+                    all.unknown.push(server.key.to_string());
+                }
+            }
         }
+        let until = Instant::now() + PATIENCE;
         let asked = stream::iter(namespaces)
-            .map(|namespace| async move { (self.claims_of(user, &namespace).await, namespace) })
+            .map(|namespace| async move {
+                let claims = timeout_at(until, self.claims_of(user, &namespace)).await;
+                let late = |_| ApiError::Unreachable("no answer in time".to_owned());
+                (claims.map_err(late).flatten(), namespace)
+            })
             .buffered(AT_ONCE)
             .collect::<Vec<_>>();
-        let mut all = Volumes::default();
         for (claims, namespace) in asked.await {
             match claims {
                 Ok(claims) => all.found.extend(claims),
@@ -50,7 +73,19 @@ impl KubeSpawner {
                 }
             }
         }
-        Ok(all)
+        for volume in &mut all.found {
+            let key = (volume.place.clone(), volume.name.clone());
+            volume.used_by = users.remove(&key).unwrap_or_default();
+        }
+        all
+    }
+
+    /// Whether the namespace of a server does not depend on which one it is.
+    fn has_one_namespace_for_all_servers(&self) -> bool {
+        let traits = self.blueprint.traits();
+        let template = &traits.user_namespace_template;
+        !traits.enable_user_namespaces
+            || !["server", "workspace", "userid"].iter().any(|field| template.contains(field))
     }
 
     async fn claims_of(&self, user: &UserName, namespace: &str) -> Result<Vec<Volume>, ApiError> {
@@ -89,6 +124,7 @@ fn volume(namespace: &str, claim: &Value) -> Volume {
         place: namespace.to_owned(),
         name: pod::name(claim).to_owned(),
         server: ServerName::stored(pod::annotation(claim, pod::SERVER)),
+        used_by: Vec::new(),
         capacity: some("/status/capacity/storage").or_else(|| some("/spec/resources/requests/storage")),
         phase: some("/status/phase"),
         created: some("/metadata/creationTimestamp"),

@@ -116,7 +116,7 @@ const VOLUMES_HEAD: [&str; 6] = ["VOLUME", "PLACE", "SERVER", "SIZE", "STATE", "
 fn volume_rows(list: &VolumeList) -> Vec<Vec<String>> {
     let dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
     let volumes = list.volumes.iter().map(|volume| {
-        let gone = if volume.server_exists { "" } else { " (deleted)" };
+        let gone = if volume.used_by.is_empty() { " (deleted)" } else { "" };
         vec![
             volume.name.clone(),
             volume.place.clone(),

@@ -1,7 +1,5 @@
 //! The volumes of servers. Not in JupyterHub.
 
-use std::collections::HashSet;
-
 use actix_web::HttpResponse;
 use hub_core::{ServerRef, UserName};
 use jupyterhub_api_compat::Timestamp;
@@ -17,7 +15,6 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
     let user = call.user_or_404().await?;
     let servers: Vec<ServerRef> =
         servers_of(&call.hub, &user).await?.iter().map(|state| state.record.server_ref()).collect();
-    let names: HashSet<&str> = servers.iter().map(|server| server.key.server.as_str()).collect();
     let name = UserName::stored(&user.name);
     let (mut found, mut unknown) = (Vec::new(), Vec::new());
     for spawner in call.hub.servers.spawners.all() {
@@ -31,8 +28,7 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
     unknown.sort();
     unknown.dedup();
     let volumes = found.into_iter().map(|volume| Volume {
-        // Everybody has a default server.
-        server_exists: volume.server.is_default() || names.contains(volume.server.as_str()),
+        used_by: volume.used_by.iter().map(ToString::to_string).collect(),
         server: volume.server.to_string(),
         name: volume.name,
         place: volume.place,

@@ -9,6 +9,7 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, StepCookie};
 use hub_db::entities::users;
 use hub_db::repo;
+use hub_db::repo::browser_sessions::BrowserSession;
 use tracing::{info, warn};
 
 use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
@@ -361,10 +362,10 @@ async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> Ap
     }
     let auth_state = hub.auth_state(user);
     let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
-    let kept = hub.auth.authenticator.account(&identity);
-    let of_another_session = page.caller.login.as_ref().is_some_and(|login| {
-        login.mark.is_some() && kept.is_some_and(|kept| browsers::mark_of(&kept) != login.mark)
-    });
+    let kept = hub.auth.authenticator.account(&identity).as_ref().and_then(browsers::mark_of);
+    // Renewed tokens need not tell their session.
+    let known = |login: &BrowserSession| login.mark.is_some() && kept.is_some() && login.mark != kept;
+    let of_another_session = page.caller.login.as_deref().is_some_and(known);
     let request = &LoginRequest { of_another_session, ..request.clone() };
     let onward = match hub.auth.authenticator.logged_out(&identity, request).await {
         Ok(location) => location,

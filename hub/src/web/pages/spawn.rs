@@ -145,9 +145,7 @@ async fn start_with(page: &Page, rq: &HttpRequest, subject: &Subject, form: Form
         Err(error) => Err(error),
     };
     match started {
-        Err(error) if error.status.is_client_error() && page.hub.has_options_form() => {
-            form_page(page, subject, Some(error)).await
-        }
+        Err(error) if page.hub.has_options_form() => form_page(page, subject, Some(error)).await,
         other => other,
     }
 }

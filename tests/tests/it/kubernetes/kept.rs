@@ -45,7 +45,7 @@ async fn a_claim_of_the_old_naming_scheme_is_found_again() -> Result<()> {
     let told = administrator.fetch("users/ann-lee/volumes").await?;
     let volume = told.pointer("/volumes/0").context("the claim is told")?;
     ensure!(volume["name"] == "claim-ann-2dlee" && volume["place"] == site.namespace.name.as_str(), "{told}");
-    ensure!(volume["server_exists"] == true && volume["capacity"] == "1Gi", "{told}");
+    ensure!(volume["used_by"] == json!([""]) && volume["capacity"] == "1Gi", "{told}");
     site.kept_to_the_charts_role()
 }
 
