@@ -6,6 +6,7 @@ use sea_orm::{DatabaseConnection, SqlxMySqlConnector, SqlxPostgresConnector};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection as _, Executor as _};
+use tracing::debug;
 
 use super::DbOptions;
 use crate::error::{DbError, is_driver_outage};
@@ -81,12 +82,14 @@ pub(super) async fn mysql(
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 // MariaDB has the one variable, MySQL the other. Row locks are waited for no longer than a statement.
-                let mariadb = sqlx::AssertSqlSafe(format!(
-                    "SET max_statement_time = {seconds}, idle_transaction_timeout = {RESTING}"
-                ));
+                let mariadb = sqlx::AssertSqlSafe(format!("SET max_statement_time = {seconds}"));
                 let mysql = sqlx::AssertSqlSafe(format!("SET max_execution_time = {milliseconds}"));
                 if connection.execute(mariadb).await.is_err() {
                     connection.execute(mysql).await?;
+                }
+                let rest = format!("SET idle_transaction_timeout = {RESTING}");
+                if let Err(error) = connection.execute(sqlx::AssertSqlSafe(rest)).await {
+                    debug!(%error, "MySQL, and MariaDB before 10.3, let a transaction rest for hours");
                 }
                 let locks = format!("SET innodb_lock_wait_timeout = {}", seconds.clamp(1.0, 1e6).ceil());
                 connection.execute(sqlx::AssertSqlSafe(locks)).await.map(drop)

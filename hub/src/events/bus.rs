@@ -10,8 +10,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 /// Most listeners at once.
 const LISTENERS: usize = 1_000;
 
-/// What stands at a place: nothing where the first listener began.
-pub type Told = Option<Arc<ServerEvent>>;
+/// What stands at a place.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// Nothing that anybody is told: where the first listener began, or something that this version does not know.
+    Nothing,
+    /// Something may have happened before it that nobody was told.
+    Gap,
+    /// An event.
+    Event(Arc<ServerEvent>),
+}
 
 /// What is kept, oldest first.
 #[derive(Debug)]
@@ -145,11 +153,12 @@ mod tests {
                 retry: None,
             })
         };
-        ids.into_iter().map(|id| (at(id), Some(told(id)))).collect()
+        ids.into_iter().map(|id| (at(id), Told::Event(told(id)))).collect()
     }
 
-    fn users(news: &News) -> Vec<&str> {
-        news.events.iter().filter_map(|(_, told)| told.as_ref()).map(|event| event.user.as_str()).collect()
+    fn users(news: &News) -> Vec<String> {
+        let event = |told: &Told| if let Told::Event(event) = told { Some(Arc::clone(event)) } else { None };
+        news.events.iter().filter_map(|(_, told)| event(told)).map(|event| event.user.clone()).collect()
     }
 
     #[test]

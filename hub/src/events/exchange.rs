@@ -10,7 +10,7 @@ use hub_db::repo::events::{self, KEPT, NewEvent, Place};
 use hub_db::{Db, DbError};
 use jupyterhub_api_compat::models::ServerEvent;
 use tokio::sync::{Notify, watch};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::bus::{Bus, Told};
 use crate::app::tasks::Tasks;
@@ -23,6 +23,11 @@ const PRUNE: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Pause when the database does not answer.
 const AWAY: Duration = Duration::from_secs(2);
+/// How often events are tried that the database refuses for a reason which may never go.
+const TRIES: u32 = 5;
+/// Stands in the database for nothing, and for what nobody was told.
+const NOTHING: &str = "null";
+const GAP: &str = "\"gap\"";
 
 /// Events on their way.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ struct Looked {
 #[derive(Debug, Default)]
 struct Line {
     events: VecDeque<NewEvent>,
+    /// Stands before them for those that had to leave without being told.
+    gap: Option<NewEvent>,
     /// How many have left it since the last time that events were deleted; none if that was never.
     since_prune: Option<usize>,
 }
@@ -79,6 +86,13 @@ impl Exchange {
         exchange
     }
 
+    /// Tells that this hub is there. What another one, or this one before, was about to tell when it was killed, nobody
+    /// tells any more.
+    pub async fn begin(&self) -> Result<(), DbError> {
+        self.put(&[short(GAP)]).await?;
+        self.prune().await
+    }
+
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,11 +105,7 @@ impl Exchange {
             Err(error) => return warn!(%error, "nobody is told of an event"),
         };
         let mut line = self.line();
-        if line.events.len() as u64 >= KEPT {
-            // Behind so many the first would be kept no more.
-            line.events.pop_front();
-        }
-        line.events.push_back(event);
+        line.join(event);
         if self.rest.send_replace(false) {
             let own = Arc::clone(self);
             // To its end: whoever ends the hub waits for it.
@@ -111,11 +121,11 @@ impl Exchange {
 
     /// Writes until nothing is left to write, or the hub ends and the database is away.
     async fn write(&self) {
-        let mut is_away = false;
+        let (mut is_away, mut tries) = (false, 0);
         while let Some(batch) = self.batch() {
             match self.put(&batch).await {
                 Ok(()) => {
-                    is_away = false;
+                    (is_away, tries) = (false, 0);
                     self.leave(&batch);
                     self.word.notify_one();
                     if let Err(error) = self.prune().await {
@@ -127,11 +137,17 @@ impl Exchange {
                         warn!(%error, "what happens to servers is told later");
                     }
                     is_away = true;
-                    self.line().events.iter_mut().take(batch.len()).for_each(|event| event.uncertain = true);
+                    tries = if error.is_unavailable() { 0 } else { tries + 1 };
                     let over = self.tasks.stopping();
                     if over.is_cancelled() {
                         self.line().events.clear();
+                    } else if tries == TRIES {
+                        error!(%error, count = batch.len(), "nobody is told what happened to servers");
+                        tries = 0;
+                        self.leave(&batch);
+                        self.line().gap.get_or_insert_with(|| short(GAP));
                     } else {
+                        self.line().first(batch.len()).for_each(|event| event.uncertain = true);
                         over.run_until_cancelled(tokio::time::sleep(AWAY)).await;
                     }
                 }
@@ -141,22 +157,19 @@ impl Exchange {
 
     /// The first in the line; at its end the line rests.
     fn batch(&self) -> Option<Vec<NewEvent>> {
-        let line = self.line();
-        let batch: Vec<NewEvent> = line.events.iter().take(BATCH).cloned().collect();
-        if batch.is_empty() {
-            // While nobody can join the line.
+        let mut line = self.line();
+        if line.events.is_empty() {
+            // While nobody can join the line. A gap waits for the next event: the database refused what came before.
             self.rest.send_replace(true);
             return None;
         }
-        Some(batch)
+        Some(line.first(BATCH).map(|event| event.clone()).collect())
     }
 
     /// These have left the line, those at its head that have been put off it aside.
     fn leave(&self, batch: &[NewEvent]) {
         let mut line = self.line();
-        while line.events.front().is_some_and(|first| batch.contains(first)) {
-            line.events.pop_front();
-        }
+        line.leave(batch);
         line.since_prune = line.since_prune.map(|count| count + batch.len());
     }
 
@@ -231,7 +244,7 @@ impl Exchange {
         }
         if read.is_empty() {
             // A place from which to go on.
-            self.put(&[NewEvent::new("null".to_owned())?]).await?;
+            self.put(&[short(NOTHING)]).await?;
             read = self.read(None).await?;
         }
         self.bus.take(read);
@@ -240,12 +253,88 @@ impl Exchange {
 
     async fn read(&self, from: Option<Place>) -> Result<Vec<(Place, Told)>, DbError> {
         let rows = events::since(self.db.conn(), from.map(|place| place.id), self.clock.now()).await?;
-        let told = |text: &str| {
-            serde_json::from_str(text).unwrap_or_else(|error| {
+        Ok(rows.into_iter().map(|row| (row.place, told(&row.text))).collect())
+    }
+}
+
+impl Line {
+    /// One more. Behind so many the first would be kept no more.
+    fn join(&mut self, event: NewEvent) {
+        if self.events.len() as u64 >= KEPT {
+            self.events.pop_front();
+            // Another gap each time: the one before may be on its way already.
+            self.gap = Some(short(GAP));
+        }
+        self.events.push_back(event);
+    }
+
+    /// Those of a batch that are still there.
+    fn leave(&mut self, batch: &[NewEvent]) {
+        self.gap.take_if(|gap| batch.contains(gap));
+        while self.events.front().is_some_and(|first| batch.contains(first)) {
+            self.events.pop_front();
+        }
+    }
+
+    /// Those at its head.
+    fn first(&mut self, count: usize) -> impl Iterator<Item = &mut NewEvent> {
+        self.gap.iter_mut().chain(&mut self.events).take(count)
+    }
+}
+
+fn short(text: &str) -> NewEvent {
+    NewEvent::new(text.to_owned()).expect("it is short")
+}
+
+fn told(text: &str) -> Told {
+    match text {
+        NOTHING => Told::Nothing,
+        GAP => Told::Gap,
+        event => serde_json::from_str(event).map_or_else(
+            |error| {
                 debug!(%error, "an event that this version does not know");
-                None
-            })
-        };
-        Ok(rows.into_iter().map(|row| (row.place, told(&row.text).map(Arc::new))).collect())
+                Told::Nothing
+            },
+            |event| Told::Event(Arc::new(event)),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_leave_the_line_untold_leave_a_gap_before_the_others() {
+        let mut line = Line::default();
+        let count = usize::try_from(KEPT).unwrap();
+        let batch = |line: &mut Line| line.first(BATCH).map(|event| event.clone()).collect::<Vec<_>>();
+        (0..count).for_each(|_| line.join(short(NOTHING)));
+        assert!(line.gap.is_none());
+        let whole = batch(&mut line);
+        assert_eq!(whole, line.events.range(..BATCH).cloned().collect::<Vec<_>>());
+
+        // The first of those on their way has to leave.
+        line.join(short(NOTHING));
+        let gap = line.gap.clone().unwrap();
+        line.leave(&whole);
+        assert_eq!((line.events.len(), line.gap.as_ref()), (count + 1 - BATCH, Some(&gap)));
+
+        let cut = batch(&mut line);
+        assert_eq!((cut.len(), &cut[0]), (BATCH, &gap));
+        assert_eq!(cut[1..], line.events.range(..BATCH - 1).cloned().collect::<Vec<_>>());
+        // And more, while that gap is on its way.
+        (0..2 * BATCH).for_each(|_| line.join(short(NOTHING)));
+        line.leave(&cut);
+        assert!(line.gap.as_ref().is_some_and(|next| *next != gap), "there is another gap");
+        let rest = batch(&mut line);
+        line.leave(&rest);
+        assert!(line.gap.is_none() && !line.events.is_empty());
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_nothing() {
+        assert!(matches!(told(NOTHING), Told::Nothing) && matches!(told(GAP), Told::Gap));
+        assert!(matches!(told("{\"action\": \"dance\"}"), Told::Nothing));
     }
 }

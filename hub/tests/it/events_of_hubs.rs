@@ -1,15 +1,19 @@
 //! The stream of events where several hubs share a database.
 
+use std::time::{Duration, Instant};
+
 use actix_web::body::BoxBody;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use hub_core::{ServerKey, ServerName, UserName};
+use hub_db::ConnectionTrait as _;
 use hub_db::repo::events::{self, KEPT, NewEvent};
-use hub_db::repo::purge;
+use hub_db::repo::{self, purge};
 use serde_json::{Value, json};
 
 use crate::api_extensions::{data, read_until};
 use crate::database::{Fresh, MARIADB, POSTGRESQL};
+use crate::fake_spawner::gate;
 use crate::support::{Client, TestHub};
 
 async fn hub(url: &str) -> TestHub {
@@ -40,10 +44,11 @@ fn ids(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
 }
 
-/// Whose server was started or stopped.
+/// Whose server was started or stopped, whatever may be missing.
 fn told(text: &str) -> Vec<(String, String)> {
     let text_of = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
-    data(text).iter().map(|event| (text_of(event, "action"), text_of(event, "user"))).collect()
+    let events = data(text).into_iter().filter(|event| event.get("reason").is_none());
+    events.map(|event| (text_of(&event, "action"), text_of(&event, "user"))).collect()
 }
 
 fn wanted(events: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -129,7 +134,8 @@ async fn listeners_go_on(url: &str) {
     ] {
         let (same, mut stream) = listen(hub.root(), Some(from)).await;
         assert_eq!(same, format!("id: {from}\n\n"));
-        let text = read_until(&mut stream, "\"action\": \"stop\"").await;
+        // The hub that has started does not know what another one had not told yet.
+        let text = read_until(&mut stream, "event: reset\n").await;
         assert_eq!(told(&text), wanted(expected));
     }
 }
@@ -152,6 +158,109 @@ async fn a_listener_goes_on_at_another_hub_and_after_a_restart_on_mariadb() {
     let Some(database) = Fresh::on(MARIADB).await else { return };
     listeners_go_on(database.url.as_str()).await;
     database.drop().await;
+}
+
+/// A hub that waits for no server.
+async fn impatient(url: &str) -> TestHub {
+    TestHub::with(|config| {
+        config.db.url = url.into();
+        config.hub.slow_spawn_timeout = Duration::ZERO;
+        config.hub.init_spawners_timeout = Some(Duration::ZERO);
+    })
+    .await
+}
+
+/// Asks for the server of ada until it is so.
+async fn until(hub: &TestHub, is_so: impl Fn(&Value) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let server = hub.root().get("/users/ada/server").await.json();
+        if is_so(&server) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{server}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What was told until something else is.
+async fn told_until_bobs(hub: &TestHub, stream: &mut BoxBody) -> String {
+    hub.hub.events.started(&ServerKey::new(UserName::stored("bob"), ServerName::default()));
+    let text = read_until(stream, "\"user\": \"bob\", \"server\": \"\"}").await;
+    assert_eq!(told(&text).pop(), wanted(&[("start", "bob")]).pop());
+    text
+}
+
+#[actix_web::test]
+async fn an_end_that_two_hubs_see_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:///{}/hub.sqlite", folder.path().display());
+    let (one, other) = (impatient(&url).await, impatient(&url).await);
+    one.user("ada").await;
+    let (_, mut stream) = listen(one.root(), None).await;
+    let options = json!({"user_options": {"dead": "dead-twice", "hold_stop": "end-twice"}});
+    one.root().post("/users/ada/server", options).await.is_empty(202, "text/plain");
+    until(&one, |server| server["ready"] == true).await;
+    until(&other, |server| server["ready"] == true).await;
+    gate("dead-twice").cancel();
+    // Both look because somebody wants it to start. One takes longer over the end than the other.
+    let again = json!({"user_options": {}});
+    one.root().post("/users/ada/server", again.clone()).await.is_empty(202, "text/plain");
+    gate("end-twice reached").cancelled().await;
+    other.root().post("/users/ada/server", again).await.is_empty(202, "text/plain");
+    until(&other, |server| server["ready"] == true).await;
+    gate("end-twice").cancel();
+    until(&one, |server| server["ready"] == true).await;
+    let text = told_until_bobs(&one, &mut stream).await;
+    let all = [("start", "ada"), ("stop", "ada"), ("start", "ada"), ("start", "bob")];
+    assert_eq!(told(&text), wanted(&all));
+    other.root().delete("/users/ada/server", None).await;
+}
+
+#[actix_web::test]
+async fn a_server_that_two_hubs_do_not_find_again_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:///{}/hub.sqlite", folder.path().display());
+    let before = impatient(&url).await;
+    before.user("ada").await;
+    let (_, mut stream) = listen(before.root(), None).await;
+    let options = json!({"user_options": {}});
+    before.root().post("/users/ada/server", options).await.is_empty(202, "text/plain");
+    until(&before, |server| server["ready"] == true).await;
+    let db = before.hub.db.conn();
+    let user = repo::users::by_name(db, "ada").await.unwrap().unwrap();
+    let id = repo::spawners::by_name(db, user.id, "").await.unwrap().unwrap().row.id;
+    repo::spawners::set_state(db, id, Some(json!({"hold_adopt": "lost-twice"}))).await.unwrap();
+    let slow = impatient(&url).await;
+    gate("lost-twice reached").cancelled().await;
+    repo::spawners::set_state(db, id, Some(json!({}))).await.unwrap();
+    let fast = impatient(&url).await;
+    until(&fast, |server| server["stopped"] == true && server["pending"].is_null()).await;
+    until(&slow, |server| server["pending"] == "check").await;
+    gate("lost-twice").cancel();
+    until(&slow, |server| server["pending"].is_null()).await;
+    let text = told_until_bobs(&slow, &mut stream).await;
+    assert_eq!(told(&text), wanted(&[("start", "ada"), ("failure", "ada"), ("start", "bob")]));
+    assert_eq!(text.matches("event: reset\n").count(), 2, "each hub that starts tells so: {text}");
+}
+
+#[actix_web::test]
+async fn what_the_database_refuses_is_dropped_and_listeners_are_told_so() {
+    let test = TestHub::start().await;
+    let (_, mut stream) = listen(test.root(), None).await;
+    let exchange = test.hub.events.exchange();
+    let rename = async |from: &str, to: &str| {
+        test.hub.db.conn().execute_unprepared(&format!("ALTER TABLE {from} RENAME TO {to}")).await.unwrap();
+    };
+    rename("oauth_codes", "elsewhere").await;
+    test.hub.events.stopped(&ada());
+    let given_up = tokio::time::timeout(Duration::from_secs(30), exchange.written()).await;
+    assert!(given_up.is_ok(), "it is tried for ever");
+    rename("elsewhere", "oauth_codes").await;
+    let text = told_until_bobs(&test, &mut stream).await;
+    assert_eq!(told(&text), wanted(&[("start", "bob")]));
+    let (reset, start) = (text.find("event: reset\n"), text.find("event: start\n"));
+    assert!(reset.is_some() && reset < start, "{text}");
 }
 
 fn ada() -> ServerKey {

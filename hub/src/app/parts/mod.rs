@@ -145,7 +145,7 @@ pub(super) async fn build(
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
     })?;
-    let service_key = derived::secret(secret.secret.expose_secret(), "tokens of services");
+    let service_key = derived::safe_secret(secret.secret.expose_secret(), "tokens of services");
     Ok(Hub {
         first_login,
         events,

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use super::call::Call;
 use crate::app::Hub;
-use crate::events::bus;
+use crate::events::bus::{self, Told};
 use crate::web::caller::Caller;
 use crate::web::error::{ApiError, ApiResult};
 
@@ -163,7 +163,15 @@ impl Listener {
         }
         for (place, told) in news.events {
             self.seen = Some(place);
-            let Some(event) = told else { continue };
+            let event = match told {
+                Told::Nothing => continue,
+                Told::Gap => {
+                    let reset = reset("something may have happened that a hub could not tell");
+                    chunk.extend(["id: ", &bus::id(place), "\n", &reset]);
+                    continue;
+                }
+                Told::Event(event) => event,
+            };
             if self.user.as_ref().is_none_or(|user| *user == event.user) && self.may_see(&event).await? {
                 let data = dumps(event.as_ref()).map_err(ApiError::internal)?;
                 let (id, name) = (bus::id(place), event.action.as_str());
