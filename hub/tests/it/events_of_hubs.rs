@@ -193,8 +193,9 @@ async fn told_until_bobs(hub: &TestHub, stream: &mut BoxBody) -> String {
 
 #[actix_web::test]
 async fn an_end_that_two_hubs_see_is_told_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:///{}/hub.sqlite", folder.path().display());
+    // SQLite gives the number of a run again.
+    let Some(database) = Fresh::on(POSTGRESQL).await else { return };
+    let url = database.url.to_string();
     let (one, other) = (impatient(&url).await, impatient(&url).await);
     one.user("ada").await;
     let (_, mut stream) = listen(one.root(), None).await;
@@ -215,12 +216,14 @@ async fn an_end_that_two_hubs_see_is_told_once() {
     let all = [("start", "ada"), ("stop", "ada"), ("start", "ada"), ("start", "bob")];
     assert_eq!(told(&text), wanted(&all));
     other.root().delete("/users/ada/server", None).await;
+    database.drop().await;
 }
 
 #[actix_web::test]
 async fn a_server_that_two_hubs_do_not_find_again_is_told_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:///{}/hub.sqlite", folder.path().display());
+    // SQLite gives the number of a run again.
+    let Some(database) = Fresh::on(POSTGRESQL).await else { return };
+    let url = database.url.to_string();
     let before = impatient(&url).await;
     before.user("ada").await;
     let (_, mut stream) = listen(before.root(), None).await;
@@ -242,6 +245,7 @@ async fn a_server_that_two_hubs_do_not_find_again_is_told_once() {
     let text = told_until_bobs(&slow, &mut stream).await;
     assert_eq!(told(&text), wanted(&[("start", "ada"), ("failure", "ada"), ("start", "bob")]));
     assert_eq!(text.matches("event: reset\n").count(), 2, "each hub that starts tells so: {text}");
+    database.drop().await;
 }
 
 #[actix_web::test]
