@@ -103,6 +103,10 @@ pub async fn route(
     }
     let request = login_request(&page, &rq, &form);
     let step = page.hub.auth.authenticator.handle(&path.path, &request).await;
+    if step.is_err() && page.caller.user().is_none() {
+        // A login that is refused was tried.
+        Changed::note(&rq);
+    }
     follow(&page, &rq, step, &request).await
 }
 
