@@ -30,6 +30,8 @@ async fn each_workspace_has_its_servers_in_its_own_namespace() -> Result<()> {
         "enable_user_namespaces": true,
         "create_namespaces": false,
         "user_namespace_template": "ws-{workspace}",
+        // In a cluster this is the namespace of the hub's own pod.
+        "hub_id": home.name,
     });
     let alpha = &workspaces[0];
     crate::e2e::workspaces::story(kube_settings(&home, &account, &options), async |_| {
