@@ -148,6 +148,7 @@ pub(crate) async fn story(servers: Settings, which: impl AsyncFn(&Hub) -> Result
     others_are_told_why_they_cannot(&bench, &bob).await.context("refusals")?;
     who_leaves_a_workspace_loses_its_server(&bench, &bob).await.context("lost membership")?;
     a_logout_closes_open_websockets(&bench, &bob).await.context("logout")?;
+    a_logout_by_the_hubs_own_button_does_so_too(&bench).await.context("logout by the hub's own button")?;
     without_the_database_people_come_back_by_logging_in(&mut bench, which).await.context("lost database")
 }
 
@@ -276,6 +277,32 @@ async fn a_logout_closes_open_websockets(bench: &Bench, bob: &Person) -> Result<
     );
     let model = bench.hub.administrator()?.fetch("users/bob").await?;
     ensure!(model["servers"]["alpha"]["ready"] == true, "the server was stopped: {model}");
+    Ok(())
+}
+
+/// The tabs of one browser. What the hub gave them ends before the browser goes on to Keycloak.
+async fn a_logout_by_the_hubs_own_button_does_so_too(bench: &Bench) -> Result<()> {
+    let (bob, _) = bench.visits("bob", "user/bob/alpha/").await?;
+    let mut sockets = Vec::new();
+    for _ in 0..5 {
+        sockets.push(Kernel::start(&bob, "user/bob/alpha/").await?);
+    }
+    let began = Instant::now();
+    let answer = bob.get("hub/logout").await?;
+    let location = answer.headers().get(LOCATION).context("the logout leads nowhere")?.to_str()?;
+    ensure!(
+        location.starts_with(&bench.keycloak.issuer()) && location.contains("id_token_hint="),
+        "{location}"
+    );
+    for socket in &mut sockets {
+        let left = OUT_WITHIN.saturating_sub(began.elapsed());
+        tokio::time::timeout(left, socket.closes()).await.context("a websocket stays open")?;
+    }
+    ensure!(bob.who_am_i().await?.is_none(), "the browser is still in");
+    let answer = bob.get("user/bob/alpha/api/kernels").await?;
+    ensure!(!answer.status().is_success(), "the server still lets the browser in: {}", answer.status());
+    println!("{} websockets closed {:?} after the logout", sockets.len(), began.elapsed());
+    ensure!(began.elapsed() <= OUT_WITHIN, "it took {:?}", began.elapsed());
     Ok(())
 }
 
