@@ -184,9 +184,7 @@ async fn refused(
     }
     let text = error.page_message();
     let mut response = form_page(page, &LoginForm::default(), request, error.status, &text).await?;
-    for (name, value) in error.headers() {
-        response.headers_mut().insert(name.clone(), value.clone());
-    }
+    error.put_headers(&mut response);
     Ok(response)
 }
 

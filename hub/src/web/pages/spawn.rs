@@ -187,8 +187,8 @@ async fn form_page(page: &Page, subject: &Subject, failure: Option<ApiError>) ->
     };
     let status = failure.as_ref().map_or(StatusCode::OK, |error| error.status);
     let mut answer = html(page, status, &content).await?;
-    for (name, value) in failure.iter().flat_map(ApiError::headers) {
-        answer.headers_mut().insert(name.clone(), value.clone());
+    if let Some(error) = &failure {
+        error.put_headers(&mut answer);
     }
     Ok(answer)
 }
