@@ -83,6 +83,21 @@ pub(super) async fn stamp(tx: &Tx, present: &BTreeSet<String>, revision: &str) -
     Ok(())
 }
 
+/// Waits until no other hub of this database is between this call and the end of its transaction, so that hubs which
+/// begin at once make the rows of their configurations one after the other. Must be the transaction's first statement:
+/// what the others wrote is seen then. SQLite's transaction is such a lock already.
+///
+/// # Errors
+/// [`DbError`] when the database does not answer or the wait is longer than it allows.
+pub async fn one_at_a_time(tx: &Tx) -> Result<(), DbError> {
+    let backend = tx.get_database_backend();
+    if backend != DbBackend::Sqlite {
+        let sql = "SELECT version_num FROM alembic_version FOR UPDATE";
+        tx.query_one_raw(Statement::from_string(backend, sql)).await?;
+    }
+    Ok(())
+}
+
 /// One hub at a time works on the schema. SQLite's transaction is such a lock already.
 pub(super) async fn lock(tx: &Tx) -> Result<(), DbError> {
     match tx.get_database_backend() {

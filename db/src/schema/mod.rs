@@ -14,7 +14,7 @@ mod upgrade;
 
 pub use backup::{Backup, Precaution};
 pub use check::{State, check};
-pub use create::create;
+pub use create::{create, one_at_a_time};
 pub use upgrade::{Upgraded, upgrade};
 
 /// The alembic revision of JupyterHub 6.1, with which this crate works.

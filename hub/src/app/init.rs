@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hub_config::GroupSection;
 use hub_core::secret::SecretString;
-use hub_db::repo;
+use hub_db::{repo, schema};
 use tracing::warn;
 
 use super::Hub;
@@ -24,6 +24,7 @@ impl Hub {
         let table = self.rbac.table();
         self.db.log_ahead().await?;
         let tx = self.db.begin().await?;
+        schema::one_at_a_time(&tx).await?;
         roles::load(&tx, config, table).await?;
         // In stock's order, which the ids of the users and with them the lists of the API show.
         let entering = self.auth.allow.admins.iter().chain(&self.auth.allow.users).cloned();

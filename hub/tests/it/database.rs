@@ -54,6 +54,13 @@ impl Fresh {
         Some(Self { admin, name, url, kind })
     }
 
+    /// What happens on such a database, which goes with it.
+    pub(crate) async fn during(kind: Kind, story: impl AsyncFnOnce(&str)) {
+        let Some(database) = Self::on(kind).await else { return };
+        story(database.url.as_str()).await;
+        database.drop().await;
+    }
+
     /// The server's host and port.
     pub(crate) fn server(&self) -> String {
         format!("{}:{}", self.url.host_str().unwrap(), self.url.port().unwrap_or(self.kind.port))

@@ -94,16 +94,12 @@ async fn all_hear_all(url: &str) {
 
 #[actix_web::test]
 async fn listeners_to_any_hub_on_postgresql_hear_of_all_hubs() {
-    let Some(database) = Fresh::on(POSTGRESQL).await else { return };
-    all_hear_all(database.url.as_str()).await;
-    database.drop().await;
+    Fresh::during(POSTGRESQL, all_hear_all).await;
 }
 
 #[actix_web::test]
 async fn listeners_to_any_hub_on_mariadb_hear_of_all_hubs() {
-    let Some(database) = Fresh::on(MARIADB).await else { return };
-    all_hear_all(database.url.as_str()).await;
-    database.drop().await;
+    Fresh::during(MARIADB, all_hear_all).await;
 }
 
 /// A listener goes on at another hub, and at one that was started since, where it was at the first.
@@ -148,16 +144,12 @@ async fn a_listener_goes_on_at_another_hub_and_after_a_restart_on_sqlite() {
 
 #[actix_web::test]
 async fn a_listener_goes_on_at_another_hub_and_after_a_restart_on_postgresql() {
-    let Some(database) = Fresh::on(POSTGRESQL).await else { return };
-    listeners_go_on(database.url.as_str()).await;
-    database.drop().await;
+    Fresh::during(POSTGRESQL, listeners_go_on).await;
 }
 
 #[actix_web::test]
 async fn a_listener_goes_on_at_another_hub_and_after_a_restart_on_mariadb() {
-    let Some(database) = Fresh::on(MARIADB).await else { return };
-    listeners_go_on(database.url.as_str()).await;
-    database.drop().await;
+    Fresh::during(MARIADB, listeners_go_on).await;
 }
 
 /// A hub that waits for no server.

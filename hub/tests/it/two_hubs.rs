@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use hub_config::RoleSection;
 use hub_db::repo;
 use serde_json::json;
 
+use crate::database::{Fresh, MARIADB, POSTGRESQL};
 use crate::fake_spawner::gate;
 use crate::support::TestHub;
 
@@ -17,6 +20,42 @@ async fn hub(file: &std::path::Path) -> TestHub {
         config.hub.init_spawners_timeout = Some(Duration::ZERO);
     })
     .await
+}
+
+/// Hubs that begin at the same moment on an empty database make the rows of their configuration once.
+async fn begin_at_once(url: &str) {
+    let begun = (0..6).map(|_| {
+        TestHub::with(|config| {
+            config.db.url = url.into();
+            config.authenticator.allowed_users = ["ada", "bob", "cyd"].map(String::from).to_vec();
+            config.roles.push(RoleSection {
+                name: "reader".to_owned(),
+                scopes: Some(vec!["read:users".to_owned()]),
+                users: Some(vec!["bob".to_owned()]),
+                ..RoleSection::default()
+            });
+        })
+    });
+    for hub in join_all(begun).await {
+        let users = hub.root().get("/users").await.json();
+        let mut names: Vec<&str> =
+            users.as_array().unwrap().iter().filter_map(|user| user["name"].as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["ada", "bob", "cyd", "root"]);
+        assert_eq!(hub.root().get("/groups/maths").await.json()["users"], json!(["ada"]));
+        let bob = hub.root().get("/users/bob").await.json();
+        assert_eq!(bob["roles"], json!(["reader", "user"]));
+    }
+}
+
+#[actix_web::test]
+async fn hubs_begin_at_once_on_postgresql() {
+    Fresh::during(POSTGRESQL, begin_at_once).await;
+}
+
+#[actix_web::test]
+async fn hubs_begin_at_once_on_mariadb() {
+    Fresh::during(MARIADB, begin_at_once).await;
 }
 
 /// Asks until the server of ada is ready.
