@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod attempts;
 mod back_channel;
 mod claims;
 mod client;
@@ -11,5 +12,6 @@ mod outages;
 mod provider;
 mod refresh;
 mod refusals;
+mod strangers;
 mod support;
 mod tokens;

@@ -8,6 +8,7 @@ mod common;
 mod date;
 mod error;
 mod escape;
+mod expiry;
 mod functions;
 mod loader;
 mod pages;
@@ -19,11 +20,12 @@ mod words;
 pub use common::{CommonContext, ServiceLink};
 pub use date::Date;
 pub use error::TemplateError;
+pub use expiry::expiry_options_html;
 pub use pages::{
     AcceptSharePage, AdminPage, AuthenticatorView, ErrorPage, HomePage, LoginPage, LogoutPage,
     NotRunningPage, OAuthClientView, OAuthPage, OwnerView, Page, ProfileView, ProfilesForm, ScopeDescription,
     SessionRow, SessionsPage, SpawnPage, SpawnPendingPage, StopPendingPage, TokenClientRow, TokenPage,
-    TokenRow, WayInView, WorkspaceList, WorkspaceView, expiry_options_html,
+    TokenRow, WayInView, WorkspaceList, WorkspaceView,
 };
 pub use renderer::{RenderOptions, Renderer};
 pub use static_files::{Asset, StaticFiles};
