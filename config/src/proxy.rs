@@ -86,7 +86,7 @@ impl Default for AcmeSection {
 #[serde(deny_unknown_fields, default)]
 pub struct ProxySection {
     /// Where people connect. `http://:8000` listens on all interfaces. Stock listens on all by default, this only
-    /// on the machine itself. A path in it sets `base_url` of `[hub]`.
+    /// on the machine itself. A path in it sets `base_url` of `[hub]`. It may be a socket, for a web server in front.
     pub bind_url: BindUrl,
     /// Replaces the host of `bind_url`; empty is all interfaces.
     pub ip: Option<String>,

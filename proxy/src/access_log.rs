@@ -168,3 +168,36 @@ fn cut(text: &str) -> &str {
     }
     text.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_the_log_cannot_take_are_dropped_and_counted() {
+        let metrics = Metrics::new();
+        let (lines, queue) = sync_channel(2);
+        let logger = AccessLogger { format: AccessLog::Json, lines, metrics: Arc::clone(&metrics) };
+        for _ in 0..5 {
+            drop(Entry {
+                logger: logger.clone(),
+                started: Instant::now(),
+                at: 0,
+                client: None,
+                method: Method::GET,
+                path: "/".into(),
+                version: Version::HTTP_11,
+                agent: None,
+                status: StatusCode::OK,
+                route: None,
+                bytes: 0,
+            });
+        }
+        assert_eq!(queue.try_iter().count(), 2);
+        assert!(
+            metrics.text().lines().any(|line| line == "proxy_lost_access_log_lines 3"),
+            "{}",
+            metrics.text()
+        );
+    }
+}

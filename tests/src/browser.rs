@@ -77,6 +77,8 @@ impl Browser {
         ] {
             wishes.add_arg(argument)?;
         }
+        // Nobody vouches for the certificates of tests.
+        wishes.accept_insecure_certs(true)?;
         let driver = WebDriver::new(&server, wishes).await.context("cannot start the browser")?;
         driver.set_script_timeout(SCRIPT_WITHIN).await?;
         driver.set_page_load_timeout(APPEARS_WITHIN).await?;

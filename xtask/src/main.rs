@@ -12,6 +12,7 @@ mod counts;
 mod databases;
 mod environments;
 mod examples;
+mod fuzz;
 mod kubebed;
 mod packages;
 mod run;

@@ -28,6 +28,9 @@ const NEEDED: [Needed; 8] = [
 const MEASURED: [Needed; 2] =
     [Needed { program: "nginx", package: "nginx-light" }, Needed { program: "haproxy", package: "haproxy" }];
 
+/// What libFuzzer is compiled with.
+const FUZZED: [Needed; 1] = [Needed { program: "c++", package: "g++" }];
+
 /// Installs what tests need and is missing with `apt-get` as root, else says what to install.
 pub(crate) fn install() -> Result<()> {
     install_missing(&NEEDED)
@@ -36,6 +39,11 @@ pub(crate) fn install() -> Result<()> {
 /// The same for what the proxy is measured beside.
 pub(crate) fn install_measured() -> Result<()> {
     install_missing(&MEASURED)
+}
+
+/// The same for fuzzing.
+pub(crate) fn install_fuzzed() -> Result<()> {
+    install_missing(&FUZZED)
 }
 
 fn install_missing(needed: &[Needed]) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::command::{self, cargo, in_ci, is_root, release_build, run, shown, wor
 use crate::counts::{self, Counts};
 use crate::databases::Databases;
 use crate::environments::{self, Environments};
-use crate::{examples, kubebed};
+use crate::{examples, fuzz, kubebed};
 
 /// The folder of the program that runs JupyterHub's own tests, if it is not `../shared/conformance`.
 const RUNNER: &str = "HIMALIA_CONFORMANCE_RUNNER";
@@ -37,6 +37,8 @@ enum Stage {
     Doc,
     /// Unit and integration tests of all crates, on three databases
     Unit,
+    /// The targets of `fuzz/`, a few seconds each
+    Fuzz,
     /// `config check` on every example configuration
     Examples,
     /// The release binary with browser, real servers and the stock hub beside it
@@ -58,11 +60,12 @@ enum Stage {
 }
 
 impl Stage {
-    const DEFAULT: [Self; 8] = [
+    const DEFAULT: [Self; 9] = [
         Self::Format,
         Self::Clippy,
         Self::Doc,
         Self::Unit,
+        Self::Fuzz,
         Self::Examples,
         Self::E2e,
         Self::Differential,
@@ -75,6 +78,7 @@ impl Stage {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Unit => "unit",
+            Self::Fuzz => "fuzz",
             Self::Examples => "examples",
             Self::E2e => "e2e",
             Self::Differential => "differential",
@@ -88,7 +92,7 @@ impl Stage {
     }
 
     fn needs_environments(self) -> bool {
-        !matches!(self, Self::Format | Self::Clippy | Self::Doc | Self::Examples)
+        !matches!(self, Self::Format | Self::Clippy | Self::Doc | Self::Fuzz | Self::Examples)
     }
 
     fn needs_release(self) -> bool {
@@ -210,24 +214,22 @@ impl TestBed {
         }
         match stage {
             Stage::Format => run(self.cargo().args(["fmt", "--all", "--check"]))?,
-            Stage::Clippy => {
-                run(self.cargo().args([
-                    "clippy",
-                    "--workspace",
-                    "--all-targets",
-                    "--features",
-                    "hub-proxy/fuzzing",
-                    "--",
-                    "--deny",
-                    "warnings",
-                ]))?;
-                self.fuzz_targets()?;
-            }
+            Stage::Clippy => run(self.cargo().args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--features",
+                "hub-proxy/fuzzing",
+                "--",
+                "--deny",
+                "warnings",
+            ]))?,
             Stage::Doc => run(self
                 .cargo()
                 .args(["doc", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "--deny warnings"))?,
             Stage::Unit => return self.unit(),
+            Stage::Fuzz => return fuzz::fuzz(self.cargo(), &self.target.join("fuzz")),
             Stage::Examples => return examples::check(&self.target.join("release/himalia")),
             Stage::E2e => {
                 return self.end_to_end(&["e2e::", "--skip", "::reference", "--skip", "::long"], "himalia");
@@ -247,21 +249,6 @@ impl TestBed {
             Stage::Conformance => return self.conformance(),
         }
         Ok(Counts::default())
-    }
-
-    /// Whether the targets of `fuzz/`, a workspace of its own, fit what they call. What they are linked with in a real
-    /// run takes a C++ compiler a while, and is not needed for that.
-    fn fuzz_targets(&self) -> Result<()> {
-        // The same versions as everywhere, so that nothing is compiled for them alone.
-        let folder = self.target.join("fuzz");
-        std::fs::create_dir_all(&folder)?;
-        let fuzz = workspace().join("fuzz");
-        std::fs::copy(workspace().join("Cargo.lock"), fuzz.join("Cargo.lock"))?;
-        run(self
-            .cargo()
-            .args(["check", "--manifest-path"])
-            .arg(fuzz.join("Cargo.toml"))
-            .env("CUSTOM_LIBFUZZER_PATH", folder.join("libfuzzer.a")))
     }
 
     /// Everything but the modules `e2e`, `differential` and `kubernetes`.

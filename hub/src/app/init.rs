@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hub_config::GroupSection;
+use hub_config::{BindUrl, GroupSection, Listen};
 use hub_core::secret::SecretString;
 use hub_db::{repo, schema};
 use tracing::warn;
@@ -99,14 +99,18 @@ impl Hub {
             return url.to_string();
         }
         let bind = &self.config.proxy.bind_url;
-        let host = match bind.host() {
-            None | Some("" | "0.0.0.0") => "127.0.0.1".to_owned(),
-            Some("::") => "[::1]".to_owned(),
-            Some(host) if host.contains(':') => format!("[{host}]"),
-            Some(host) => host.to_owned(),
+        let Listen::Tcp { host, port } = &bind.listen else {
+            let root = BindUrl { path: "/".to_owned(), ..bind.clone() };
+            return format!("{root}{}", self.urls.base());
+        };
+        let host = match host.as_str() {
+            "" | "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
         };
         let scheme = if self.config.proxy.is_secure() { "https" } else { "http" };
-        format!("{scheme}://{host}:{}{}", bind.port().unwrap_or(80), self.urls.base())
+        format!("{scheme}://{host}:{port}{}", self.urls.base())
     }
 
     /// A secret that stays one.

@@ -18,6 +18,14 @@ use crate::routing::Mark;
 pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let program = program(&config)?;
+    info!(api = %program.api.listen, "the proxy will serve {}", show(&config.proxy.bind_url));
+    Box::pin(program.run()).await?;
+    Ok(())
+}
+
+/// What `[proxy]` says of a proxy alone.
+fn program(config: &Config) -> anyhow::Result<Program> {
     let Some(token) = config.proxy.auth_token.as_ref().map(|token| token.expose_secret().to_owned()) else {
         bail!(
             "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token that the hub uses"
@@ -41,20 +49,17 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     let host_routing = config.hub.subdomain_host().is_some();
     // Where the hub has a route of its own, what no route fits is not for it.
     let default_target = config.hub.hub_routespec.is_none().then(|| hub.to_string());
-    let proxy = ProxyOptions { default_target, ..proxy_options(&config, &hub, &mark)? };
-    let section = config.proxy;
-    let program = Program {
+    let proxy = ProxyOptions { default_target, ..proxy_options(config, &hub, &mark)? };
+    let section = &config.proxy;
+    Ok(Program {
         proxy,
         api: ApiOptions { listen: hub_proxy::Listen::Tcp(*api_address), token: Some(token), tls: None },
         host_routing,
         metrics: section.metrics_address.map(hub_proxy::Listen::Tcp),
         pid_file: None,
-        state_file: section.state_file,
-        handover: section.handover_socket,
-    };
-    info!(api = %api_address, "the proxy will serve {}", show(&section.bind_url));
-    Box::pin(program.run()).await?;
-    Ok(())
+        state_file: section.state_file.clone(),
+        handover: section.handover_socket.clone(),
+    })
 }
 
 /// Binds a TCP address, with an error that names key and remedy. A socket that is open already is used as it is.
@@ -73,13 +78,19 @@ pub(super) fn bind(url: &BindUrl, key: &str, inherited: &mut Sockets) -> anyhow:
 }
 
 fn show(url: &BindUrl) -> String {
-    format!("{}:{}", url.host().unwrap_or_default(), url.port().unwrap_or_default())
+    match &url.listen {
+        Listen::Tcp { host, port } => format!("{host}:{port}"),
+        Listen::Unix(path) => path.display().to_string(),
+    }
 }
 
 fn socket_addresses(url: &BindUrl, key: &str) -> anyhow::Result<Vec<SocketAddr>> {
     match &url.listen {
         Listen::Unix(path) => {
-            bail!("{key}: unix sockets are not supported here yet ({}); give a TCP address", path.display())
+            bail!(
+                "{key}: {} is a UNIX socket, which only proxy.bind_url can be; give a TCP address",
+                path.display()
+            )
         }
         Listen::Tcp { host, port } => {
             let host = if host.is_empty() { "0.0.0.0" } else { host.as_str() };
@@ -107,11 +118,13 @@ pub(super) fn bind_proxy(
 /// Options of the public side. `hub` is where the proxy reaches the hub.
 fn proxy_options(config: &Config, hub: &Url, mark: &Mark) -> anyhow::Result<ProxyOptions> {
     let section = &config.proxy;
-    let listen = socket_addresses(&section.bind_url, "proxy.bind_url")?
-        .into_iter()
-        .take(1)
-        .map(hub_proxy::Listen::Tcp)
-        .collect();
+    let listen = match &section.bind_url.listen {
+        Listen::Unix(path) => vec![hub_proxy::Listen::Unix(path.clone())],
+        Listen::Tcp { .. } => {
+            let found = socket_addresses(&section.bind_url, "proxy.bind_url")?;
+            found.into_iter().take(1).map(hub_proxy::Listen::Tcp).collect()
+        }
+    };
     let root = hub.as_str().trim_end_matches('/');
     let mut options = ProxyOptions {
         listen,
@@ -141,7 +154,12 @@ fn proxy_options(config: &Config, hub: &Url, mark: &Mark) -> anyhow::Result<Prox
         (Some(port), Some(hub_proxy::Listen::Tcp(public))) => {
             Some((hub_proxy::Listen::Tcp(SocketAddr::new(public.ip(), port)), public.port()))
         }
-        _ => None,
+        (Some(_), _) => {
+            bail!(
+                "proxy.redirect_port: proxy.bind_url is a UNIX socket, which has no port to lead to: remove it"
+            )
+        }
+        (None, _) => None,
     };
     if options.is_secure() && !section.hsts.is_zero() {
         options.hsts = Some(section.hsts);
@@ -187,3 +205,6 @@ pub(super) fn reachable(bound: SocketAddr) -> SocketAddr {
     }
     address
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -63,13 +65,22 @@ impl Place {
         }
     }
 
-    pub(crate) fn command(&self, name: &str) -> Command {
+    /// The program under this name.
+    fn program(&self, name: &str) -> PathBuf {
         let programs = self.directory.path().join("programs");
         fs::create_dir_all(&programs).unwrap();
         let program: PathBuf = programs.join(name);
         if !program.exists() {
             symlink(env!("CARGO_BIN_EXE_himalia"), &program).unwrap();
         }
+        program
+    }
+
+    pub(crate) fn command(&self, name: &str) -> Command {
+        self.run(self.program(name))
+    }
+
+    fn run(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.directory.path()).env_clear().envs(&self.env);
         if let Some(path) = std::env::var_os("PATH") {
@@ -87,7 +98,21 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(place: &Place, name: &str, arguments: &[&str]) -> Self {
-        let mut child = place.command(name).args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(place.command(name).args(arguments))
+    }
+
+    /// Starts it as a service manager does: somebody listens on two sockets, and passes them as descriptors 3 and 4.
+    pub(crate) fn start_with_sockets(place: &Place, sockets: [TcpListener; 2], arguments: &[&str]) -> Self {
+        let script =
+            "export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" \"$@\" 3<&0 4<&1 0</dev/null 1>/dev/null";
+        let [one, two] = sockets.map(|socket| Stdio::from(OwnedFd::from(socket)));
+        let mut command = place.run("sh");
+        command.args(["-c", script]).arg(place.program("himalia"));
+        Self::spawn(command.args(arguments).stdin(one).stdout(two))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let (send, lines) = mpsc::channel();
         let log = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));

@@ -60,8 +60,8 @@ impl Bounds {
 pub(crate) enum Claim {
     /// The hub's own pages.
     Hub,
-    /// The page of an error, which the hub may make. It gets half of what is kept for the hub: each refused request asks
-    /// for one.
+    /// The page of an error, which the hub may make. It gets half of what is kept for the hub: each request to a target
+    /// that does not answer asks for one.
     Page,
     Other,
 }

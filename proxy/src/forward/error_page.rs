@@ -22,6 +22,7 @@ use crate::{
 
 /// Largest error page read from a file.
 const MAX_FILE: u64 = 1024 * 1024;
+const NO_ROOM: &str = "The proxy has no more connections to this server at the moment. Try again soon.\n";
 
 /// The error answer for a request to `uri`: bare for websockets, else with the page configured.
 pub(crate) async fn respond(
@@ -58,6 +59,19 @@ pub(crate) async fn respond(
             None => plain(status, turn),
         },
     }
+}
+
+/// What a client is told for which there is no room on the way to its target. In words of its own, as nothing is wrong
+/// with the target, and without asking anybody for a page: that would take a place as well.
+pub(super) fn no_room(worker: &Worker, kind: Kind, turn: Turn) -> Response<ProxyBody> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    worker.stats.count_status(status);
+    let mut response = match kind {
+        Kind::Websocket => with_status(status, ProxyBody::empty(Some(turn)), None),
+        Kind::Web => with_status(status, ProxyBody::full(NO_ROOM, Some(turn)), Some("text/plain")),
+    };
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// A page that says no more than the status does.

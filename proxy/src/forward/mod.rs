@@ -218,10 +218,7 @@ async fn web(
         Err(_) if fault.is_some_and(|fault| fault.happened()) => {
             refuse(worker, StatusCode::BAD_REQUEST, "the request body is not framed correctly", turn)
         }
-        Err(error) => {
-            log_failure(worker, &route, &error);
-            failed(worker, Kind::Web, uri, turn).await
-        }
+        Err(error) => unanswered(worker, &route, &error, Kind::Web, uri, turn).await,
     }
 }
 
@@ -277,10 +274,7 @@ async fn websocket(
             tunnel::start(worker, held, Arc::clone(route), opener, (upgrade, target_upgrade));
             Response::from_parts(parts, ProxyBody::empty(None))
         }
-        Err(error) => {
-            log_failure(worker, route, &error);
-            failed(worker, Kind::Websocket, uri, turn).await
-        }
+        Err(error) => unanswered(worker, route, &error, Kind::Websocket, uri, turn).await,
     }
 }
 
@@ -296,6 +290,23 @@ fn log_failure(worker: &Worker, route: &Route, error: &UpstreamError) {
         return debug!(route = %route.key, target = %route.target.text, %error, "target was not asked");
     }
     warn!(route = %route.key, target = %route.target.text, %error, "target did not answer");
+}
+
+/// Answers in place of a target that gave no answer, or was not asked.
+async fn unanswered(
+    worker: &Rc<Worker>,
+    route: &Route,
+    error: &UpstreamError,
+    kind: Kind,
+    uri: &http::Uri,
+    turn: Turn,
+) -> Response<ProxyBody> {
+    log_failure(worker, route, error);
+    if error.is_shortage() {
+        error_page::no_room(worker, kind, turn)
+    } else {
+        failed(worker, kind, uri, turn).await
+    }
 }
 
 /// Answers with a page of an error in place of a target. Boxed, as the future of each request, which is moved several

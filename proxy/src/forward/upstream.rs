@@ -61,9 +61,20 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// Whether the target was not asked for want of room on this side, which may be there in a moment.
+    pub(crate) fn is_shortage(&self) -> bool {
+        matches!(self, Self::Busy { .. }) || self.lacks_ports()
+    }
+
+    /// The system has no free port for another connection to that address.
+    fn lacks_ports(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.kind() == ErrorKind::AddrNotAvailable)
+    }
+
     /// Label of the error in metrics.
     pub(crate) fn class(&self) -> usize {
         match self {
+            Self::Connect(_) if self.lacks_ports() => 6,
             Self::Connect(_) => 0,
             Self::ConnectTimeout => 1,
             Self::Busy { .. } => 2,
@@ -75,8 +86,8 @@ impl UpstreamError {
 }
 
 /// Labels in the order of [`UpstreamError::class`].
-pub(crate) const ERROR_CLASSES: [&str; 6] =
-    ["connect", "connect_timeout", "busy", "broken", "response_timeout", "unreachable"];
+pub(crate) const ERROR_CLASSES: [&str; 7] =
+    ["connect", "connect_timeout", "busy", "broken", "response_timeout", "unreachable", "ports"];
 
 /// A target's socket together with its place within the bounds.
 #[derive(Debug)]
@@ -283,4 +294,24 @@ async fn silent(progress: &Progress, limit: Duration) {
 /// The parts of a request without a body.
 pub(crate) fn bodiless(parts: request::Parts) -> Request<RequestBody> {
     Request::from_parts(parts, RequestBody::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_ports_is_told_from_a_target_that_does_not_answer() {
+        let connect = |error: rustix::io::Errno| UpstreamError::Connect(error.into());
+        for (error, class, shortage) in [
+            (connect(rustix::io::Errno::ADDRNOTAVAIL), "ports", true),
+            (connect(rustix::io::Errno::CONNREFUSED), "connect", false),
+            (UpstreamError::Busy { scope: "to one target", limit: 1 }, "busy", true),
+            (UpstreamError::ConnectTimeout, "connect_timeout", false),
+            (UpstreamError::Unreachable, "unreachable", false),
+            (UpstreamError::ResponseTimeout, "response_timeout", false),
+        ] {
+            assert_eq!((ERROR_CLASSES[error.class()], error.is_shortage()), (class, shortage), "{error}");
+        }
+    }
 }

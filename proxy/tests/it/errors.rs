@@ -111,6 +111,7 @@ async fn a_silent_target_is_given_up_when_a_time_is_set() {
     let timeouts = Timeouts { response: Some(Duration::from_millis(100)), ..Timeouts::default() };
     let proxy = TestProxy::with(ProxyOptions { timeouts, ..options() }, target.address);
     assert_eq!(proxy.get("/").await.status(), 503);
+    assert_eq!(proxy.metric(r#"proxy_upstream_errors{class="response_timeout"}"#).as_deref(), Some("1"));
     let mut raw = proxy.connect().await;
     raw.send("GET /half HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(raw.head().await.unwrap().status(), 200);

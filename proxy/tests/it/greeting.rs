@@ -5,7 +5,10 @@ use hub_proxy::{
     options::{Limits, TlsFiles},
 };
 
-use super::support::{Target, TestProxy, options};
+use super::{
+    support::{Target, TestProxy, options},
+    tls_client::{TlsClient, fixture},
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
@@ -37,16 +40,17 @@ async fn the_proxy_protocol_tells_the_client() {
 
 #[tokio::test]
 async fn the_proxy_protocol_goes_before_tls() {
-    let fixture = |name: &str| {
-        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
-    };
+    let target = Target::echo("one").await;
     let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
-    let proxy = TestProxy::start(ProxyOptions { tls, proxy_protocol: true, ..options() });
+    let proxy = TestProxy::with(ProxyOptions { tls, proxy_protocol: true, ..options() }, target.address);
+    let client = TlsClient::showing(None);
     let mut raw = proxy.connect().await;
     raw.send("PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n").await;
-    // No TLS record: the answer is an alert, so TLS was reached.
-    raw.send(GET).await;
-    assert_eq!(raw.take(1).await, [21]);
+    let answer = client.get_over(raw.stream, "/", "").await.unwrap();
+    for line in ["x-forwarded-for: 192.0.2.1", "x-forwarded-proto: https"] {
+        assert!(answer.text.lines().any(|found| found == line), "{line} is missing in {}", answer.text);
+    }
+    assert!(client.get(proxy.address, "/", "").await.is_none(), "without the header there is no TLS");
 }
 
 const FORGED: &str = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\n\

@@ -13,8 +13,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
+    extended_connect::{connect_tls, websocket},
     program::{Process, Which},
     support::{Raw, Target, dead_address, patiently, until},
+    tls_client::{TlsClient, fixture},
 };
 
 /// Answers requests; echoes websockets.
@@ -136,6 +138,74 @@ async fn ten_hand_overs_drop_no_websocket_and_fail_no_request() {
         assert!(raw.is_closed().await);
     }
     assert_eq!(first.ended().await.code(), Some(0));
+}
+
+async fn echo_over(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) {
+    let mut back = vec![0; text.len()];
+    patiently(async {
+        stream.write_all(text.as_bytes()).await?;
+        stream.flush().await?;
+        stream.read_exact(&mut back).await
+    })
+    .await
+    .unwrap();
+    assert_eq!(back, text.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_over_tls_and_http2_stay_with_the_process_before_and_all_ports_are_handed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("handover.sock");
+    let (key, certificate) = (fixture("leaf-key.pem"), fixture("leaf.pem"));
+    let [metrics, redirect] = [dead_address().await, dead_address().await];
+    let [metrics_port, redirect_port] = [metrics, redirect].map(|address| address.port().to_string());
+    let flags = [
+        ["--handover-socket", socket.to_str().unwrap(), "--log-level", "warn"],
+        ["--ssl-key", key.to_str().unwrap(), "--ssl-cert", certificate.to_str().unwrap()],
+        ["--metrics-ip", "127.0.0.1", "--metrics-port", &metrics_port],
+        ["--redirect-port", &redirect_port, "--redirect-to", "443"],
+    ];
+    let flags = flags.as_flattened();
+    let target = target().await;
+    let (public, api) = (dead_address().await, dead_address().await);
+    let mut first = Process::start_at(&Which::Ours, public, api, flags, &[]).await;
+    first.route("/user/x", &format!("http://{}", target.address)).await;
+    until(|| socket.exists()).await;
+
+    let mut secure = patiently(TlsClient::showing(None).connect(public)).await.unwrap();
+    secure.write_all(UPGRADE.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(patiently(secure.read_u8()).await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    let mut sender = connect_tls(public).await;
+    let (_, mut multiplexed) = websocket(&mut sender, "/user/x/ws", "jupyterhub-session-id=s2").await;
+
+    let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&socket).unwrap());
+    let before = inode();
+    let mut second = Process::spawn(&Which::Ours, public, api, flags, &[]);
+    until(|| inode() != before || second.has_ended().is_some()).await;
+    assert_eq!(second.has_ended(), None);
+    for round in 0..3 {
+        echo_over(&mut secure, &format!("secure {round}")).await;
+        echo_over(&mut multiplexed, &format!("multiplexed {round}")).await;
+        let answer = TlsClient::showing(None).get(public, "/user/x/y", "").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    for (address, path, status) in [(metrics, "/metrics", 200), (redirect, "/x", 301)] {
+        let mut raw = Raw::connect(address).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).await;
+        assert_eq!(raw.response().await.status(), status, "{path}");
+    }
+    // The order to cut one of them reaches the process before; the other one goes on there until it ends.
+    second.ask_api("POST", "/api/websockets/cut", r#"{"session": "s2"}"#).await;
+    assert_eq!(patiently(multiplexed.read(&mut [0; 16])).await.unwrap_or(0), 0);
+    echo_over(&mut secure, "still here").await;
+    assert_eq!(first.has_ended(), None);
+    drop((secure, multiplexed, sender));
+    assert_eq!(first.ended().await.code(), Some(0));
+    assert_eq!(second.has_ended(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

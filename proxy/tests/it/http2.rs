@@ -12,20 +12,22 @@ use hub_proxy::{
 use hyper::{
     body::{Frame, Incoming},
     client::conn::http2::SendRequest,
-    ext::Protocol,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::support::{Raw, Target, TestProxy, options, patiently, until};
+use super::{
+    support::{Raw, Target, TestProxy, options, patiently, until},
+    tls_client::fixture,
+};
 
-type Sender = SendRequest<BoxBody<Bytes, std::convert::Infallible>>;
+pub(crate) type Sender = SendRequest<BoxBody<Bytes, std::convert::Infallible>>;
 
-fn cleartext() -> ProxyOptions {
+pub(crate) fn cleartext() -> ProxyOptions {
     ProxyOptions { http2_cleartext: true, ..options() }
 }
 
-async fn speak<S>(stream: S) -> Sender
+pub(crate) async fn speak<S>(stream: S) -> Sender
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -35,20 +37,20 @@ where
     sender
 }
 
-async fn connect(proxy: &TestProxy) -> Sender {
+pub(crate) async fn connect(proxy: &TestProxy) -> Sender {
     speak(tokio::net::TcpStream::connect(proxy.address).await.unwrap()).await
 }
 
-fn empty() -> BoxBody<Bytes, std::convert::Infallible> {
+pub(crate) fn empty() -> BoxBody<Bytes, std::convert::Infallible> {
     Empty::new().boxed()
 }
 
-async fn text(response: Response<Incoming>) -> String {
+pub(crate) async fn text(response: Response<Incoming>) -> String {
     let body = patiently(response.into_body().collect()).await.unwrap();
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
-fn get(path: &str) -> Request<BoxBody<Bytes, std::convert::Infallible>> {
+pub(crate) fn get(path: &str) -> Request<BoxBody<Bytes, std::convert::Infallible>> {
     Request::get(format!("http://proxy.test:8000{path}")).body(empty()).unwrap()
 }
 
@@ -136,67 +138,6 @@ async fn requests_overlap_on_one_connection() {
 }
 
 #[tokio::test]
-async fn a_websocket_opens_by_extended_connect() {
-    let target = Target::start(|mut raw: Raw, _| async move {
-        let request = raw.request().await.unwrap();
-        assert_eq!(request.first, "GET /ws?x HTTP/1.1");
-        assert_eq!(request.header("upgrade"), Some("websocket"));
-        assert_eq!(request.header("sec-websocket-version"), Some("13"));
-        assert_eq!(request.header("sec-websocket-key").map(str::len), Some(24));
-        assert_eq!(request.header("x-forwarded-proto"), Some("ws"));
-        raw.send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: p\r\n\r\nhello",
-        )
-        .await;
-        let (mut reader, mut writer) = raw.stream.split();
-        let _ = tokio::io::copy(&mut reader, &mut writer).await;
-    })
-    .await;
-    let proxy = TestProxy::with(cleartext(), target.address);
-    let mut sender = connect(&proxy).await;
-    // The proxy's settings, which allow this kind of request, have arrived with the first answer.
-    let first = patiently(sender.send_request(get("/_chp_healthz"))).await.unwrap();
-    assert_eq!(text(first).await, r#"{"status":"OK"}"#);
-    let request = Request::builder()
-        .method(Method::CONNECT)
-        .uri("http://h/ws?x")
-        .extension(Protocol::from_static("websocket"))
-        .header("sec-websocket-version", "13")
-        .body(empty())
-        .unwrap();
-    let mut response = patiently(sender.send_request(request)).await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers().get("sec-websocket-protocol").unwrap(), "p");
-    assert!(!response.headers().contains_key("sec-websocket-accept"));
-    let mut websocket = TokioIo::new(patiently(hyper::upgrade::on(&mut response)).await.unwrap());
-    let mut back = [0; 5];
-    patiently(websocket.read_exact(&mut back)).await.unwrap();
-    assert_eq!(&back, b"hello");
-    for size in [1, 1000, 300_000] {
-        let block: Vec<u8> = (0..=255u8).cycle().take(size).collect();
-        let mut back = vec![0; size];
-        let (mut reader, mut writer) = tokio::io::split(&mut websocket);
-        let (sent, read) = patiently(async {
-            tokio::join!(
-                async {
-                    writer.write_all(&block).await?;
-                    writer.flush().await
-                },
-                reader.read_exact(&mut back)
-            )
-        })
-        .await;
-        sent.unwrap();
-        read.unwrap();
-        assert!(back == block, "{size} bytes came back changed");
-    }
-    assert_eq!(proxy.metric("proxy_open_websockets").as_deref(), Some("1"));
-    drop(websocket);
-    until(|| proxy.metric("proxy_open_websockets").as_deref() == Some("0")).await;
-}
-
-#[tokio::test]
 async fn what_http1_would_read_differently_is_refused() {
     let target = Target::echo("one").await;
     let proxy = TestProxy::with(cleartext(), target.address);
@@ -228,11 +169,10 @@ async fn http2_without_tls_is_off_unless_asked_for() {
     assert_eq!(raw.response().await.status(), 200);
 }
 
-/// Accepts any certificate, offering the given protocols.
-fn tls_client(protocols: &[&str]) -> tokio_rustls::TlsConnector {
-    let fixtures = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures");
+/// Believes the authority of the tests, and offers these protocols.
+pub(crate) fn tls_client(protocols: &[&str]) -> tokio_rustls::TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in rustls::pki_types::pem::PemObject::pem_file_iter(fixtures.join("ca.pem")).unwrap() {
+    for certificate in rustls::pki_types::pem::PemObject::pem_file_iter(fixture("ca.pem")).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -247,9 +187,6 @@ fn tls_client(protocols: &[&str]) -> tokio_rustls::TlsConnector {
 
 #[tokio::test]
 async fn over_tls_the_client_chooses_between_the_protocols() {
-    let fixture = |name: &str| {
-        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
-    };
     let target = Target::echo("one").await;
     let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
     let hsts = Some(std::time::Duration::from_mins(1));
@@ -278,9 +215,6 @@ async fn over_tls_the_client_chooses_between_the_protocols() {
 
 #[tokio::test]
 async fn connections_without_handshake_count_and_who_finds_no_room_is_told_in_its_protocol() {
-    let fixture = |name: &str| {
-        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
-    };
     let tls = Some(TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem")));
     let name = || rustls::pki_types::ServerName::try_from("localhost").unwrap();
     for (limits, healthy) in [

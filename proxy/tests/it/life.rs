@@ -13,7 +13,10 @@ use tokio::{
     sync::Semaphore,
 };
 
-use super::support::{Raw, Target, TestProxy, options, patiently, until};
+use super::{
+    program::{Process, Which},
+    support::{Raw, Target, TestProxy, options, patiently, until},
+};
 
 #[tokio::test]
 async fn an_occupied_port_is_an_error_that_names_the_address() {
@@ -193,6 +196,52 @@ async fn draining_finishes_requests_and_websockets_and_closes_idle_connections()
     websocket.half_close().await;
     assert!(websocket.is_closed().await);
     proxy.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_told_to_end_finishes_a_request_and_a_websocket() {
+    let (target, release) = slow_target().await;
+    let base = format!("http://{}", target.address);
+    let flags = ["--default-target", &base, "--drain", "15", "--log-level", "error"];
+    let mut process = Process::start(&Which::Ours, &flags).await;
+    let mut websocket = Raw::connect(process.public).await;
+    websocket.send(UPGRADE).await;
+    assert_eq!(websocket.head().await.unwrap().status(), 101);
+    let mut busy = Raw::connect(process.public).await;
+    busy.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").await;
+    // By this it is known that the request is under way.
+    assert_eq!(busy.head().await.unwrap().status(), 100);
+    process.signal("-TERM").await;
+    until(|| std::net::TcpStream::connect(process.public).is_err()).await;
+    assert_eq!(process.has_ended(), None);
+    busy.send("ab").await;
+    websocket.send("still here").await;
+    assert_eq!(websocket.take(10).await, b"still here");
+    release.add_permits(1);
+    let answer = busy.response().await;
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
+    assert!(busy.is_closed().await);
+    assert_eq!(process.has_ended(), None, "the websocket is still open");
+    websocket.half_close().await;
+    assert!(websocket.is_closed().await);
+    assert_eq!(process.ended().await.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_told_to_end_waits_no_longer_than_it_is_told_to() {
+    let (target, _release) = slow_target().await;
+    let base = format!("http://{}", target.address);
+    let flags = ["--default-target", &base, "--drain", "1", "--log-level", "error"];
+    let mut process = Process::start(&Which::Ours, &flags).await;
+    let mut websocket = Raw::connect(process.public).await;
+    websocket.send(UPGRADE).await;
+    assert_eq!(websocket.head().await.unwrap().status(), 101);
+    let told = std::time::Instant::now();
+    process.signal("-TERM").await;
+    assert_eq!(process.ended().await.code(), Some(2));
+    // The default is 30 seconds, which is more than any test waits.
+    assert!(told.elapsed() >= Duration::from_millis(900), "{:?}", told.elapsed());
+    assert!(websocket.is_closed().await);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod bodies;
 mod corpus;
 mod cross;
 mod errors;
+mod extended_connect;
 mod flags;
 mod forwarding;
 mod frames;

@@ -136,34 +136,69 @@ async fn statistics_name_the_busiest_routes() {
     assert_eq!(process.ask_api("GET", "/api/statistics?limit=x", "").await.0, 400);
 }
 
+/// The line about a path, from a process that logs.
+async fn line_about(
+    lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+    path: &str,
+) -> String {
+    patiently(async {
+        loop {
+            // The test harness writes lines of its own.
+            let line = lines.next_line().await.unwrap().expect("the log goes on");
+            if line.contains(path) {
+                return line;
+            }
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_access_log_has_a_line_for_each_request_and_no_secret() {
-    for (format, expected) in [
-        ("common", "127.0.0.1 - - ["),
-        ("json", r#""client":"127.0.0.1","method":"GET","path":"/x","protocol":"HTTP/1.1","status":404"#),
-    ] {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        while raw.request().await.is_some() {
+            raw.send(format!("HTTP/1.1 201 Created\r\nContent-Length: 1234\r\n\r\n{}", "x".repeat(1234)))
+                .await;
+        }
+    })
+    .await;
+    let mut logged = Vec::new();
+    for format in ["common", "json"] {
         let mut process =
             Process::start(&Which::Ours, &["--access-log", format, "--log-level", "error"]).await;
-        let lines = process.output();
-        let mut raw = Raw::connect(process.public).await;
-        raw.send("GET /x?token=secret HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-        assert_eq!(raw.response().await.status(), 404);
-        let mut lines = BufReader::new(lines).lines();
-        let line = patiently(async {
-            loop {
-                // The test harness writes lines of its own.
-                let line = lines.next_line().await.unwrap().expect("the log goes on");
-                if line.contains("/x") {
-                    break line;
-                }
-            }
-        })
-        .await;
-        assert!(line.contains(expected), "{line}");
-        assert!(!line.contains("secret"), "{line}");
-        if format == "common" {
-            assert!(line.contains("\"GET /x HTTP/1.1\" 404 "), "{line}");
+        process.route("/user/a", &format!("http://{}", target.address)).await;
+        let mut lines = BufReader::new(process.output()).lines();
+        for path in ["/user/a/x", "/nothing"] {
+            let mut raw = Raw::connect(process.public).await;
+            raw.send(format!(
+                "GET {path}?token=secret HTTP/1.1\r\nHost: h\r\nUser-Agent: tester/1 \"x\"\r\n\
+                 Authorization: token secret\r\nCookie: a=secret\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+            raw.response().await;
+            let line = line_about(&mut lines, path).await;
+            assert!(!line.contains("secret"), "{line}");
+            logged.push(line);
         }
+    }
+    assert!(logged[0].starts_with("127.0.0.1 - - ["), "{}", logged[0]);
+    assert!(logged[0].contains("\"GET /user/a/x HTTP/1.1\" 201 "), "{}", logged[0]);
+    assert!(logged[1].contains("\"GET /nothing HTTP/1.1\" 404 "), "{}", logged[1]);
+    for (line, path, status, route) in
+        [(&logged[2], "/user/a/x", 201, Some("/user/a")), (&logged[3], "/nothing", 404, None)]
+    {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let took = line["duration_ms"].take().as_u64().unwrap();
+        assert!(took < 60_000, "{took}");
+        let time = line["time"].take();
+        assert!(chrono::DateTime::parse_from_rfc3339(time.as_str().unwrap()).is_ok(), "{time}");
+        let bytes = line["bytes"].take().as_u64().unwrap();
+        assert!(status != 201 || bytes == 1234, "{bytes}");
+        let expected = serde_json::json!({
+            "time": null, "client": "127.0.0.1", "method": "GET", "path": path, "protocol": "HTTP/1.1",
+            "status": status, "bytes": null, "duration_ms": null, "route": route, "user_agent": "tester/1 \"x\"",
+        });
+        assert_eq!(line, expected);
     }
 }
 
@@ -185,15 +220,7 @@ async fn a_websocket_is_logged_when_it_ends_with_all_that_went_through_it() {
     assert_eq!(raw.head().await.unwrap().status(), 101);
     assert_eq!(raw.take(5).await, b"hello");
     drop(raw);
-    let line = patiently(async {
-        loop {
-            let line = lines.next_line().await.unwrap().expect("the log goes on");
-            if line.contains("/ws") {
-                break line;
-            }
-        }
-    })
-    .await;
+    let line = line_about(&mut lines, "/ws").await;
     assert!(line.contains(r#""status":101,"bytes":5,"#), "{line}");
 }
 

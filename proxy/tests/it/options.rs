@@ -1,9 +1,13 @@
 //! The command line of configurable-http-proxy, as a program of its own would have it.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Command, FromArgMatches};
-use hub_proxy::{ChpArgs, ProxyError, run_chp};
+use hub_proxy::{
+    ChpArgs, Listen, ProxyError,
+    options::{AccessLog, Network},
+    run_chp,
+};
 
 use super::support::{Raw, Target, dead_address, patiently, until};
 
@@ -78,6 +82,47 @@ async fn the_flags_of_the_hubs_own_proxy_command_are_understood() {
     ];
     let args = parse(&flags).unwrap();
     assert_eq!((args.port, args.api_port, args.host_routing), (Some(8000), Some(8001), true));
+}
+
+#[test]
+fn the_flags_of_its_own_reach_the_options() {
+    let tls = ["--ssl-key", "k.pem", "--ssl-cert", "c.pem"];
+    let plain = parse(&tls).unwrap().program().unwrap().proxy;
+    assert!(plain.http2 && !plain.http2_cleartext && !plain.proxy_protocol);
+    assert_eq!((plain.hsts, plain.trusted_proxies), (None, None));
+    assert_eq!((plain.timeouts.drain, plain.access_log), (Duration::from_secs(30), AccessLog::Off));
+    let given = [
+        "--proxy-protocol",
+        "--no-http2",
+        "--http2-cleartext",
+        "--drain",
+        "7",
+        "--hsts",
+        "86400",
+        "--trusted-proxy",
+        "10.0.0.0/8",
+        "--trusted-proxy",
+        "2001:db8::1",
+        "--access-log",
+        "json",
+        "--handover-socket",
+        "/run/x.sock",
+    ];
+    let program = parse(&[&tls[..], &given].concat()).unwrap().program().unwrap();
+    let own = program.proxy;
+    assert!(!own.http2 && own.http2_cleartext && own.proxy_protocol);
+    assert_eq!((own.timeouts.drain, own.hsts), (Duration::from_secs(7), Some(Duration::from_hours(24))));
+    let ranges = ["10.0.0.0/8", "2001:db8::1"].map(|range| range.parse::<Network>().unwrap());
+    assert_eq!(own.trusted_proxies, Some(ranges.to_vec()));
+    assert_eq!((own.access_log, program.handover), (AccessLog::Json, Some("/run/x.sock".into())));
+}
+
+#[test]
+fn ports_of_zero_are_the_defaults() {
+    let program = parse(&["--port", "0"]).unwrap().program().unwrap();
+    let [Listen::Tcp(public)] = program.proxy.listen.as_slice() else { panic!("one address") };
+    let Listen::Tcp(api) = program.api.listen else { panic!("an address") };
+    assert_eq!((public.port(), api.port()), (8000, 8001));
 }
 
 #[test]

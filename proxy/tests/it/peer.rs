@@ -48,8 +48,14 @@ async fn peer() -> Option<Peer> {
     Some(Peer { _process: process, api, public })
 }
 
-/// Status and body of one API request; moments are masked, as they differ by nature.
-async fn answer(address: SocketAddr, method: &str, path: &str, token: bool, body: &str) -> (u16, String) {
+/// Status, type and body of one API request; moments are masked, as they differ by nature.
+async fn answer(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    token: bool,
+    body: &str,
+) -> (u16, Option<String>, String) {
     let mut raw = Raw::connect(address).await;
     let auth = if token { format!("Authorization: token {TOKEN}\r\n") } else { String::new() };
     let length = body.len();
@@ -66,7 +72,7 @@ async fn answer(address: SocketAddr, method: &str, path: &str, token: bool, body
         // The parsers' own words differ.
         Err(_) => answer.text().split("JSON:").next().unwrap_or_default().to_owned(),
     };
-    (answer.status(), text)
+    (answer.status(), answer.header("content-type").map(str::to_owned), text)
 }
 
 fn mask(value: &mut Value) {

@@ -14,7 +14,7 @@ use hub_proxy::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::support::{PATIENCE, Raw, Target, TestProxy, dead_address, options, patiently, until};
+use super::support::{Message, PATIENCE, Raw, Target, TestProxy, dead_address, options, patiently, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -154,6 +154,7 @@ async fn a_target_that_always_closes_is_tried_twice_at_most() {
     let proxy = TestProxy::to(target.address);
     assert_eq!(proxy.get("/").await.status(), 503);
     assert_eq!(connections.load(Ordering::Relaxed), 1, "a fresh connection is no excuse to try again");
+    assert_eq!(proxy.metric(r#"proxy_upstream_errors{class="broken"}"#).as_deref(), Some("1"));
 }
 
 #[tokio::test]
@@ -217,14 +218,24 @@ async fn a_request_beyond_the_bound_of_connections_is_answered_503_and_others_go
         }
         until(|| proxy.metric("requests_web").as_deref() == Some("2")).await;
         // Both have their connections by now or will be refused themselves, never both and a third one.
-        let mut statuses = vec![proxy.get("/").await.status()];
+        let mut answers = vec![proxy.get("/").await];
+        let websocket = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let refused = proxy.ask(websocket).await;
+        assert_eq!(
+            (refused.status(), refused.header("retry-after"), refused.text()),
+            (503, Some("1"), String::new())
+        );
         release.add_permits(10);
         for raw in &mut held {
-            statuses.push(raw.response().await.status());
+            answers.push(raw.response().await);
         }
-        statuses.sort_unstable();
-        assert_eq!(statuses, [200, 200, 503]);
-        assert_eq!(proxy.metric(r#"proxy_upstream_errors{class="busy"}"#).as_deref(), Some("1"));
+        answers.sort_unstable_by_key(Message::status);
+        let [one, two, refused] = answers.as_slice() else { panic!("three were asked") };
+        assert_eq!([one, two, refused].map(Message::status), [200, 200, 503]);
+        // The target is well, and is not said to be anything else.
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert!(refused.text().contains("no more connections to this server"), "{}", refused.text());
+        assert_eq!(proxy.metric(r#"proxy_upstream_errors{class="busy"}"#).as_deref(), Some("2"));
         assert_eq!(proxy.get("/").await.status(), 200);
     }
 }

@@ -70,7 +70,7 @@ impl Process {
         patiently(async {
             for address in [self.api, self.public] {
                 while tokio::net::TcpStream::connect(address).await.is_err() {
-                    if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                    if let Some(status) = self.has_ended() {
                         panic!("the proxy with {flags:?} ended with {status}");
                     }
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -159,6 +159,10 @@ impl Process {
     pub(crate) async fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.id().to_string()]).status().await;
         assert!(status.expect("kill can be run").success());
+    }
+
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked")
     }
 
     pub(crate) async fn ended(&mut self) -> ExitStatus {

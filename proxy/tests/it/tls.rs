@@ -38,6 +38,32 @@ async fn https_clients_are_served_and_told_apart() {
 }
 
 #[tokio::test]
+async fn hsts_is_on_answers_over_tls_that_have_none_of_their_own() {
+    let target = Target::start(|mut raw, _| async move {
+        while let Some(request) = raw.request().await {
+            let own = match request.target() {
+                "/own" => "Strict-Transport-Security: max-age=5\r\n",
+                _ => "",
+            };
+            raw.send(format!("HTTP/1.1 200 OK\r\n{own}Content-Length: 0\r\n\r\n")).await;
+        }
+    })
+    .await;
+    let hsts = Some(Duration::from_mins(1));
+    let files = TlsFiles::new(fixture("leaf-key.pem"), fixture("leaf.pem"));
+    let secure = TestProxy::with(ProxyOptions { tls: Some(files), hsts, ..options() }, target.address);
+    let client = TlsClient::showing(None);
+    for (path, age) in [("/", "max-age=60"), ("/_chp_healthz", "max-age=60"), ("/own", "max-age=5")] {
+        let text = client.get(secure.address, path, "").await.unwrap().text.to_lowercase();
+        let found: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("strict-transport-security: ")).collect();
+        assert_eq!(found, [age], "{path}");
+    }
+    let plain = TestProxy::with(ProxyOptions { hsts, ..options() }, target.address);
+    assert_eq!(plain.get("/").await.header("strict-transport-security"), None);
+}
+
+#[tokio::test]
 async fn large_bodies_and_websockets_pass_through_tls() {
     let target = Target::start(|mut raw, _| async move {
         let request = raw.request().await.unwrap();

@@ -79,8 +79,16 @@ impl TlsClient {
     /// The whole answer to a request for a path, sent with these headers; none when the other side ends the connection
     /// before one has come.
     pub(crate) async fn get(&self, address: SocketAddr, path: &str, headers: &str) -> Option<TlsAnswer> {
+        self.get_over(TcpStream::connect(address).await.ok()?, path, headers).await
+    }
+
+    /// The same over a stream that is open already.
+    pub(crate) async fn get_over<S>(&self, stream: S, path: &str, headers: &str) -> Option<TlsAnswer>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         patiently(async {
-            let mut stream = self.connect(address).await.ok()?;
+            let mut stream = self.over(stream).await.ok()?;
             let request =
                 format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
             stream.write_all(request.as_bytes()).await.ok()?;

@@ -47,8 +47,14 @@ impl Connection {
     }
 
     fn answer(&mut self) -> Result<(u16, usize)> {
+        let (status, length, _) = self.whole_answer()?;
+        Ok((status, length))
+    }
+
+    /// Status, length of the body, and head in lower case.
+    fn whole_answer(&mut self) -> Result<(u16, usize, String)> {
         let mut read = 0;
-        let (end, status, length) = loop {
+        let (end, status, length, head) = loop {
             let free = self.buffer.get_mut(read..).context("the head of an answer is too long")?;
             let count = self.stream.read(free)?;
             if count == 0 {
@@ -63,7 +69,7 @@ impl Connection {
                     .lines()
                     .find_map(|line| line.strip_prefix("content-length:"))
                     .and_then(|length| length.trim().parse::<usize>().ok());
-                break (end + 4, status, length.unwrap_or(0));
+                break (end + 4, status, length.unwrap_or(0), head);
             }
         };
         let mut body = read - end;
@@ -74,7 +80,7 @@ impl Connection {
             }
             body += count;
         }
-        Ok((status, length))
+        Ok((status, length, head))
     }
 
     /// Opens a websocket.
@@ -109,6 +115,38 @@ impl Connection {
             self.stream.write_all(&block)?;
         }
         Ok(self.answer()?.0)
+    }
+
+    /// Sends a body of `gibibytes` and a bit, calling `watch` now and then, and makes sure that the target received all
+    /// of it.
+    pub(super) fn send_huge(&mut self, gibibytes: u64, chunked: bool, mut watch: impl FnMut()) -> Result<()> {
+        const BLOCK: u64 = 256 * 1024;
+        let blocks = gibibytes * 1024 * 1024 * 1024 / BLOCK + 1;
+        let size = blocks * BLOCK;
+        let mut block = vec![b'y'; usize::try_from(BLOCK)?];
+        let mut framing = format!("Content-Length: {size}");
+        if chunked {
+            block = [format!("{BLOCK:x}\r\n").as_bytes(), &block, b"\r\n"].concat();
+            "Transfer-Encoding: chunked".clone_into(&mut framing);
+        }
+        let head = format!("POST /counted HTTP/1.1\r\nHost: bench\r\n{framing}\r\n\r\n");
+        self.stream.write_all(head.as_bytes())?;
+        for number in 0..blocks {
+            self.stream.write_all(&block)?;
+            if number % 256 == 0 {
+                watch();
+            }
+        }
+        if chunked {
+            self.stream.write_all(b"0\r\n\r\n")?;
+        }
+        let (status, _, head) = self.whole_answer()?;
+        let received = head.lines().find_map(|line| line.strip_prefix("x-received:"));
+        let received = received.and_then(|count| count.trim().parse::<u64>().ok());
+        if (status, received) != (200, Some(size)) {
+            bail!("of {size} bytes the target received {received:?}, status {status}");
+        }
+        Ok(())
     }
 }
 

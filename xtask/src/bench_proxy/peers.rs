@@ -238,6 +238,17 @@ impl Peer {
         Ok((after - before) / f64::from(bodies) * 16.0)
     }
 
+    /// MiB of memory that the proxy takes more while it passes on a body of more than 4 GiB than after a small one.
+    #[expect(clippy::cast_precision_loss, reason = "KiB of a process fit easily")]
+    pub(super) fn huge_upload(&self, chunked: bool) -> Result<f64> {
+        let mut connection = Connection::open(self.address)?;
+        connection.send_huge(0, chunked, || ())?;
+        let before = self.memory();
+        let mut most = before;
+        connection.send_huge(4, chunked, || most = most.max(self.memory()))?;
+        Ok((most - before) as f64 / 1024.0)
+    }
+
     /// CPU milliseconds for 1,000 small messages there and back.
     pub(super) fn echoes(&self, websockets: u32, messages: u32) -> Result<f64> {
         let message = [b'm'; 120];

@@ -41,7 +41,7 @@ fn answer(stream: &TcpStream) -> std::io::Result<()> {
     let mut writer = stream;
     let block = vec![b'x'; 256 * 1024];
     loop {
-        let mut length = 0;
+        let mut length = Some(0);
         let mut upgrade = false;
         let mut first = String::new();
         loop {
@@ -56,7 +56,9 @@ fn answer(stream: &TcpStream) -> std::io::Result<()> {
             if first.is_empty() {
                 first = line;
             } else if let Some(value) = lower.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
+                length = value.trim().parse().ok();
+            } else if lower.starts_with("transfer-encoding:") {
+                length = None;
             } else if lower.starts_with("upgrade:") {
                 upgrade = true;
             }
@@ -74,7 +76,15 @@ fn answer(stream: &TcpStream) -> std::io::Result<()> {
                 writer.write_all(buffer.get(..count).unwrap_or_default())?;
             }
         }
-        std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
+        let received = match length {
+            Some(length) => std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?,
+            None => chunked(&mut reader)?,
+        };
+        if first.contains("/counted") {
+            let count = received.to_string();
+            write!(writer, "HTTP/1.1 200 OK\r\nX-Received: {count}\r\nContent-Length: 0\r\n\r\n")?;
+            continue;
+        }
         let size = if first.contains("/large") { LARGE } else { SMALL };
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
@@ -88,6 +98,23 @@ fn answer(stream: &TcpStream) -> std::io::Result<()> {
         writer.write_all(head.as_bytes())?;
         for _ in 0..size / block.len() {
             writer.write_all(&block)?;
+        }
+    }
+}
+
+/// Reads a body in chunks; its size.
+fn chunked(reader: &mut impl BufRead) -> std::io::Result<u64> {
+    let mut received = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = u64::from_str_radix(size, 16).map_err(std::io::Error::other)?;
+        received += std::io::copy(&mut reader.take(size), &mut std::io::sink())?;
+        // The end of the chunk; of the last one, the end of the trailers, which nobody sends here.
+        reader.read_line(&mut line)?;
+        if size == 0 {
+            return Ok(received);
         }
     }
 }

@@ -158,6 +158,11 @@ async fn socket_and_port_exclude_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn socket_and_ip_exclude_each_other() {
+    refused(&["--socket", "/x", "--ip", "127.0.0.1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics_ip_and_metrics_port_are_where_metrics_are() {
     let seen = same(async |which| {
         let port = dead_address().await.port();

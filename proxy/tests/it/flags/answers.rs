@@ -1,6 +1,9 @@
 //! Flags about errors, waiting, metrics and the process itself.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use super::{Process, ask, get, refused, same, upgrade};
 use crate::support::{Raw, Target, dead_address, until};
@@ -120,17 +123,48 @@ async fn timeout_drops_the_client_of_a_silent_request() {
     assert!(closed);
 }
 
+/// Whether a connection that lies idle after one request is closed within this span of seconds.
+async fn idle_for(flags: &[&str], seconds: std::ops::Range<f64>) -> bool {
+    same(async |which| {
+        let process = Process::start(&which, flags).await;
+        let mut raw = Raw::connect(process.public).await;
+        let begin = Instant::now();
+        raw.send("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert_eq!(raw.response().await.status(), 200);
+        assert!(raw.is_closed().await);
+        seconds.contains(&begin.elapsed().as_secs_f64())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keep_alive_timeout_closes_idle_connections() {
-    let seen = same(async |which| {
-        let process = Process::start(&which, &["--keep-alive-timeout", "200"]).await;
-        let mut raw = Raw::connect(process.public).await;
-        raw.send("GET /_chp_healthz HTTP/1.1\r\nHost: h\r\n\r\n").await;
-        let status = raw.response().await.status();
-        (status, raw.is_closed().await)
+    assert!(idle_for(&["--keep-alive-timeout", "1000"], 0.9..3.0).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keep_alive_timeout_or_with_none_idle_connections_are_closed_after_five_seconds() {
+    let none = ["--keep-alive-timeout", "0"];
+    let (default, zero) = tokio::join!(idle_for(&[], 4.9..8.0), idle_for(&none, 4.9..8.0));
+    assert_eq!((default, zero), (true, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timeouts_of_zero_are_none() {
+    let target = Target::start(|mut raw: Raw, _| async move {
+        raw.request().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     })
     .await;
-    assert_eq!(seen, (200, true));
+    let base = format!("http://{}", target.address);
+    let status = same(async |which| {
+        let flags = ["--default-target", &base, "--timeout", "0", "--proxy-timeout", "0"];
+        let process = Process::start(&which, &flags).await;
+        ask(&process, &get("/")).await.status()
+    })
+    .await;
+    assert_eq!(status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -340,10 +340,11 @@ async fn a_redirect_needs_a_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn version_is_told_and_no_proxy_started() {
-    let ended =
-        same(async |which| Process::spawn_bare(&which, &["--version"], &[]).ended().await.code()).await;
-    assert_eq!(ended, Some(0));
+async fn version_and_help_are_told_and_no_proxy_started() {
+    for flag in ["--version", "-V", "--help", "-h"] {
+        let ended = same(async |which| Process::spawn_bare(&which, &[flag], &[]).ended().await.code()).await;
+        assert_eq!(ended, Some(0), "{flag}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

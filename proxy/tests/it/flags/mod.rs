@@ -5,6 +5,7 @@
 mod activity;
 mod addresses;
 mod answers;
+mod differences;
 mod messages;
 mod requests;
 mod tls;

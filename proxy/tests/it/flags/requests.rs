@@ -112,9 +112,10 @@ async fn without_host_routing_the_host_makes_no_difference() {
     assert_eq!(seen, (404, 200));
 }
 
-/// Where redirects of a target to itself, elsewhere and to a path lead in the end.
-async fn same_redirects(flags: &[&str]) -> Vec<String> {
-    let target = Target::start(|mut raw: Raw, _| async move {
+/// Where a target's answers of a status lead, through a proxy with these flags: those to itself, elsewhere, and to a
+/// path.
+async fn same_redirects(status: u16, flags: &[&str]) -> Vec<String> {
+    let target = Target::start(move |mut raw: Raw, _| async move {
         let own = raw.stream.local_addr().unwrap();
         while let Some(request) = raw.request().await {
             let location = match request.target() {
@@ -122,7 +123,7 @@ async fn same_redirects(flags: &[&str]) -> Vec<String> {
                 "/other" => "http://other.test/next".to_owned(),
                 _ => "/next".to_owned(),
             };
-            raw.send(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
+            raw.send(format!("HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
                 .await;
         }
     })
@@ -135,7 +136,7 @@ async fn same_redirects(flags: &[&str]) -> Vec<String> {
         let mut seen = Vec::new();
         for path in ["/self", "/other", "/relative"] {
             let answer = ask(&process, &get(path)).await;
-            assert_eq!(answer.status(), 302);
+            assert_eq!(answer.status(), status);
             seen.push(answer.header("location").unwrap_or_default().replace(&own, "TARGET"));
         }
         seen
@@ -149,7 +150,7 @@ macro_rules! redirects {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                assert_eq!(same_redirects(&$flags).await, $locations);
+                assert_eq!(same_redirects(302, &$flags).await, $locations);
             }
         )+
     };
@@ -164,4 +165,15 @@ redirects! {
         ["https://TARGET/next?x", "http://other.test/next", "/next"];
     auto_and_protocol_rewrite_work_together: ["--auto-rewrite", "--protocol-rewrite", "https"],
         ["https://proxy.test:8000/next?x", "http://other.test/next", "/next"];
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_rewrite_is_for_the_statuses_that_the_original_takes_for_redirects() {
+    for (status, leads_to) in
+        [(201, true), (301, true), (307, true), (308, true), (200, false), (300, false), (303, false)]
+    {
+        let seen = same_redirects(status, &["--auto-rewrite"]).await;
+        let first = if leads_to { "http://proxy.test:8000/next?x" } else { "http://TARGET/next?x" };
+        assert_eq!(seen[0], first, "{status}");
+    }
 }

@@ -3,7 +3,7 @@
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Process, fixture, get, refused, same};
+use super::{Process, Which, ask, fixture, get, original, refused, same};
 use crate::{
     program::TOKEN,
     support::{Raw, Target, dead_address, patiently, until},
@@ -110,6 +110,13 @@ async fn ssl_protocol_chooses_one_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ssl_protocol_holds_for_the_api() {
+    let all = flags(&[&pair("--api-ssl")], &["--ssl-protocol", "TLSv1_2"]);
+    let clients = [TlsClient::speaking(&TLS12), TlsClient::speaking(&TLS13)];
+    assert_eq!(api(&all, &[], &clients).await, [Some(200), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ssl_protocol_tls_is_all_versions() {
     let all = flags(&[&pair("--ssl")], &["--ssl-protocol", "TLS"]);
     let clients = [TlsClient::speaking(&TLS12), TlsClient::speaking(&TLS13)];
@@ -117,17 +124,24 @@ async fn ssl_protocol_tls_is_all_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ssl_ciphers_are_taken_in_their_order() {
+async fn ssl_ciphers_are_taken_in_their_order_for_clients_and_for_the_api() {
     let list = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384";
-    let all = flags(&[&pair("--ssl")], &["--ssl-ciphers", list]);
+    let all = flags(&[&pair("--ssl"), &pair("--api-ssl")], &["--ssl-ciphers", list]);
     let seen = same(async |which| {
+        let (public, api) = (dead_address().await, dead_address().await);
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        let process = Process::start(&which, &all).await;
-        let answer = TlsClient::speaking(&TLS12).get(process.public, "/_chp_healthz", "").await.unwrap();
-        (answer.status, answer.version, answer.suite)
+        let process = Process::start_at(&which, public, api, &all, &[]).await;
+        let client = TlsClient::speaking(&TLS12);
+        let mut suites = Vec::new();
+        for (address, path) in [(process.public, "/_chp_healthz"), (process.api, "/api/routes")] {
+            let answer = client.get(address, path, "").await.unwrap();
+            suites.push((answer.version, answer.suite));
+        }
+        suites
     })
     .await;
-    assert_eq!(seen.2, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "{seen:?}");
+    let wanted = ("TLSv1_2".to_owned(), "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256".to_owned());
+    assert_eq!(seen, [wanted.clone(), wanted]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,29 +222,30 @@ async fn api_ssl_key_passphrase_variable_opens_an_encrypted_key() {
 /// The status of requests to a TLS target that demands certificates, and to one that does not, through a proxy with
 /// these flags.
 async fn targets(own: &[&str]) -> [u16; 2] {
+    same(async |which| targets_of(which, own).await).await
+}
+
+async fn targets_of(which: Which, own: &[&str]) -> [u16; 2] {
     let target = Target::echo("one").await;
     let base = format!("http://{}", target.address);
     let ca = fixture("ca.pem");
-    same(async |which| {
-        let demanding =
-            flags(&[&pair("--ssl")], &["--ssl-ca", &ca, "--ssl-request-cert", "--default-target", &base]);
-        let demanding: Vec<&str> = demanding.iter().map(String::as_str).collect();
-        let demanding = Process::start(&crate::program::Which::Ours, &demanding).await;
-        let easy = flags(&[&pair("--ssl")], &["--default-target", &base]);
-        let easy: Vec<&str> = easy.iter().map(String::as_str).collect();
-        let easy = Process::start(&crate::program::Which::Ours, &easy).await;
-        let process = Process::start(&which, own).await;
-        let mut statuses = [0; 2];
-        for (status, server) in statuses.iter_mut().zip([&demanding, &easy]) {
-            process.route("/", &format!("https://localhost:{}", server.public.port())).await;
-            let mut raw = Raw::connect(process.public).await;
-            // The original checks the certificate against the client's Host instead of the target's name.
-            raw.send(get("/x").replace("proxy.test:8000", "localhost")).await;
-            *status = raw.response().await.status();
-        }
-        statuses
-    })
-    .await
+    let demanding =
+        flags(&[&pair("--ssl")], &["--ssl-ca", &ca, "--ssl-request-cert", "--default-target", &base]);
+    let demanding: Vec<&str> = demanding.iter().map(String::as_str).collect();
+    let demanding = Process::start(&Which::Ours, &demanding).await;
+    let easy = flags(&[&pair("--ssl")], &["--default-target", &base]);
+    let easy: Vec<&str> = easy.iter().map(String::as_str).collect();
+    let easy = Process::start(&Which::Ours, &easy).await;
+    let process = Process::start(&which, own).await;
+    let mut statuses = [0; 2];
+    for (status, server) in statuses.iter_mut().zip([&demanding, &easy]) {
+        process.route("/", &format!("https://localhost:{}", server.public.port())).await;
+        let mut raw = Raw::connect(process.public).await;
+        // The original checks the certificate against the client's Host instead of the target's name.
+        raw.send(get("/x").replace("proxy.test:8000", "localhost")).await;
+        *status = raw.response().await.status();
+    }
+    statuses
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,6 +256,25 @@ async fn client_ssl_ca_vouches_for_targets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn insecure_leaves_targets_as_they_are_that_an_authority_vouches_for() {
     assert_eq!(targets(&["--client-ssl-ca", &fixture("ca.pem"), "--insecure"]).await, [503, 200]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn insecure_accepts_what_nobody_vouches_for_and_has_no_effect_in_the_original() {
+    // It has signed its certificate itself.
+    let own = ["--ssl-key", &fixture("key.pem"), "--ssl-cert", &fixture("cert.pem")];
+    let server = Process::start(&Which::Ours, &own).await;
+    let base = format!("https://localhost:{}", server.public.port());
+    let status = async |which: &Which, flags: &[&str]| {
+        let process = Process::start(which, &[flags, &["--default-target", &base]].concat()).await;
+        // The server's answer, as it has no route. Were it not reached, that would be 503.
+        ask(&process, &get("/x").replace("proxy.test:8000", "localhost")).await.status()
+    };
+    assert_eq!(status(&Which::Ours, &[]).await, 503);
+    assert_eq!(status(&Which::Ours, &["--insecure"]).await, 404);
+    if let Some(original) = original() {
+        assert_eq!(status(&original, &[]).await, 503);
+        assert_eq!(status(&original, &["--insecure"]).await, 503);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

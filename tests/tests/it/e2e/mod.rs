@@ -13,6 +13,7 @@ mod cross;
 mod hundred;
 mod interchange;
 mod keycloak;
+mod multiplexed;
 mod openhexa;
 mod python_services;
 mod replacement;
