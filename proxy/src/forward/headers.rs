@@ -1,6 +1,9 @@
 //! Headers on their way through: what is dropped, what is added.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+};
 
 use crate::server::{client::Client, settings::Settings};
 
@@ -21,6 +24,8 @@ static TOLD_BY_PROXIES: [HeaderName; 7] =
 pub(crate) struct HopByHop {
     /// The sender accepts trailers.
     pub(crate) accepts_trailers: bool,
+    /// There is a field that makes sense only with a body, and is still there.
+    pub(crate) expects_body: bool,
 }
 
 /// Which of the fields that matter here a message has, found in one pass: most messages have one or two of them, and
@@ -29,6 +34,8 @@ pub(crate) struct HopByHop {
 struct Present {
     connection: bool,
     te: bool,
+    /// `Expect` or `Trailer`.
+    body: bool,
     /// Another field that concerns one connection only.
     other: bool,
 }
@@ -40,6 +47,7 @@ impl Present {
             match *name {
                 header::CONNECTION => present.connection = true,
                 header::TE => present.te = true,
+                header::EXPECT | header::TRAILER => present.body = true,
                 header::TRANSFER_ENCODING
                 | header::UPGRADE
                 | header::PROXY_AUTHORIZATION
@@ -84,7 +92,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
         headers.remove(header::TRANSFER_ENCODING);
         headers.remove(header::UPGRADE);
     }
-    HopByHop { accepts_trailers }
+    HopByHop { accepts_trailers, expects_body: present.body }
 }
 
 fn remove_named(headers: &mut HeaderMap, connection: &HeaderValue) {
@@ -144,11 +152,14 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, settings: &Settings, client
     if !settings.x_forward {
         return;
     }
+    // Growing once is cheaper than twice.
+    headers.reserve(4);
     if let Some(address) = &client.address {
         append(headers, FORWARDED_FOR, address.clone());
     }
-    let port = headers
-        .get(header::HOST)
+    let host = headers.get(header::HOST).cloned();
+    let port = host
+        .as_ref()
         .and_then(port_of)
         .unwrap_or_else(|| HeaderValue::from_static(if client.secure { "443" } else { "80" }));
     append(headers, FORWARDED_PORT, port);
@@ -159,9 +170,17 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, settings: &Settings, client
         (Kind::Websocket, true) => "wss",
     };
     append(headers, FORWARDED_PROTO, HeaderValue::from_static(proto));
-    if kind == Kind::Web && headers.get(FORWARDED_HOST).is_none_or(HeaderValue::is_empty) {
-        let host = headers.get(header::HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
-        headers.insert(FORWARDED_HOST, host);
+    if kind == Kind::Web {
+        let host = host.unwrap_or_else(|| HeaderValue::from_static(""));
+        match headers.entry(FORWARDED_HOST) {
+            Entry::Vacant(entry) => {
+                entry.insert(host);
+            }
+            Entry::Occupied(mut entry) if entry.get().is_empty() => {
+                entry.insert(host);
+            }
+            Entry::Occupied(_) => {}
+        }
     }
 }
 
@@ -181,7 +200,6 @@ fn port_of(host: &HeaderValue) -> Option<HeaderValue> {
 }
 
 fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    use http::header::Entry;
     match headers.entry(name) {
         Entry::Vacant(entry) => {
             entry.insert(value);

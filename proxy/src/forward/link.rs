@@ -11,7 +11,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -126,28 +126,35 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of the answer. With `upgrade` the connection may become another protocol's.
-    pub(super) async fn exchange(&mut self, request: Request<RequestBody>, upgrade: bool) -> Sent {
+    ///
+    /// The request is handed over before the future is made, and hyper's part of it, which has room for a request to be
+    /// given back, lies in a box: futures are moved, and what they hold with them.
+    pub(super) fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        upgrade: bool,
+    ) -> impl Future<Output = Sent> + use<> {
         if upgrade {
             self.let_go();
         } else if !request.body().is_end_stream() {
             self.drive_aside();
         }
-        let sending = self.sender.try_send_request(request);
-        if !self.is_driven_here() {
-            return sending.await;
+        let driven = self.is_driven_here().then(|| Rc::clone(&self.engine));
+        let mut sending = Box::pin(self.sender.try_send_request(request));
+        async move {
+            let Some(engine) = driven else { return sending.await };
+            let quiet = &mut Context::from_waker(Waker::noop());
+            poll_fn(|cx| {
+                // The answer arrives by nothing else than this.
+                let _ = engine.poll_for(cx);
+                let polled = sending.as_mut().poll(quiet);
+                if polled.is_ready() {
+                    engine.bell.0.take();
+                }
+                polled
+            })
+            .await
         }
-        let mut sending = pin!(sending);
-        let quiet = &mut Context::from_waker(Waker::noop());
-        poll_fn(|cx| {
-            // The answer arrives by nothing else than this.
-            let _ = self.engine.poll_for(cx);
-            let polled = sending.as_mut().poll(quiet);
-            if polled.is_ready() {
-                self.engine.bell.0.take();
-            }
-            polled
-        })
-        .await
     }
 
     /// The next part of the answer's body.

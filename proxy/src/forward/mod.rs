@@ -15,6 +15,7 @@ mod tunnel;
 pub(crate) mod upstream;
 
 use std::{
+    convert::Infallible,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
@@ -27,10 +28,11 @@ use tracing::{debug, warn};
 
 pub(crate) use self::body::drain_bodies;
 use self::{
-    body::{ContinueGate, ProxyBody, Relay, RequestBody},
+    body::{ClientFault, ContinueGate, ProxyBody, Relay, RequestBody},
     bounds::Claim,
     headers::Kind,
     multiplexed::Wish,
+    pool::Lease,
     tunnel::Held,
     upstream::UpstreamError,
 };
@@ -51,7 +53,11 @@ pub(crate) const HEALTH_PATH: &str = "/_chp_healthz";
 pub(crate) const HEALTHY: &str = r#"{"status":"OK"}"#;
 
 /// Serves one request.
-pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Response<ProxyBody> {
+pub(crate) async fn handle(
+    guest: Rc<Guest>,
+    request: Request<Incoming>,
+) -> Result<Response<ProxyBody>, Infallible> {
+    let guest = &guest;
     let (worker, client) = (&guest.worker, &guest.client);
     let arrived = Instant::now();
     let (turn, fault) = client.begin();
@@ -87,7 +93,7 @@ pub(crate) async fn handle(guest: &Rc<Guest>, request: Request<Incoming>) -> Res
         entry.status = response.status();
         response.body_mut().log(entry);
     }
-    response
+    Ok(response)
 }
 
 /// Finds out what is asked for, and who is to answer.
@@ -133,8 +139,9 @@ async fn dispatch(
     let Ok(path) = path::resolve(uri.path()) else {
         return instead(worker, StatusCode::INTERNAL_SERVER_ERROR, kind, &uri, turn).await;
     };
-    let host = parts.headers.get(header::HOST).and_then(headers::host_name);
-    let route = worker.shared.routes.route(host, &path.decoded);
+    let routes = &worker.shared.routes;
+    let host = parts.headers.get(header::HOST).filter(|_| routes.host_routing()).and_then(headers::host_name);
+    let route = routes.route(host, &path.decoded);
     worker.stats.find_target.observe(arrived.elapsed());
     let Some(route) = route else {
         return instead(worker, StatusCode::NOT_FOUND, kind, &uri, turn).await;
@@ -154,12 +161,26 @@ async fn dispatch(
         debug!(%error, "request refused");
         return refuse(worker, StatusCode::BAD_REQUEST, "the request path cannot be forwarded", turn);
     }
-    match opener {
+    if let Some(opener) = opener {
         // A websocket is opened once and lives long: its future is kept out of the one for every request.
-        Some(opener) => {
-            Box::pin(websocket(guest, parts, Ends { route: &route, uri: &uri, opener }, turn, entry)).await
+        let ends = Ends { route: &route, uri: &uri, opener };
+        return Box::pin(websocket(guest, parts, ends, turn, entry)).await;
+    }
+    let (answer, kept) = forward(worker, parts, body, &route);
+    let answer = answer.await;
+    if let Ok((answer, _)) = &answer {
+        worker.stats.count_status(answer.status());
+    }
+    match answer {
+        Ok((answer, _)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            warn!(route = %route.key, "target switched protocols without being asked");
+            failed(worker, kind, &uri, turn).await
         }
-        None => web(worker, parts, body, route, &uri, turn).await,
+        Ok((answer, lease)) => relay(worker, answer, lease, kept, route, turn),
+        Err(_) if kept.fault.is_some_and(|fault| fault.happened()) => {
+            refuse(worker, StatusCode::BAD_REQUEST, "the request body is not framed correctly", turn)
+        }
+        Err(error) => unanswered(worker, &route, &error, kind, &uri, turn).await,
     }
 }
 
@@ -170,28 +191,32 @@ struct Ends<'a> {
     opener: Opener,
 }
 
-/// Forwards a request and relays the answer.
-async fn web(
+/// What is kept of a request until its answer arrives.
+struct Kept {
+    asked: response::Asked,
+    gate: Option<Arc<ContinueGate>>,
+    fault: Option<Arc<ClientFault>>,
+}
+
+/// Sends a request to the target; the future is the answer.
+fn forward(
     worker: &Rc<Worker>,
     parts: Parts,
     body: Incoming,
-    route: Arc<Route>,
-    uri: &http::Uri,
-    turn: Turn,
-) -> Response<ProxyBody> {
-    let asked = response::Asked::of(&parts, worker.settings());
-    let mut fault = None;
-    let mut gate = None;
+    route: &Arc<Route>,
+) -> (impl Future<Output = Result<(Response<Incoming>, Lease), UpstreamError>>, Kept) {
+    let mut kept = Kept { asked: response::Asked::of(&parts, worker.settings()), gate: None, fault: None };
     let outgoing = if body.is_end_stream() {
         upstream::bodiless(parts)
     } else {
         let expects =
             parts.headers.get(header::EXPECT).is_some_and(|value| headers::has_token(value, "100-continue"));
-        gate = expects.then(Arc::<ContinueGate>::default);
-        let (body, flag) = RequestBody::stream(body, &route, worker, gate.clone());
-        fault = Some(flag);
+        let gate = expects.then(Arc::<ContinueGate>::default);
+        let (body, fault) = RequestBody::stream(body, route, worker, gate.clone());
+        kept.gate.clone_from(&gate);
+        kept.fault = Some(fault);
         let mut request = Request::from_parts(parts, body);
-        if let Some(gate) = gate.clone() {
+        if let Some(gate) = gate {
             // 100 is the only interim answer that concerns the body; 103 and its like do not open the gate.
             hyper::ext::on_informational(&mut request, move |interim| {
                 if interim.status() == StatusCode::CONTINUE {
@@ -201,25 +226,24 @@ async fn web(
         }
         request
     };
-    match upstream::send(worker, &route.target.origin, claim(&route), outgoing, false).await {
-        Ok((answer, lease)) => {
-            worker.stats.count_status(answer.status());
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                warn!(route = %route.key, "target switched protocols without being asked");
-                return failed(worker, Kind::Web, uri, turn).await;
-            }
-            let (mut parts, incoming) = answer.into_parts();
-            response::rewrite(&mut parts, &route.target, &asked, worker.settings());
-            // Moved: all workers share the count of its holders.
-            let active = parts.status.is_success().then_some(route);
-            let relay = Relay::new(incoming, lease, active, gate, worker);
-            Response::from_parts(parts, ProxyBody::relay(relay, Some(turn)))
-        }
-        Err(_) if fault.is_some_and(|fault| fault.happened()) => {
-            refuse(worker, StatusCode::BAD_REQUEST, "the request body is not framed correctly", turn)
-        }
-        Err(error) => unanswered(worker, &route, &error, Kind::Web, uri, turn).await,
-    }
+    (upstream::send(worker, &route.target.origin, claim(route), outgoing, false), kept)
+}
+
+/// Relays the target's answer.
+fn relay(
+    worker: &Rc<Worker>,
+    answer: Response<Incoming>,
+    lease: Lease,
+    kept: Kept,
+    route: Arc<Route>,
+    turn: Turn,
+) -> Response<ProxyBody> {
+    let (mut parts, incoming) = answer.into_parts();
+    response::rewrite(&mut parts, &route.target, &kept.asked, worker.settings());
+    // Moved: all workers share the count of its holders.
+    let active = parts.status.is_success().then_some(route);
+    let relay = Relay::new(incoming, lease, active, kept.gate, worker);
+    Response::from_parts(parts, ProxyBody::relay(relay, Some(turn)))
 }
 
 /// Forwards an upgrade request, and joins both connections when the target agrees.

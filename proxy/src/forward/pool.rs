@@ -54,14 +54,16 @@ impl Pool {
         Self { stacks: HashMap::new(), limit }
     }
 
-    /// The connection that was used last, if one is alive.
-    pub(crate) fn take(&self, origin: &Origin) -> Option<Lease> {
+    /// The connection that was used last, if one is alive; `now` in milliseconds of the worker.
+    pub(crate) fn take(&self, origin: &Origin, now: u64) -> Option<Lease> {
         let stack = self.stacks.get(&origin.id)?;
         let mut idle = stack.idle.borrow_mut();
-        while let Some(Idle { mut link, progress, .. }) = idle.pop_back() {
+        while let Some(Idle { mut link, progress, since }) = idle.pop_back() {
             link.rest();
-            // One that is not ready still sends a request body that its target has already answered.
-            if link.is_open() && link.is_ready() {
+            // Under load nearly all were put back in the same tick of the clock, which is not worth a second look: should
+            // its target have closed one since, the request comes back unsent. One that is not ready still sends a
+            // request body that its target has already answered.
+            if (since == now || link.is_open()) && link.is_ready() {
                 return Some(Lease { stack: Rc::clone(stack), link, progress });
             }
         }

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Uri, Version, header, request, uri::PathAndQuery
 use hyper::body::Body;
 
 use super::{
-    headers::{self, Kind},
+    headers::{self, HopByHop, Kind},
     response::OriginalHost,
 };
 use crate::{
@@ -81,12 +81,12 @@ pub(crate) fn rewrite(
         }
         Kind::Web => {}
     }
-    frame(parts, body);
+    frame(parts, body, hop);
     Ok(())
 }
 
 /// Says how long the body is in the one way that the client said it.
-fn frame(parts: &mut request::Parts, body: &impl Body) {
+fn frame(parts: &mut request::Parts, body: &impl Body, hop: HopByHop) {
     let headers = &mut parts.headers;
     if !body.is_end_stream() {
         if body.size_hint().exact().is_none() {
@@ -94,8 +94,10 @@ fn frame(parts: &mut request::Parts, body: &impl Body) {
         }
         return;
     }
-    headers.remove(header::EXPECT);
-    headers.remove(header::TRAILER);
+    if hop.expects_body {
+        headers.remove(header::EXPECT);
+        headers.remove(header::TRAILER);
+    }
     // Some servers wait for a body after these methods unless told that there is none.
     if matches!(parts.method, Method::DELETE | Method::OPTIONS)
         && !headers.contains_key(header::CONTENT_LENGTH)

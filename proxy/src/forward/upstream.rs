@@ -41,7 +41,7 @@ use crate::{
 
 /// Response heads larger than this are refused.
 const MAX_RESPONSE_HEAD: usize = 256 * 1024;
-const MAX_RESPONSE_HEADERS: usize = 256;
+const MAX_RESPONSE_HEADERS: usize = 128;
 
 /// Why a target gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -229,58 +229,78 @@ async fn open(worker: &Worker, origin: &Origin, attempt: &mut Option<Attempt<'_>
 /// A connection from the pool may have been closed by its target at this very moment. Then the request is sent once
 /// more over a new connection, if that cannot do anything twice: because hyper gave it back unsent, or because it
 /// has no body and its method is idempotent.
-pub(crate) async fn send(
+pub(crate) fn send(
     worker: &Rc<Worker>,
     origin: &Arc<Origin>,
     claim: Claim,
     request: Request<RequestBody>,
     upgrade: bool,
-) -> Result<(Response<Incoming>, Lease), UpstreamError> {
-    let pooled = worker.pool.borrow().take(origin);
-    let Some(mut lease) = pooled else {
+) -> impl Future<Output = Result<(Response<Incoming>, Lease), UpstreamError>> {
+    let pooled = worker.pool.borrow().take(origin, worker.now());
+    // Sent before the future is made, which would have to be moved together with the request.
+    let begun = match pooled {
+        Some(mut lease) => {
+            let copy = Replay::of(&request);
+            let sending = exchange(worker, &mut lease, request, upgrade);
+            Ok((lease, copy, sending))
+        }
+        None => Err(Box::new(request)),
+    };
+    async move {
+        let request = match begun {
+            Err(request) => request,
+            Ok((lease, copy, sending)) => {
+                let again = match sending.await {
+                    Ok(response) => return Ok((response, lease)),
+                    Err((_, Some(unsent))) => unsent,
+                    Err((error @ UpstreamError::Broken(_), None)) => match copy {
+                        Some(copy) => Box::new(copy.into_request()),
+                        None => return Err(error),
+                    },
+                    Err((error, None)) => return Err(error),
+                };
+                worker.stats.retries.inc();
+                again
+            }
+        };
         // Boxed, as it is rare and would make the future of each request larger.
         let mut lease = Box::pin(connect(worker, origin, claim)).await?;
-        let response = exchange(worker, &mut lease, request, upgrade).await.map_err(|(error, _)| error)?;
-        return Ok((response, lease));
-    };
-    let copy = Replay::of(&request);
-    let request = match exchange(worker, &mut lease, request, upgrade).await {
-        Ok(response) => return Ok((response, lease)),
-        Err((_, Some(unsent))) => *unsent,
-        Err((error @ UpstreamError::Broken(_), None)) => match copy {
-            Some(copy) => copy.into_request(),
-            None => return Err(error),
-        },
-        Err((error, None)) => return Err(error),
-    };
-    worker.stats.retries.inc();
-    let mut lease = Box::pin(connect(worker, origin, claim)).await?;
-    let response = exchange(worker, &mut lease, request, upgrade).await.map_err(|(error, _)| error)?;
-    Ok((response, lease))
+        let response = exchange(worker, &mut lease, *request, upgrade).await.map_err(|(error, _)| error)?;
+        Ok((response, lease))
+    }
 }
 
 type Failed = (UpstreamError, Option<Box<Request<RequestBody>>>);
 
-async fn exchange(
+/// Hands the request over at once, so that no future has to be moved together with it.
+fn exchange(
     worker: &Worker,
     lease: &mut Lease,
     request: Request<RequestBody>,
     upgrade: bool,
-) -> Result<Response<Incoming>, Failed> {
+) -> impl Future<Output = Result<Response<Incoming>, Failed>> + use<> {
     let limited = worker.settings().timeouts.response.zip(lease.progress.clone());
     let sending = lease.link.exchange(request, upgrade);
-    let sent = match limited {
-        Some((limit, progress)) => tokio::select! {
-            biased;
-            sent = sending => sent,
-            () = silent(&progress, limit) => return Err((UpstreamError::ResponseTimeout, None)),
-        },
-        None => sending.await,
-    };
-    sent.map_err(|mut error| {
-        let unsent = error.take_message().map(Box::new);
-        (UpstreamError::Broken(error.into_error()), unsent)
-    })
+    async move {
+        let sent = match limited {
+            Some((limit, progress)) => {
+                // Boxed, as a timer is large and few have one.
+                let limited = Box::pin(async move {
+                    tokio::select! {
+                        biased;
+                        sent = sending => Some(sent),
+                        () = silent(&progress, limit) => None,
+                    }
+                });
+                limited.await.ok_or((UpstreamError::ResponseTimeout, None))?
+            }
+            None => sending.await,
+        };
+        sent.map_err(|mut error| {
+            let unsent = error.take_message().map(Box::new);
+            (UpstreamError::Broken(error.into_error()), unsent)
+        })
+    }
 }
 
 /// Waits until no byte has gone either way for as long as the limit, beginning now.

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    convert::Infallible,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -12,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::Response;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -33,7 +32,7 @@ use super::{
     refusal::{self, Bound},
     shares::Share,
     stream::Stream,
-    worker::{Place, Worker},
+    worker::{Place, Registered, Worker},
 };
 use crate::forward::{self, body::ProxyBody};
 
@@ -56,8 +55,26 @@ pub(crate) struct Guest {
     _place: Place,
 }
 
+/// A stage of a connection. Each lies in a box of its own behind a pointer: as one future, all stages and protocols
+/// together would take 50 KiB of stack whenever a request comes or is answered.
+type Stage<T> = Pin<Box<dyn Future<Output = T>>>;
+
 /// Serves requests until either side ends the connection.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<SocketAddr>, place: Place) {
+    let beginning: Stage<Option<Stage<()>>> = Box::pin(begin(worker, stream, remote, place));
+    let serving = beginning.await;
+    if let Some(serving) = serving {
+        serving.await;
+    }
+}
+
+/// Finds out who connects and what they speak; `None` when there is nothing to be served.
+async fn begin(
+    worker: Rc<Worker>,
+    stream: Stream,
+    remote: Option<SocketAddr>,
+    place: Place,
+) -> Option<Stage<()>> {
     let shared = &worker.shared;
     // Before the greeting, in which a client may take its time; only the PROXY protocol tells the client in it.
     let mut share = None;
@@ -68,11 +85,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
                 worker.stats.refused_clients.inc();
                 shared.shares.warn_of_bound(Some(&exhausted.client));
                 // Boxed, so that every connection need not have room for it.
-                return Box::pin(refusal::refuse(shared, stream, remote, Bound::Client, place)).await;
+                Box::pin(refusal::refuse(shared, stream, remote, Bound::Client, place)).await;
+                return None;
             }
         };
     }
-    let Some(greeted) = greeting::greet(shared, stream, remote).await else { return };
+    let greeted = greeting::greet(shared, stream, remote).await?;
     if shared.settings.proxy_protocol {
         share = match shared.share(greeted.remote) {
             Ok(share) => share,
@@ -80,7 +98,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
                 worker.stats.refused_clients.inc();
                 shared.shares.warn_of_bound(Some(&exhausted.client));
                 drop(place);
-                return Box::pin(refusal::refuse_greeted(shared, greeted, Bound::Client)).await;
+                Box::pin(refusal::refuse_greeted(shared, greeted, Bound::Client)).await;
+                return None;
             }
         };
     }
@@ -90,7 +109,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
     let origin = Origin { remote, secure, multiplexed, trusted };
     let requests = share.as_ref().map(Share::requests);
     let client = Arc::new(Client::new(origin, worker.clock(), requests));
-    let _registered = worker.register(&client);
+    let registered = worker.register(&client);
     let limits = &worker.settings().limits;
     let stats = Arc::clone(&worker.stats);
     let io = TokioIo::new(ClientIo::new(stream, Arc::clone(&client), limits.request_head, stats));
@@ -102,18 +121,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
         _share: share,
         _place: place,
     });
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let guest = Rc::clone(&guest);
-        async move { Ok::<Response<ProxyBody>, Infallible>(forward::handle(&guest, request).await) }
-    });
-    let ended = match version {
+    let service = hyper::service::service_fn(move |request| forward::handle(Rc::clone(&guest), request));
+    Some(match version {
         Version::Http1 => {
             let connection = http1::Builder::new()
                 .max_headers(limits.request_headers)
                 .max_header_size(limits.request_head)
                 .serve_connection(io, service)
                 .with_upgrades();
-            Served { connection, client, told: false }.await
+            Box::pin(run(Served { connection, client, told: false }, registered))
         }
         Version::Http2 => {
             let connection = http2::Builder::new(local)
@@ -126,10 +142,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, remote: Option<Soc
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .enable_connect_protocol()
                 .serve_connection(io, service);
-            Served { connection: Box::pin(connection), client, told: false }.await
+            Box::pin(run(Served { connection: Box::pin(connection), client, told: false }, registered))
         }
-    };
-    if let Err(error) = ended {
+    })
+}
+
+async fn run(connection: impl Future<Output = io::Result<()>>, _registered: Registered) {
+    if let Err(error) = connection.await {
         debug!(%error, "client connection ended");
     }
 }
