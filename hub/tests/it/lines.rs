@@ -9,6 +9,7 @@ use hub_core::{ServerKey, ServerName, UserName};
 use hub_db::repo;
 use serde_json::{Value, json};
 
+use crate::api_extensions::{data, read_until};
 use crate::fake_spawner::gate;
 use crate::support::TestHub;
 
@@ -58,6 +59,7 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
     let first = json!({"user_options": {"hold": "head-of-the-line"}});
     one.root().post("/users/ada/server", first).await.is_empty(202, "text/plain");
     ada_has_begun(&one).await;
+    let (_, _, mut events) = one.root().open("/events?user=bob").await;
     one.root()
         .post("/users/bob/server", json!({"user_options": {"kept": 1}}))
         .await
@@ -66,6 +68,9 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
         .await;
     let waiting = one.root().get("/users/bob/server").await.json();
     assert_eq!((&waiting["pending"], &waiting["queue"]), (&json!("spawn"), &json!({"place": 1})));
+    let told = data(&read_until(&mut events, "\"action\": \"queue\"").await);
+    let told = told.last().expect("an event");
+    assert_eq!((&told["user"], &told["queue"]), (&json!("bob"), &json!({"place": 1})), "{told}");
 
     let next = hub(&file).await;
     until("bob's server is ready", async || {

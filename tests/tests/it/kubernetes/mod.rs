@@ -10,6 +10,7 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
+mod archive;
 mod both;
 mod causes;
 mod choices;
@@ -22,6 +23,7 @@ mod namespaces;
 mod outage;
 mod rest;
 mod scale;
+mod services;
 mod side_by_side;
 mod takeover;
 mod trouble;
