@@ -183,9 +183,8 @@ impl Fake {
     /// Somebody else takes those pods away.
     pub(super) fn give_names_back(&self) {
         self.change(|world| {
-            let others =
-                world.objects.iter().filter(|(_, object)| object.pointer("/metadata/labels/other").is_some());
-            let others: Vec<_> = others.map(|((kind, name), _)| (kind.clone(), name.clone())).collect();
+            let others = world.objects.iter().filter(|(_, object)| is_foreign(object));
+            let others: Vec<_> = others.map(|(place, _)| place.clone()).collect();
             for (kind, name) in others {
                 world.remove(&kind, &name);
             }

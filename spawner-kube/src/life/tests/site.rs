@@ -343,6 +343,10 @@ impl Site {
                 .map(|(name, _)| format!("jupyter-{name}"))
                 .collect();
             let pods: BTreeSet<String> = self.fake.names("pods").into_iter().collect();
+            let wronged = self.fake.wronged();
+            if !wronged.is_empty() {
+                return Err(format!("pods of somebody else were to be deleted: {wronged:?}"));
+            }
             if servers == pods && rows.values().all(|row| row.active == row.address.is_some()) {
                 return Ok(());
             }
