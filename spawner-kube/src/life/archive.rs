@@ -233,7 +233,10 @@ impl KubeSpawner {
     async fn go_on(&self, note: &Note) -> Result<Option<String>, SpawnError> {
         let claim = note.claim();
         let found = self.cluster.get(claim).await.map_err(|error| failed(error, claim))?;
-        let Some(found) = found.filter(|found| pod::uid(found) == note.claim_uid) else {
+        let is_meant = |found: &Value| {
+            pod::uid(found) == note.claim_uid && pod::annotation(found, pod::USER) == note.user
+        };
+        let Some(found) = found.filter(is_meant) else {
             let deleted = self.cluster.delete(note.object(), None, Some(&note.uid)).await;
             deleted.map_err(|error| failed(error, note.object()))?;
             return Ok(None);
@@ -310,9 +313,14 @@ impl KubeSpawner {
             // Whatever else has that name is nothing to us.
             let Some(found) = found.filter(|found| pod::annotation(found, CLAIM) == claim) else { continue };
             let note = Note::read(namespace, &found);
-            while let Some(why) = self.go_on(&note).await? {
-                let trouble = being_archived(&format!("{why}. To use the claim again, delete {object}"));
-                if Instant::now() >= until {
+            loop {
+                let (why, has_failed) = match self.go_on(&note).await {
+                    Ok(None) => break,
+                    Ok(Some(why)) => (why, false),
+                    Err(error) => (error.operator, true),
+                };
+                let trouble = being_archived(format!("{why}. To use the claim again, delete {object}"));
+                if has_failed || Instant::now() >= until {
                     return Err(trouble.into_error());
                 }
                 steps.trouble(Some(&trouble));
@@ -389,9 +397,9 @@ impl KubeSpawner {
     }
 }
 
-fn being_archived(operator: &str) -> Trouble {
+fn being_archived(operator: String) -> Trouble {
     let user = "The files of an earlier server of this name are still being archived. Try again in a while.";
-    Trouble::new("archiving", Passing::Perhaps, user, operator.to_owned())
+    Trouble::new("archiving", Passing::Perhaps, user, operator)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -172,6 +173,13 @@ impl Fake {
         self.world().wronged.clone()
     }
 
+    /// Makes a claim of a person.
+    pub(super) fn add_claim(&self, name: &str, user: &str) {
+        let annotations = json!({"hub.jupyter.org/username": user});
+        let claim = json!({"metadata": {"name": name, "annotations": annotations}});
+        self.change(|world| create(world, "persistentvolumeclaims", claim));
+    }
+
     /// Somebody else makes a pod of this name, if there is none.
     pub(super) fn take_name(&self, name: &str) {
         self.change(|world| {
@@ -267,7 +275,11 @@ impl Fake {
                 let world = self.world();
                 let items = world.objects.iter().filter(|((of, _), _)| of == kind).map(|(_, object)| object);
                 let items: Vec<&Value> = items.collect();
-                (200, json!({"metadata": {"resourceVersion": world.version.to_string()}, "items": items}))
+                let (from, limit) = (number(query, "continue").unwrap_or(0), number::<usize>(query, "limit"));
+                let end = limit.map_or(items.len(), |limit| from + limit).min(items.len());
+                let more = if end < items.len() { end.to_string() } else { String::new() };
+                let metadata = json!({"resourceVersion": world.version.to_string(), "continue": more});
+                (200, json!({"metadata": metadata, "items": items.get(from..end).unwrap_or_default()}))
             }
             (Method::GET, Some(name)) => {
                 let world = self.world();
@@ -294,10 +306,7 @@ impl Fake {
     }
 
     fn watch(&self, kind: &str, query: &str, outages: u64) -> Response<Answer> {
-        let parameter = |name: &str| {
-            let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-            pair.unwrap().parse::<u64>().unwrap()
-        };
+        let parameter = |name: &str| number::<u64>(query, name).unwrap();
         let until = Instant::now() + Duration::from_secs(parameter("timeoutSeconds"));
         let start = (self.clone(), kind.to_owned(), parameter("resourceVersion"), self.0.changed.subscribe());
         let lines = stream::try_unfold(start, move |(fake, kind, at, mut changed)| async move {
@@ -331,6 +340,12 @@ impl Fake {
         });
         Response::new(StreamBody::new(lines).boxed_unsync())
     }
+}
+
+/// A parameter of a query, if it is there.
+fn number<N: FromStr>(query: &str, name: &str) -> Option<N> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    value.and_then(|value| value.parse().ok())
 }
 
 fn is_foreign(object: &Value) -> bool {

@@ -6,6 +6,7 @@ mod archive;
 mod fake;
 mod ownership;
 mod site;
+mod volumes;
 
 use std::io::{self, Write as _};
 

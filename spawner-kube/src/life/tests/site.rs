@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
-use hub_core::spawner::{Overrides, Owner, Resources};
+use hub_core::spawner::{Overrides, Owner, Resources, Volumes};
 use hub_core::{
     Adoption, PollStatus, Progress, ServerKey, ServerName, ServerRef, SpawnError, Spawner, SpawnerContext,
     StartJob, StartSink, StopMode, UserName,
@@ -203,6 +203,11 @@ impl Hub {
         let server = self.server(name);
         self.rows().remove(name);
         self.spawner.delete_forever(&server).await
+    }
+
+    /// What is kept for a person.
+    pub(super) async fn volumes(&self, name: &str) -> Volumes {
+        self.spawner.volumes(&UserName::stored(name), &[self.server(name)]).await
     }
 
     /// What a hub does from time to time beside looking at its servers.
