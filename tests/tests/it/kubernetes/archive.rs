@@ -14,6 +14,8 @@ use super::{NEEDS, Site};
 
 /// Longer than the pause between two tries of the hub.
 const SOON: Duration = Duration::from_mins(2);
+/// What the hub may do with snapshots.
+const VERBS: [&str; 2] = ["create", "get"];
 const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 
 /// The type of snapshots, as the cluster's storage brings it along.
@@ -73,7 +75,7 @@ impl Site {
     }
 
     async fn may_make_snapshots(&self) -> Result<()> {
-        self.account.allow_also(&self.namespace, SNAPSHOTS, "volumesnapshots", &["create", "get"]).await
+        self.account.allow_also(&self.namespace, SNAPSHOTS, "volumesnapshots", &VERBS).await
     }
 
     async fn claim(&self) -> Result<Option<Value>> {
@@ -106,7 +108,7 @@ impl Site {
         })
         .await?;
         ensure!(self.namespace.cluster.list(&self.snapshots()).await?.len() == 1, "the snapshot stays");
-        Ok(())
+        self.kept_to_the_charts_role_but_for("volumesnapshots", &VERBS)
     }
 }
 
