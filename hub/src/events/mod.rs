@@ -39,10 +39,12 @@ impl Events {
         &self.exchange
     }
 
-    /// A start has come to wait in line. Told once: whoever wants to hear of each step reads the progress.
+    /// A start has come to wait in line. Told once, and of many who come at the same moment not of all: the model tells
+    /// the place, and the progress each step.
     pub fn queued(&self, key: &ServerKey, place: &QueuePlace) {
         let queue = Queue { place: place.place, expected_at: place.expected_at.map(Into::into) };
-        self.exchange.tell(&ServerEvent { queue: Some(queue), ..self.event(key, ServerAction::Queue, None) });
+        self.exchange
+            .mention(&ServerEvent { queue: Some(queue), ..self.event(key, ServerAction::Queue, None) });
     }
 
     /// A server is up.

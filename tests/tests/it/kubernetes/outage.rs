@@ -97,11 +97,8 @@ impl Far {
         let back = Instant::now();
         let truth: BTreeSet<String> = ["ann", "dan", "eve"].map(str::to_owned).into();
         let (far, truth) = (&*self, &truth);
-        let what = "the hub's view is the truth";
-        let seen = eventually(what, SEEN_WITHIN, || async move {
-            Ok((far.servers().await? == *truth).then_some(()))
-        });
-        seen.await?;
+        let is_seen = || async move { Ok((far.servers().await? == *truth).then_some(())) };
+        eventually("the hub's view is the truth", SEEN_WITHIN, is_seen).await?;
         self.watches_up(1).await?;
         println!("seen {:?} after the return", back.elapsed());
         // Nobody tells the hub any more that a pod was deleted: its place in the history is forgotten (410).
