@@ -104,8 +104,8 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
 
     /// The volumes that are kept for a user's servers, those that were deleted included. `servers` are all that the
     /// user has, running or not. A spawner without volumes of its own has none to tell of.
-    async fn volumes(&self, _user: &UserName, _servers: &[ServerRef]) -> Result<Volumes, SpawnError> {
-        Ok(Volumes::default())
+    async fn volumes(&self, _user: &UserName, _servers: &[ServerRef]) -> Volumes {
+        Volumes::default()
     }
 
     /// Takes away what this spawner made for servers of this hub that are not among the `known` ones, which are all
@@ -125,6 +125,8 @@ pub struct Volumes {
     pub found: Vec<Volume>,
     /// Places, namespaces say, that could not be asked.
     pub unknown: Vec<String>,
+    /// Places that have more volumes than are told.
+    pub cut: Vec<String>,
 }
 
 /// One volume.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::blueprint::{Blueprint, NAME};
 use crate::cluster::{Cluster, in_cluster, own_namespace};
-use crate::life::{Locks, Suspects};
+use crate::life::{Archives, Locks, Suspects};
 use crate::registry::Registries;
 use crate::state;
 use crate::view::View;
@@ -31,6 +31,7 @@ pub struct KubeSpawner {
     pub(crate) registries: Registries,
     pub(crate) locks: Locks,
     pub(crate) suspects: tokio::sync::Mutex<Suspects>,
+    pub(crate) archives: Archives,
     /// The name by which this hub knows its own pods; none when it has none.
     pub(crate) hub: Option<String>,
 }
@@ -70,6 +71,7 @@ impl KubeSpawner {
             registries: Registries::default(),
             locks: Locks::default(),
             suspects: tokio::sync::Mutex::default(),
+            archives: Archives::default(),
             hub,
             blueprint,
         }
@@ -149,12 +151,13 @@ impl Spawner for Shared {
         self.0.delete_claim(server).await
     }
 
-    async fn volumes(&self, user: &UserName, servers: &[ServerRef]) -> Result<Volumes, SpawnError> {
-        Ok(self.0.list_volumes(user, servers).await)
+    async fn volumes(&self, user: &UserName, servers: &[ServerRef]) -> Volumes {
+        self.0.list_volumes(user, servers).await
     }
 
     async fn collect_orphans(&self, known: &[ServerRef]) {
         self.0.collect(known).await;
+        self.0.go_on_archiving().await;
     }
 
     fn watches(&self) -> Vec<WatchHealth> {

@@ -151,6 +151,7 @@ mod tests {
                 cause: None,
                 message: None,
                 retry: None,
+                queue: None,
             })
         };
         ids.into_iter().map(|id| (at(id), Told::Event(told(id)))).collect()

@@ -113,6 +113,14 @@ impl Exchange {
         }
     }
 
+    /// Tells what can be had elsewhere as well: where so much is on its way that this could push out what cannot, nobody
+    /// is told.
+    pub fn mention(self: &Arc<Self>, event: &ServerEvent) {
+        if self.line().events.len() < BATCH {
+            self.tell(event);
+        }
+    }
+
     /// Waits until all that was told is in the database, or cannot get there any more.
     pub async fn written(&self) {
         // It is only closed with this one.

@@ -10,8 +10,9 @@ pub mod log;
 
 use std::sync::Arc;
 
+use hub_core::spawner::QueuePlace;
 use hub_core::{Clock, ServerKey, SpawnError};
-use jupyterhub_api_compat::models::{ServerAction, ServerEvent};
+use jupyterhub_api_compat::models::{Queue, ServerAction, ServerEvent};
 
 use self::exchange::Exchange;
 use self::log::EventLog;
@@ -36,6 +37,14 @@ impl Events {
     /// For those who listen.
     pub fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
+    }
+
+    /// A start has come to wait in line. Told once, and of many who come at the same moment not of all: the model tells
+    /// the place, and the progress each step.
+    pub fn queued(&self, key: &ServerKey, place: &QueuePlace) {
+        let queue = Queue { place: place.place, expected_at: place.expected_at.map(Into::into) };
+        self.exchange
+            .mention(&ServerEvent { queue: Some(queue), ..self.event(key, ServerAction::Queue, None) });
     }
 
     /// A server is up.
@@ -90,6 +99,7 @@ impl Events {
             cause: cause.map(str::to_owned),
             message: None,
             retry: None,
+            queue: None,
         }
     }
 }

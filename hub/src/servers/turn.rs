@@ -34,11 +34,15 @@ impl Servers {
             }
         }
         let mut waiting = None;
+        let told = |place: &QueuePlace| self.events.queued(&live.key, place);
         let turn = self.queue.enter(&group, |place| {
             let progress = place.map(|place| queued(place, self.clock.now()));
             live.set_place(progress.as_ref().and_then(|progress| progress.queue.clone()));
             if let Some(progress) = progress {
-                waiting.get_or_insert_with(|| Waiting::new(&self.metrics));
+                if waiting.is_none() {
+                    waiting = Some(Waiting::new(&self.metrics));
+                    progress.queue.iter().for_each(told);
+                }
                 live.progress(progress);
             }
         });

@@ -7,8 +7,10 @@ use himalia::servers::live::Snapshot;
 use hub_config::BeyondLimit;
 use hub_core::{ServerKey, ServerName, UserName};
 use hub_db::repo;
+use jupyterhub_api_compat::Timestamp;
 use serde_json::{Value, json};
 
+use crate::api_extensions::{data, read_until};
 use crate::fake_spawner::gate;
 use crate::support::TestHub;
 
@@ -58,6 +60,7 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
     let first = json!({"user_options": {"hold": "head-of-the-line"}});
     one.root().post("/users/ada/server", first).await.is_empty(202, "text/plain");
     ada_has_begun(&one).await;
+    let (_, _, mut events) = one.root().open("/events?user=bob").await;
     one.root()
         .post("/users/bob/server", json!({"user_options": {"kept": 1}}))
         .await
@@ -66,6 +69,9 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
         .await;
     let waiting = one.root().get("/users/bob/server").await.json();
     assert_eq!((&waiting["pending"], &waiting["queue"]), (&json!("spawn"), &json!({"place": 1})));
+    let told = data(&read_until(&mut events, "\"action\": \"queue\"").await);
+    let told = told.last().expect("an event");
+    assert_eq!((&told["user"], &told["queue"]), (&json!("bob"), &json!({"place": 1})), "{told}");
 
     let next = hub(&file).await;
     until("bob's server is ready", async || {
@@ -77,6 +83,36 @@ async fn a_start_that_waits_in_line_is_gone_on_with_by_the_next_hub() {
     assert_eq!(server.get("queue"), None, "it waits no more");
     assert!(state_of(&next, "bob").await.get("himalia_restart").is_none(), "it is owed no more");
     gate("head-of-the-line").cancel();
+}
+
+#[actix_web::test]
+async fn who_waits_in_line_reads_place_and_time_in_model_events_and_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = hub(&folder.path().join("hub.sqlite")).await;
+    for name in ["ada", "bob", "cat"] {
+        one.user(name).await;
+    }
+    one.root().post("/users/cat/server", None).await.is_empty(202, "text/plain");
+    assert_eq!(one.root().get("/users/cat/server?wait=ready").await.holds(200)["ready"], true);
+    let first = json!({"user_options": {"hold": "line-with-times"}});
+    one.root().post("/users/ada/server", first).await.is_empty(202, "text/plain");
+    ada_has_begun(&one).await;
+    let (_, _, mut events) = one.root().open("/events?user=bob").await;
+    one.root().post("/users/bob/server", None).await.is_empty(202, "text/plain");
+
+    let event = data(&read_until(&mut events, "\"action\": \"queue\"").await).pop().expect("an event");
+    let (_, _, mut progress) = one.root().open("/users/bob/server/progress?details").await;
+    let told = data(&read_until(&mut progress, "\"queue\"").await).pop().expect("progress");
+    let model = one.root().get("/users/bob/server").await.json();
+    // One start went before, so that it is known how long one takes.
+    let at = [&event, &told, &model].map(|told| {
+        assert_eq!(told["queue"]["place"], 1, "{told}");
+        Timestamp::parse(told["queue"]["expected_at"].as_str().unwrap()).unwrap().0.timestamp_millis()
+    });
+    assert!(at[0] == at[1] && at[1] == at[2], "{at:?}");
+    let text = told["message"].as_str().unwrap();
+    assert!(text.contains("Your place in line: 1, your turn in less than a minute"), "{text}");
+    gate("line-with-times").cancel();
 }
 
 #[actix_web::test]

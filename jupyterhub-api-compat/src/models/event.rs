@@ -3,12 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Queue;
 use crate::Timestamp;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerAction {
+    /// A start waits in line for its turn.
+    Queue,
     /// A server is up and routed.
     Start,
     /// A server is down: stopped, or it ended by itself.
@@ -21,6 +24,7 @@ impl ServerAction {
     /// The word in events.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Queue => "queue",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Failure => "failure",
@@ -48,4 +52,7 @@ pub struct ServerEvent {
     /// Whether a further try may help; left out where nothing went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<bool>,
+    /// The place in line; left out but for a start that has come to wait there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
 }

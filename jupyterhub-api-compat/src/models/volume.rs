@@ -31,4 +31,7 @@ pub struct VolumeList {
     pub volumes: Vec<Volume>,
     /// Places that could not be asked, so that there may be more volumes.
     pub unknown: Vec<String>,
+    /// Places that have more volumes than are told here.
+    #[serde(default)]
+    pub cut: Vec<String>,
 }

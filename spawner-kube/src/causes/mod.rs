@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | image | `image-missing`, `image-denied`, `image-rate-limited`, `registry-unreachable`, `image-name`, `image-absent`, `image-pull` |
 //! | placing | `unschedulable`, `node-full` |
-//! | volumes | `volume-multi-attach`, `volume-missing`, `volume-attach` |
+//! | volumes | `volume-multi-attach`, `volume-missing`, `volume-attach`, `archiving` |
 //! | container | `config-missing`, `container-error`, `crash-loop`, `oom-killed`, `exited` |
 //! | node | `deleted`, `evicted`, `preempted`, `node-shutdown`, `node-drained`, `node-lost`, `deadline`, `disk-full`, `network-setup` |
 //! | API | `quota`, `forbidden`, `webhook`, `webhook-unavailable`, `pod-security`, `invalid-object`, `namespace-missing`, `conflict`, `cluster-unavailable` |

@@ -1,6 +1,7 @@
 //! The life of one server as a pod: start, readiness, stop, and finding it again.
 
 mod adopt;
+mod archive;
 mod claims;
 mod ending;
 mod locks;
@@ -12,6 +13,7 @@ mod steps;
 mod token;
 mod volumes;
 
+pub(crate) use archive::Archives;
 pub(crate) use locks::Locks;
 pub(crate) use orphans::Suspects;
 

@@ -80,6 +80,7 @@ impl KubeSpawner {
             info!(server = %job.key, pod = launch.pod, "a server of this name runs already; taking it over");
             found
         } else {
+            self.leave_archived(&planned.server, until, &mut steps).await?;
             self.ensure_claim(&mut planned.server).await?;
             if planned.server.pvc_known {
                 sink.save_state(launch.state(&planned.server)).await?;

@@ -17,8 +17,8 @@ use crate::view::pod;
 
 /// Claims of one page.
 const PAGE: u32 = 250;
-/// Most claims that are told of one user and namespace.
-const MOST: usize = 1_000;
+/// Most pages that are read of one user and namespace.
+const PAGES: usize = 20;
 /// Namespaces that are asked at once.
 const AT_ONCE: usize = 8;
 
@@ -66,7 +66,10 @@ impl KubeSpawner {
             .collect::<Vec<_>>();
         for (claims, namespace) in asked.await {
             match claims {
-                Ok(claims) => all.found.extend(claims),
+                Ok((claims, is_all)) => {
+                    all.found.extend(claims);
+                    all.cut.extend((!is_all).then_some(namespace));
+                }
                 Err(error) => {
                     warn!(%user, namespace, %error, "the volume claims cannot be listed");
                     all.unknown.push(namespace);
@@ -88,7 +91,8 @@ impl KubeSpawner {
             || !["server", "workspace", "userid"].iter().any(|field| template.contains(field))
     }
 
-    async fn claims_of(&self, user: &UserName, namespace: &str) -> Result<Vec<Volume>, ApiError> {
+    /// The claims of a user in a namespace, and whether these are all.
+    async fn claims_of(&self, user: &UserName, namespace: &str) -> Result<(Vec<Volume>, bool), ApiError> {
         let query = Query {
             kind: Kind::Claim,
             namespace: namespace.to_owned(),
@@ -96,15 +100,16 @@ impl KubeSpawner {
             fields: String::new(),
         };
         let (mut found, mut more) = (Vec::new(), String::new());
-        loop {
+        for _ in 0..PAGES {
             let page = self.cluster.page(&query, PAGE, &more).await?;
             let own = page.items.iter().filter(|claim| pod::annotation(claim, pod::USER) == user.as_str());
             found.extend(own.map(|claim| volume(namespace, claim)));
             more = page.more;
-            if more.is_empty() || found.len() >= MOST {
-                return Ok(found);
+            if more.is_empty() {
+                return Ok((found, true));
             }
         }
+        Ok((found, false))
     }
 }
 

@@ -357,7 +357,7 @@ traits! {
     /// Name by which this hub's pods are told from those of other hubs; that of its namespace when left out. Outside of
     /// a cluster there is none.
     hub_id: String = String::new();
-    /// Keep the content of a claim as a `VolumeSnapshot` before the claim is deleted for ever.
+    /// Keep the content of a claim as a `VolumeSnapshot` before the claim is deleted for ever. Tried until it is done.
     archive_pvc: bool = false;
     /// Class of such snapshots; the cluster's own when left out.
     archive_snapshot_class: Option<String> = None;

@@ -52,6 +52,15 @@ impl Audit {
         Ok(self.entries()?.iter().map(deed).collect())
     }
 
+    /// How often it has done this to this resource.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn count(&self, verb: &str, resource: &str) -> Result<usize> {
+        let deeds = self.entries()?;
+        Ok(deeds.iter().map(deed).filter(|deed| deed.verb == verb && deed.resource == resource).count())
+    }
+
     fn entries(&self) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.bed.audit_log())?;
         let mut entries = Vec::new();

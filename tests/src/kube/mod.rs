@@ -13,7 +13,7 @@ mod servers;
 
 pub use account::{Account, CHART_ROLE};
 pub use audit::{Audit, Deed};
-pub use bed::Bed;
+pub use bed::{Bed, Cluster};
 pub use line::{Condition, Line};
 pub use namespace::Namespace;
 pub use servers::kube_settings;

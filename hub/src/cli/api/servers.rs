@@ -127,7 +127,8 @@ fn volume_rows(list: &VolumeList) -> Vec<Vec<String>> {
         ]
     });
     let unknown = list.unknown.iter().map(|place| vec!["(not known)".to_owned(), place.clone()]);
-    volumes.chain(unknown).collect()
+    let cut = list.cut.iter().map(|place| vec!["(and more)".to_owned(), place.clone()]);
+    volumes.chain(unknown).chain(cut).collect()
 }
 
 impl Which {

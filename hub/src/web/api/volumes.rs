@@ -16,17 +16,20 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
     let servers: Vec<ServerRef> =
         servers_of(&call.hub, &user).await?.iter().map(|state| state.record.server_ref()).collect();
     let name = UserName::stored(&user.name);
-    let (mut found, mut unknown) = (Vec::new(), Vec::new());
+    let (mut found, mut unknown, mut cut) = (Vec::new(), Vec::new(), Vec::new());
     for spawner in call.hub.servers.spawners.all() {
-        let volumes = spawner.volumes(&name, &servers).await?;
+        let volumes = spawner.volumes(&name, &servers).await;
         found.extend(volumes.found);
         unknown.extend(volumes.unknown);
+        cut.extend(volumes.cut);
     }
     // Several spawners may look at one place.
     found.sort();
     found.dedup();
-    unknown.sort();
-    unknown.dedup();
+    for places in [&mut unknown, &mut cut] {
+        places.sort();
+        places.dedup();
+    }
     let volumes = found.into_iter().map(|volume| Volume {
         used_by: volume.used_by.iter().map(ToString::to_string).collect(),
         server: volume.server.to_string(),
@@ -36,5 +39,5 @@ pub(super) async fn list(call: Call) -> ApiResult<HttpResponse> {
         phase: volume.phase,
         created: volume.created.as_deref().and_then(Timestamp::parse),
     });
-    answer::ok(&VolumeList { volumes: volumes.collect(), unknown })
+    answer::ok(&VolumeList { volumes: volumes.collect(), unknown, cut })
 }

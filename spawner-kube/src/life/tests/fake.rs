@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+
+const SNAPSHOTS: &str = "volumesnapshots";
 
 type Answer = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -42,6 +45,27 @@ struct World {
     outages: u64,
     /// Deletions are not carried out by the nodes.
     stuck: bool,
+    /// No node has room for a pod.
+    full: bool,
+    /// Why pods are refused, with the status code.
+    refusal: Option<(u16, &'static str)>,
+    snapshots: Snapshots,
+    /// Pods of somebody else that were to be deleted.
+    wronged: Vec<String>,
+    /// Requests of each kind that are no watches.
+    asked: BTreeMap<String, usize>,
+}
+
+/// What becomes of snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Snapshots {
+    /// They can be relied on at once.
+    #[default]
+    Ready,
+    /// Not before the next change.
+    Slow,
+    /// The API server does not know of any.
+    Unknown,
 }
 
 impl World {
@@ -57,6 +81,15 @@ impl World {
         let object = self.note(kind, what, object);
         self.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
         object
+    }
+
+    /// Claims are bound when there is a pod, and not before.
+    fn bind_claims(&mut self) {
+        for ((kind, name), object) in &mut self.objects {
+            if kind == "persistentvolumeclaims" {
+                object["spec"]["volumeName"] = format!("volume-of-{name}").into();
+            }
+        }
     }
 
     fn remove(&mut self, kind: &str, name: &str) {
@@ -111,10 +144,59 @@ impl Fake {
         self.change(|world| world.stuck = stuck);
     }
 
-    /// Names of all pods.
-    pub(super) fn pods(&self) -> Vec<String> {
+    pub(super) fn full(&self, full: bool) {
+        self.change(|world| world.full = full);
+    }
+
+    /// Pods are refused from now on, or no more.
+    pub(super) fn refuse(&self, refusal: Option<(u16, &'static str)>) {
+        self.change(|world| world.refusal = refusal);
+    }
+
+    pub(super) fn snapshots(&self, snapshots: Snapshots) {
+        self.change(|world| world.snapshots = snapshots);
+    }
+
+    /// How many requests there were about objects of a kind.
+    pub(super) fn asked(&self, kind: &str) -> usize {
+        self.world().asked.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Names of all objects of a kind.
+    pub(super) fn names(&self, kind: &str) -> Vec<String> {
         let world = self.world();
-        world.objects.keys().filter(|(kind, _)| kind == "pods").map(|(_, name)| name.clone()).collect()
+        world.objects.keys().filter(|(of, _)| of == kind).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Pods of somebody else that were to be deleted.
+    pub(super) fn wronged(&self) -> Vec<String> {
+        self.world().wronged.clone()
+    }
+
+    /// Makes a claim of a person.
+    pub(super) fn add_claim(&self, name: &str, user: &str) {
+        let annotations = json!({"hub.jupyter.org/username": user});
+        let claim = json!({"metadata": {"name": name, "annotations": annotations}});
+        self.change(|world| create(world, "persistentvolumeclaims", claim));
+    }
+
+    /// Somebody else makes a pod of this name, if there is none.
+    pub(super) fn take_name(&self, name: &str) {
+        self.change(|world| {
+            let pod = json!({"metadata": {"name": name, "labels": {"other": "yes"}}});
+            create(world, "pods", pod);
+        });
+    }
+
+    /// Somebody else takes those pods away.
+    pub(super) fn give_names_back(&self) {
+        self.change(|world| {
+            let others = world.objects.iter().filter(|(_, object)| is_foreign(object));
+            let others: Vec<_> = others.map(|(place, _)| place.clone()).collect();
+            for (kind, name) in others {
+                world.remove(&kind, &name);
+            }
+        });
     }
 
     /// Names and ids of all pods.
@@ -155,7 +237,8 @@ impl Fake {
                         if !world.stuck {
                             world.remove("pods", &name);
                         }
-                    } else if pod.pointer("/status/phase") == Some(&json!("Pending")) {
+                    } else if !world.full && pod.pointer("/status/phase") == Some(&json!("Pending")) {
+                        world.bind_claims();
                         pod["status"] = json!({"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [
                             {"name": "notebook", "ready": true, "state": {"running": {}}}]});
                         world.put("pods", &name, "MODIFIED", pod);
@@ -170,7 +253,8 @@ impl Fake {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.map_err(io::Error::other)?;
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let path: Vec<&str> = parts.uri.path().split('/').skip(5).collect();
+        let path = parts.uri.path().split('/').skip_while(|part| *part != "namespaces");
+        let path: Vec<&str> = path.skip(2).collect();
         let query = parts.uri.query().unwrap_or_default();
         let (kind, name) = (path[0], path.get(1).copied());
         let outages = {
@@ -180,17 +264,34 @@ impl Fake {
             }
             world.outages
         };
+        if query.contains("watch=1") {
+            return Ok(self.watch(kind, query, outages));
+        }
+        *self.world().asked.entry(kind.to_owned()).or_default() += 1;
+        let is_unknown = kind == SNAPSHOTS && self.world().snapshots == Snapshots::Unknown;
         let (status, answer) = match (parts.method, name) {
-            (Method::GET, None) if query.contains("watch=1") => return Ok(self.watch(kind, query, outages)),
+            _ if is_unknown => (404, json!({"message": "the server could not find the requested resource"})),
             (Method::GET, None) => {
                 let world = self.world();
                 let items = world.objects.iter().filter(|((of, _), _)| of == kind).map(|(_, object)| object);
                 let items: Vec<&Value> = items.collect();
-                (200, json!({"metadata": {"resourceVersion": world.version.to_string()}, "items": items}))
+                let (from, limit) = (number(query, "continue").unwrap_or(0), number::<usize>(query, "limit"));
+                let end = limit.map_or(items.len(), |limit| from + limit).min(items.len());
+                let more = if end < items.len() { end.to_string() } else { String::new() };
+                let metadata = json!({"resourceVersion": world.version.to_string(), "continue": more});
+                (200, json!({"metadata": metadata, "items": items.get(from..end).unwrap_or_default()}))
             }
             (Method::GET, Some(name)) => {
-                let found = self.world().objects.get(&(kind.to_owned(), name.to_owned())).cloned();
+                let world = self.world();
+                let mut found = world.objects.get(&(kind.to_owned(), name.to_owned())).cloned();
+                if let Some(snapshot) = found.as_mut().filter(|_| kind == SNAPSHOTS) {
+                    snapshot["status"] = json!({"readyToUse": world.snapshots == Snapshots::Ready});
+                }
                 found.map_or((404, json!({})), |found| (200, found))
+            }
+            (Method::POST, None) if kind == "pods" && self.world().refusal.is_some() => {
+                let (status, message) = self.world().refusal.unwrap_or_default();
+                (status, json!({"message": message}))
             }
             (Method::POST, None) => self.change(|world| create(world, kind, body)),
             (Method::DELETE, Some(name)) => self.change(|world| delete(world, kind, name, &body)),
@@ -205,10 +306,7 @@ impl Fake {
     }
 
     fn watch(&self, kind: &str, query: &str, outages: u64) -> Response<Answer> {
-        let parameter = |name: &str| {
-            let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-            pair.unwrap().parse::<u64>().unwrap()
-        };
+        let parameter = |name: &str| number::<u64>(query, name).unwrap();
         let until = Instant::now() + Duration::from_secs(parameter("timeoutSeconds"));
         let start = (self.clone(), kind.to_owned(), parameter("resourceVersion"), self.0.changed.subscribe());
         let lines = stream::try_unfold(start, move |(fake, kind, at, mut changed)| async move {
@@ -244,6 +342,16 @@ impl Fake {
     }
 }
 
+/// A parameter of a query, if it is there.
+fn number<N: FromStr>(query: &str, name: &str) -> Option<N> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    value.and_then(|value| value.parse().ok())
+}
+
+fn is_foreign(object: &Value) -> bool {
+    object.pointer("/metadata/labels/other").is_some()
+}
+
 fn create(world: &mut World, kind: &str, mut object: Value) -> (u16, Value) {
     let name = object["metadata"]["name"].as_str().unwrap().to_owned();
     if world.objects.contains_key(&(kind.to_owned(), name.clone())) {
@@ -261,6 +369,9 @@ fn delete(world: &mut World, kind: &str, name: &str, options: &Value) -> (u16, V
     let Some(mut object) = world.objects.get(&(kind.to_owned(), name.to_owned())).cloned() else {
         return (404, json!({"message": "not found"}));
     };
+    if is_foreign(&object) {
+        world.wronged.push(name.to_owned());
+    }
     if options.pointer("/preconditions/uid").is_some_and(|uid| *uid != object["metadata"]["uid"]) {
         return (409, json!({"message": "the UID in the precondition does not match"}));
     }

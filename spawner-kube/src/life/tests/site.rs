@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
-use hub_core::spawner::{Overrides, Owner, Resources};
+use hub_core::spawner::{Overrides, Owner, Resources, Volumes};
 use hub_core::{
     Adoption, PollStatus, Progress, ServerKey, ServerName, ServerRef, SpawnError, Spawner, SpawnerContext,
     StartJob, StartSink, StopMode, UserName,
@@ -24,6 +24,12 @@ use super::fake::Fake;
 use crate::cluster::Cluster;
 use crate::spawner::{KubeSpawner, Shared};
 
+/// What the API server says who does not let a pod in: a quota, two who count it at once, a webhook.
+const REFUSALS: [(u16, &str); 3] = [
+    (403, "pods \"x\" is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1"),
+    (409, "Operation cannot be fulfilled on resourcequotas \"few\": the object has been modified"),
+    (400, "admission webhook \"rules\" denied the request: no pods on Fridays"),
+];
 const PEOPLE: [&str; 3] = ["ann", "ben", "cat"];
 /// Longer than any wait of the spawner.
 const REST: Duration = Duration::from_mins(10);
@@ -192,9 +198,37 @@ impl Hub {
         }
     }
 
+    /// The server is deleted for ever.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), SpawnError> {
+        let server = self.server(name);
+        self.rows().remove(name);
+        self.spawner.delete_forever(&server).await
+    }
+
+    /// What is kept for a person.
+    pub(super) async fn volumes(&self, name: &str) -> Volumes {
+        self.spawner.volumes(&UserName::stored(name), &[self.server(name)]).await
+    }
+
+    /// What a hub does from time to time beside looking at its servers.
+    pub(super) async fn collect(&self) {
+        let known: Vec<ServerRef> = self.active().iter().map(|name| self.server(name)).collect();
+        self.spawner.collect_orphans(&known).await;
+    }
+
     pub(super) fn active(&self) -> Vec<String> {
         self.rows().iter().filter(|(_, row)| row.active).map(|(name, _)| name.clone()).collect()
     }
+}
+
+fn ended_for_want_of_memory() -> Value {
+    let ended = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+    json!({"phase": "Failed", "containerStatuses": [{"name": "notebook", "state": ended}]})
+}
+
+fn crashes_again_and_again() -> Value {
+    let waits = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    json!({"phase": "Running", "containerStatuses": [{"name": "notebook", "restartCount": 9, "state": waits}]})
 }
 
 impl Site {
@@ -268,12 +302,18 @@ impl Site {
     pub(super) fn act(&mut self, random: &mut StdRng) {
         let name = PEOPLE[random.random_range(0..PEOPLE.len())];
         let pod = format!("jupyter-{name}");
-        match random.random_range(0..14) {
+        match random.random_range(0..20) {
             0..=3 => self.start(name),
             4..=5 => self.stop(name),
             6..=7 => self.kill(),
             8 => self.fake.lose(&pod),
             9 => self.fake.set_status(&pod, json!({"phase": "Failed", "reason": "Evicted"})),
+            14 => self.fake.set_status(&pod, ended_for_want_of_memory()),
+            15 => self.fake.set_status(&pod, crashes_again_and_again()),
+            16 => self.fake.full(random.random()),
+            17 => self.fake.take_name(&pod),
+            18 => self.fake.refuse(Some(REFUSALS[random.random_range(0..REFUSALS.len())])),
+            19 => self.fake.refuse(None),
             10 => self.fake.away(true, random.random()),
             11 => self.fake.away(false, random.random()),
             12 => self.fake.stuck(random.random()),
@@ -284,13 +324,15 @@ impl Site {
     /// All troubles are over; what is left must agree.
     pub(super) async fn rest(mut self) -> Result<(), String> {
         self.fake.stuck(false);
+        self.fake.full(false);
+        self.fake.refuse(None);
+        self.fake.give_names_back();
         self.fake.away(false, false);
         let mut last = String::new();
         let began = tokio::time::Instant::now();
         while began.elapsed() < REST {
             sleep(Duration::from_secs(5)).await;
-            let known: Vec<ServerRef> = self.hub.active().iter().map(|name| self.hub.server(name)).collect();
-            self.hub.spawner.collect_orphans(&known).await;
+            self.hub.collect().await;
             self.look();
             while let Some(done) = self.tasks.join_next().await {
                 if let Err(lost) = done
@@ -305,7 +347,11 @@ impl Site {
                 .filter(|(_, row)| row.active && row.address.is_some())
                 .map(|(name, _)| format!("jupyter-{name}"))
                 .collect();
-            let pods: BTreeSet<String> = self.fake.pods().into_iter().collect();
+            let pods: BTreeSet<String> = self.fake.names("pods").into_iter().collect();
+            let wronged = self.fake.wronged();
+            if !wronged.is_empty() {
+                return Err(format!("pods of somebody else were to be deleted: {wronged:?}"));
+            }
             if servers == pods && rows.values().all(|row| row.active == row.address.is_some()) {
                 return Ok(());
             }

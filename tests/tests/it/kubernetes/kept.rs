@@ -1,5 +1,4 @@
-//! What must be found, hidden, kept or left alone: claims of old names and of servers that are deleted, tokens, pods that
-//! nobody knows, starts given up.
+//! What must be found, hidden, kept or left alone: claims of old names, tokens, pods that nobody knows, starts given up.
 
 use std::time::Duration;
 
@@ -147,73 +146,4 @@ async fn a_start_is_cancelled_at_any_step_and_leaves_no_pod() -> Result<()> {
     ensure!(status == 201 || status == 202, "{status}: {answer}");
     administrator.server_is_ready("ann", "").await?;
     site.kept_to_the_charts_role()
-}
-
-const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
-
-/// The type of snapshots, as the cluster's storage brings it along.
-fn snapshot_type() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("volumesnapshots.{SNAPSHOTS}"),
-            "annotations": { "api-approved.kubernetes.io": "https://github.com/kubernetes-csi/external-snapshotter" },
-        },
-        "spec": {
-            "group": SNAPSHOTS,
-            "scope": "Namespaced",
-            "names": { "plural": "volumesnapshots", "singular": "volumesnapshot", "kind": "VolumeSnapshot" },
-            "versions": [{
-                "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
-            }],
-        },
-    })
-}
-
-#[tokio::test]
-async fn the_files_of_a_deleted_server_are_archived_before_their_claim_goes() -> Result<()> {
-    if !crate::e2e::ready(&[Kind::Himalia], &NEEDS) {
-        return Ok(());
-    }
-    let options = json!({ "archive_pvc": true, "archive_snapshot_class": "slow" });
-    let site = Site::start(Kind::Himalia, options, Settings::with_light_singleuser).await?;
-    let cluster = &site.namespace.cluster;
-    cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &snapshot_type()).await?;
-    let snapshots = format!("/apis/{SNAPSHOTS}/v1/namespaces/{}/volumesnapshots", site.namespace.name);
-    eventually("there are snapshots", SOON, || async {
-        let (status, _) = cluster.send(Method::GET, &snapshots, &Value::Null).await?;
-        Ok(status.is_success().then_some(()))
-    })
-    .await?;
-    site.account.allow_also(&site.namespace, SNAPSHOTS, "volumesnapshots", &["create", "get"]).await?;
-    let administrator = site.hub.administrator()?;
-    administrator.add_user("ann").await?;
-    administrator.start_server("ann", "").await?;
-    administrator.stop_server("ann", "").await?;
-
-    let deletion = administrator.send(Method::DELETE, "users/ann", Value::Null);
-    let storage = async {
-        let snapshot = eventually("a snapshot is asked for", SOON, || async {
-            Ok(cluster.list(&snapshots).await?.into_iter().next())
-        })
-        .await?;
-        let of = |pointer: &str| snapshot.pointer(pointer).cloned().unwrap_or_default();
-        ensure!(of("/spec/source/persistentVolumeClaimName") == "claim-ann", "{snapshot}");
-        ensure!(of("/spec/volumeSnapshotClassName") == "slow", "{snapshot}");
-        let claim = site.namespace.find("persistentvolumeclaims", "claim-ann").await?;
-        let claim = claim.context("the claim goes before its files are safe")?;
-        ensure!(claim.pointer("/metadata/deletionTimestamp").is_none(), "{claim}");
-        let name = of("/metadata/name").as_str().unwrap_or_default().to_owned();
-        let ready = json!({ "status": { "readyToUse": true } });
-        cluster.patch(&format!("{snapshots}/{name}/status"), &ready).await
-    };
-    let ((status, answer), _) = tokio::try_join!(deletion, storage)?;
-    ensure!(status == 204, "{status}: {answer}");
-    eventually("the claim is gone", SOON, || async {
-        Ok(site.namespace.find("persistentvolumeclaims", "claim-ann").await?.is_none().then_some(()))
-    })
-    .await?;
-    ensure!(cluster.list(&snapshots).await?.len() == 1, "the snapshot stays");
-    Ok(())
 }

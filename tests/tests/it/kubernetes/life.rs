@@ -12,6 +12,7 @@ use super::{Site, address, progress, with_both};
 with_both! {
     a_server_is_started_with_its_progress_shown_then_used_stopped_and_started_on_the_same_files,
     named_servers_have_pods_and_claims_of_their_own_which_go_with_the_last_of_their_owners,
+    a_claim_is_kept_for_whoever_has_the_name_next_where_that_is_wanted,
     a_choice_of_profile_makes_another_pod,
 }
 
@@ -111,6 +112,28 @@ async fn named_servers_have_pods_and_claims_of_their_own_which_go_with_the_last_
     for name in pods {
         namespace.pod_is_gone(&name).await?;
     }
+    site.kept_to_the_charts_role()
+}
+
+async fn a_claim_is_kept_for_whoever_has_the_name_next_where_that_is_wanted(kind: Kind) -> Result<()> {
+    let options = json!({ "delete_pvc": false });
+    let site = Site::start(kind, options, Settings::with_light_singleuser).await?;
+    let administrator = site.hub.administrator()?;
+    let mut claims = Vec::new();
+    for _ in 0..2 {
+        administrator.add_user("alice").await?;
+        administrator.start_server("alice", "").await?;
+        administrator.stop_server("alice", "").await?;
+        site.namespace.pod_is_gone("jupyter-alice").await?;
+        let (status, answer) = administrator.send(Method::DELETE, "users/alice", Value::Null).await?;
+        ensure!(status == 204, "{status}: {answer}");
+        let claim = site.namespace.find("persistentvolumeclaims", "claim-alice").await?;
+        let claim = claim.context("the claim is gone")?;
+        ensure!(claim.pointer("/metadata/deletionTimestamp").is_none(), "{claim}");
+        claims.push(claim.pointer("/metadata/uid").cloned());
+    }
+    claims.dedup();
+    ensure!(claims.len() == 1, "{claims:?}");
     site.kept_to_the_charts_role()
 }
 

@@ -10,6 +10,7 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
+mod archive;
 mod both;
 mod causes;
 mod choices;
@@ -22,6 +23,7 @@ mod namespaces;
 mod outage;
 mod rest;
 mod scale;
+mod services;
 mod side_by_side;
 mod takeover;
 mod trouble;
@@ -73,9 +75,16 @@ impl Site {
 
     /// Everything that the hub asked of the API server is in the chart's Role.
     fn kept_to_the_charts_role(&self) -> Result<()> {
+        self.kept_to_the_charts_role_but_for("", &[])
+    }
+
+    /// The same, and what an option needs beyond it: these verbs on this resource.
+    fn kept_to_the_charts_role_but_for(&self, resource: &str, verbs: &[&str]) -> Result<()> {
         let deeds = Audit::of(&self.namespace.bed, &self.account).deeds()?;
         ensure!(deeds.iter().any(|deed| deed.verb == "create" && deed.resource == "pods"), "{deeds:#?}");
-        let outside: BTreeSet<&Deed> = deeds.iter().filter(|deed| !deed.in_the_charts_role()).collect();
+        let is_needed = |deed: &Deed| deed.resource == resource && verbs.contains(&deed.verb.as_str());
+        let outside: BTreeSet<&Deed> =
+            deeds.iter().filter(|deed| !deed.in_the_charts_role() && !is_needed(deed)).collect();
         ensure!(outside.is_empty(), "outside the chart's Role: {outside:#?}");
         Ok(())
     }

@@ -40,11 +40,11 @@ async fn reference_two_hubs_with_kubespawner_make_the_same_pods_and_claims() -> 
         return Ok(());
     }
     let (one, other) = (objects(Kind::Stock).await?, objects(Kind::Stock).await?);
-    ensure!(one.len() == 2 * STARTS.len(), "{:#?}", one.keys());
     same(&one, &other)
 }
 
 fn same(one: &Objects, other: &Objects) -> Result<()> {
+    ensure!(one.len() == 2 * STARTS.len(), "a pod and a claim of each server: {:#?}", one.keys());
     let names = |objects: &Objects| objects.keys().cloned().collect::<Vec<_>>();
     ensure!(names(one) == names(other), "one: {:#?}\nother: {:#?}", names(one), names(other));
     let mut differences = Vec::new();
