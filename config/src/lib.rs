@@ -12,6 +12,7 @@ mod cookie_secret;
 pub mod db;
 pub mod durations;
 pub mod hub;
+pub mod internal_ssl;
 mod layers;
 mod load;
 pub mod logging;
@@ -46,6 +47,7 @@ pub use cookie_secret::{
 };
 pub use db::DbSection;
 pub use hub::{BeyondLimit, ExistingInvalidNames, HubSection, ServerNames};
+pub use internal_ssl::AuthorityFiles;
 pub use layers::{FileSource, KnownPlugins, Override, Sources};
 pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};

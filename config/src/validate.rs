@@ -17,6 +17,7 @@ use crate::spawner::SpawnerSection;
 
 mod acme;
 mod embed;
+mod internal_ssl;
 mod people;
 mod workspaces;
 
@@ -49,6 +50,7 @@ pub(crate) fn validate(config: &Config, plugins: &KnownPlugins) -> Findings {
     }
     buckets(&config.metrics, &mut rules);
     embed::check(config, &mut rules);
+    internal_ssl::check(config, &mut rules);
     people::check(config, &mut rules);
     workspaces::check(config, &mut rules);
     for (index, path) in config.templates.paths.iter().enumerate() {
@@ -125,9 +127,6 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
                 "must be / where hub.subdomain_host is set: the hub answers on every host",
             );
         }
-    }
-    if hub.hub_bind_url.tls {
-        rules.wrong("hub.hub_bind_url", "the hub's own listener speaks plain HTTP; TLS belongs to the proxy");
     }
     if hub.hub_bind_url.path != "/" {
         rules.wrong_but("hub.hub_bind_url", "may not have a path", "set hub.base_url");

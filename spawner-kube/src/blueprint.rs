@@ -32,6 +32,8 @@ pub struct Blueprint {
     /// The `environment` that the hub has put into every start already.
     shared_env: Map<String, Value>,
     hub_namespace: String,
+    /// Whether servers speak TLS.
+    tls: bool,
     forms: Forms,
 }
 
@@ -86,7 +88,7 @@ impl Blueprint {
             Some(Value::Object(env)) => env.clone(),
             _ => Map::new(),
         };
-        Ok(Self { traits, shared_env, hub_namespace, forms })
+        Ok(Self { traits, shared_env, hub_namespace, tls: cx.certificates.is_some(), forms })
     }
 
     /// The options before any change.
@@ -154,7 +156,7 @@ impl Blueprint {
             hub_namespace: self.hub_namespace.clone(),
             extra: BTreeMap::from([(WORKSPACE.to_owned(), workspace)]),
         };
-        Server::new(self.traits.clone(), Facts { subject, prefix, tls: false, versions: VERSIONS })
+        Server::new(self.traits.clone(), Facts { subject, prefix, tls: self.tls, versions: VERSIONS })
     }
 
     /// The hub's variables without those of `environment` that a group or profile has taken away.
@@ -256,6 +258,7 @@ mod tests {
             env_keep: None,
             state_dir: PathBuf::new(),
             environment: BTreeMap::new(),
+            certificates: None,
             root: false,
             reenter: Vec::new(),
         }

@@ -134,12 +134,15 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Background work.
     pub tasks: Tasks,
+    /// What the client is made of that asks servers.
+    pub client: reqwest::ClientBuilder,
 }
 
 impl Servers {
     /// Puts the parts together; nothing starts yet.
     pub fn new(parts: Parts) -> Result<Arc<Self>, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        let http = parts
+            .client
             .connect_timeout(Duration::from_secs(2))
             .timeout(Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())

@@ -1,6 +1,7 @@
 //! The life of one server as a pod: start, readiness, stop, and finding it again.
 
 mod adopt;
+mod certificates;
 mod claims;
 mod ending;
 mod locks;

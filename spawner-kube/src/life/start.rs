@@ -103,6 +103,7 @@ impl KubeSpawner {
         if server.traits.token_secret {
             self.ensure_token(server, job, &made, until).await?;
         }
+        self.ensure_certificates(server, job, &made, until).await?;
         self.ensure_service(server, &job.key, &made, until).await?;
         let wait = Wait {
             cluster: &self.cluster,

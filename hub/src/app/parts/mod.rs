@@ -24,13 +24,14 @@ use self::auth::{build_auth, check_cleanup, check_public, spawn_hooks};
 use self::spawners::{build_spawners, profile_settings, server_settings};
 use self::web::{build_renderer, build_sessions, extra_headers, networks};
 use super::embedding::Embedding;
-use super::listen::reachable;
+use super::listen::reached_at;
 use super::tasks::Tasks;
 use super::{Hub, first_admin, shutdown};
 use crate::activity::Activity;
 use crate::audit::Audit;
 use crate::auth::crypt::Crypt;
 use crate::events::Events;
+use crate::internal_ssl::InternalSsl;
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -38,6 +39,7 @@ use crate::rbac::Rbac;
 use crate::registry::Registry;
 use crate::render::StaticFiles;
 use crate::routing::{ExternalProxy, ExternalSettings, InProcess, Proxy, Routing};
+use crate::services::answers::Asker;
 use crate::servers::store::{GrantSettings, Store};
 use crate::servers::{Parts, Servers};
 use crate::urls::Urls;
@@ -49,6 +51,7 @@ use crate::workspaces::Workspaces;
 pub(super) async fn build(
     config: Arc<Config>,
     bound: SocketAddr,
+    internal: Option<Arc<InternalSsl>>,
     own_proxy: Option<InProcess>,
     tasks: Tasks,
     registry: &Registry,
@@ -87,6 +90,7 @@ pub(super) async fn build(
     check_public(&config, auth.authenticator.as_ref(), external)?;
     check_cleanup(&config, external)?;
 
+    let client = || internal_client(internal.as_deref());
     let proxy = match own_proxy {
         Some(own) => Proxy::InProcess(own),
         None => {
@@ -98,7 +102,7 @@ pub(super) async fn build(
             };
             let api_url = Url::parse(&config.proxy.api_url)
                 .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
-            Proxy::External(ExternalProxy::new(ExternalSettings { api_url, auth_token: token })?)
+            Proxy::External(ExternalProxy::new(ExternalSettings { api_url, auth_token: token }, client()?)?)
         }
     };
     let routing = Arc::new(Routing::new(proxy, Arc::clone(&metrics)));
@@ -129,7 +133,7 @@ pub(super) async fn build(
     );
     let servers = Servers::new(Parts {
         store,
-        spawners: build_spawners(&config, &db, registry)?,
+        spawners: build_spawners(&config, &db, internal.as_deref(), registry)?,
         settings: server_settings(&config, &config.spawner, &embedding),
         profiles: profile_settings(&config, &embedding),
         hooks: spawn_hooks(workspaces.as_ref(), auth.authenticator.as_ref()),
@@ -139,8 +143,11 @@ pub(super) async fn build(
         events: Arc::clone(&events),
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
+        client: client()?,
     })?;
     Ok(Hub {
+        asker: Asker::new(client()?)?,
+        internal,
         first_login,
         events,
         audit,
@@ -176,11 +183,20 @@ pub(super) async fn build(
     })
 }
 
+/// What the hub's own clients are made of.
+fn internal_client(internal: Option<&InternalSsl>) -> anyhow::Result<reqwest::ClientBuilder> {
+    let builder = reqwest::Client::builder();
+    match internal {
+        Some(internal) => internal.client(builder),
+        None => Ok(builder),
+    }
+}
+
 /// Where the hub is found. `bound` is the address that it listens on.
 fn urls(config: &Config, bound: SocketAddr) -> anyhow::Result<Urls> {
     let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
         Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
-        None => Url::parse(&format!("http://{}", reachable(bound)))?,
+        None => reached_at(&config.hub, bound)?,
     };
     let public = config
         .hub

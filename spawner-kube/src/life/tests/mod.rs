@@ -1,6 +1,7 @@
 //! Random interleavings of starts, stops, killed hubs, lost pods, outages and forgotten histories: at rest, the hub's
 //! servers are the cluster's pods.
 
+mod certificates;
 mod fake;
 mod ownership;
 mod site;
