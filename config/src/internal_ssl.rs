@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Authorities of `internal_ssl`, each with the folder of its name below `internal_certs_location`.
-pub const AUTHORITIES: [&str; 5] = ["hub-ca", "notebooks-ca", "proxy-api-ca", "proxy-client-ca", "services-ca"];
+pub const AUTHORITIES: [&str; 5] =
+    ["hub-ca", "notebooks-ca", "proxy-api-ca", "proxy-client-ca", "services-ca"];
 
 /// An authority that somebody else made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -337,7 +337,8 @@ impl Server {
             return Ok(None);
         }
         let host = self.connect_host()?;
-        let kind = if host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
+        let kind =
+            if host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
         Ok(Some(format!("{kind}:{}", host.trim_matches(['[', ']']))))
     }
 

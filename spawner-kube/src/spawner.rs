@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hub_core::spawner::{Exit, WatchHealth};
 use hub_core::{
-    Adoption, CertificateIssuer, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent, ServerRef, SpawnError,
-    Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
+    Adoption, CertificateIssuer, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent,
+    ServerRef, SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
 };
 use serde_json::{Map, Value};
 

@@ -162,9 +162,9 @@ fn prepare(spec: &Spec) -> Result<PathBuf, Failure> {
     }
     become_user_of(spec)?;
     if let Some(certificates) = &spec.certificates {
-        certificates.write(home).map_err(|error| {
-            io_failure(Step::Certificates, &CertificateFiles::folder(home), &error)
-        })?;
+        certificates
+            .write(home)
+            .map_err(|error| io_failure(Step::Certificates, &CertificateFiles::folder(home), &error))?;
     }
     let own = spec.below.as_ref().map(|below| home.join(below));
     if let Some(own) = &own {

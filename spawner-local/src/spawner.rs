@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hub_core::spawner::Exit;
 use hub_core::{
-    Adoption, CertificateIssuer, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef, SpawnError, Spawner,
-    SpawnerContext, StartJob, StartSink, Started, StopMode,
+    Adoption, CertificateIssuer, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef,
+    SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
 };
 use serde_json::Value;
 use tracing::{info, warn};

@@ -20,7 +20,8 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
     }
     if !hub.internal_ssl {
         if hub.hub_bind_url.tls {
-            let text = "says https, which the hub's own listener speaks with certificates of its own making only";
+            let text =
+                "says https, which the hub's own listener speaks with certificates of its own making only";
             rules.wrong_but("hub.hub_bind_url", text, "set hub.internal_ssl = true, or begin with http://");
         }
         return;
@@ -79,7 +80,9 @@ mod tests {
     fn names_are_those_of_certificates() {
         let (wrong, _) = findings(|config| {
             config.hub.trusted_alt_names =
-                ["DNS:hub", "IP:10.0.0.1", "IP:::1", "hub", "IP:hub", "DNS:", "email:a@b"].map(str::to_owned).to_vec();
+                ["DNS:hub", "IP:10.0.0.1", "IP:::1", "hub", "IP:hub", "DNS:", "email:a@b"]
+                    .map(str::to_owned)
+                    .to_vec();
         });
         assert_eq!(wrong, [3, 4, 5, 6].map(|index| format!("hub.trusted_alt_names[{index}]")));
     }
@@ -104,9 +107,12 @@ mod tests {
     fn an_authority_has_a_name_and_a_certificate() {
         let (wrong, _) = findings(|config| {
             let files = AuthorityFiles { cert: "ca.crt".into(), ..AuthorityFiles::default() };
-            config.hub.external_ssl_authorities =
-                [("mine".to_owned(), files.clone()), ("../x".to_owned(), files), ("none".to_owned(), AuthorityFiles::default())]
-                    .into();
+            config.hub.external_ssl_authorities = [
+                ("mine".to_owned(), files.clone()),
+                ("../x".to_owned(), files),
+                ("none".to_owned(), AuthorityFiles::default()),
+            ]
+            .into();
         });
         assert_eq!(wrong.len(), 2, "{wrong:?}");
     }

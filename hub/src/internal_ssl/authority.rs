@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use hub_core::CertificateError;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -25,6 +25,12 @@ const LONGEST_NAME: usize = 64;
 pub(super) struct Pair {
     pub(super) key: String,
     pub(super) certificate: String,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
 }
 
 /// What signs certificates.
@@ -56,7 +62,12 @@ impl Authority {
     }
 
     /// A certificate for whoever is called so and reached under `names`, for both ends of a connection.
-    pub(super) fn sign(&self, name: &str, names: &[String], now: DateTime<Utc>) -> Result<Pair, CertificateError> {
+    pub(super) fn sign(
+        &self,
+        name: &str,
+        names: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Pair, CertificateError> {
         let mut params = params(name, now, CERTIFICATE_DAYS);
         params.subject_alt_names = names.iter().map(|name| alt_name(name)).collect::<Result<_, _>>()?;
         let made = KeyPair::generate().and_then(|key| {
@@ -73,7 +84,8 @@ fn params(name: &str, now: DateTime<Utc>, days: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name.chars().take(LONGEST_NAME).collect::<String>());
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     // Clocks of other machines may be late.
     params.not_before = date(now - TimeDelta::days(1));
@@ -111,7 +123,9 @@ mod tests {
     fn an_authority_signs_when_it_is_read_again_and_names_are_checked() {
         let now = SystemClock.now();
         let made = make("hub-ca", now).unwrap();
-        assert!(!ends_soon(&made.certificate, now) && ends_soon(&made.certificate, now + TimeDelta::days(3630)));
+        assert!(
+            !ends_soon(&made.certificate, now) && ends_soon(&made.certificate, now + TimeDelta::days(3630))
+        );
         let authority = Authority::read(&made).unwrap();
         let names = ["DNS:localhost", "IP:127.0.0.1", "IP:::1"].map(str::to_owned);
         let pair = authority.sign(&"long".repeat(40), &names, now).unwrap();

@@ -50,9 +50,8 @@ impl Folder {
     /// Takes away what was made for these names; what else is in the folder stays.
     pub(super) fn clear(&self, names: &[&str]) -> anyhow::Result<()> {
         let gone = |result: io::Result<()>, path: &Path| match result {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("hub.recreate_internal_certs: cannot remove {}", path.display()))
-            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error)
+                .with_context(|| format!("hub.recreate_internal_certs: cannot remove {}", path.display())),
             _ => Ok(()),
         };
         for name in names {
@@ -65,14 +64,19 @@ impl Folder {
     }
 
     /// The pair of `name`: the one that is there, else the one that `make` makes.
-    pub(super) fn pair(&self, name: &str, make: impl FnOnce() -> anyhow::Result<Pair>) -> anyhow::Result<Pair> {
+    pub(super) fn pair(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> anyhow::Result<Pair>,
+    ) -> anyhow::Result<Pair> {
         if let Some(found) = self.found(name)? {
             return Ok(found);
         }
         if self.place(name, &make()?)? {
             tracing::info!(folder = %self.0.display(), "certificate of {name} made");
         }
-        self.found(name)?.with_context(|| format!("{}: the certificate of {name} has vanished", self.0.display()))
+        self.found(name)?
+            .with_context(|| format!("{}: the certificate of {name} has vanished", self.0.display()))
     }
 
     fn found(&self, name: &str) -> anyhow::Result<Option<Pair>> {
@@ -101,7 +105,9 @@ impl Folder {
             write(&made.join(format!("{name}.crt")), &pair.certificate, 0o644)?;
             // A folder that is not empty is never replaced.
             match fs::rename(&made, self.0.join(name)) {
-                Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) =>
+                {
                     Ok(false)
                 }
                 renamed => renamed.map(|()| true),
@@ -129,7 +135,8 @@ impl Folder {
         // A folder of that name is one folder.
         let name = format!("service-{}", service.replace('/', "%2F"));
         DirBuilder::new().recursive(true).mode(0o755).create(self.0.join(&name))?;
-        let files = [(self.key(&name), &pair.key, 0o600), (self.certificate(&name), &pair.certificate, 0o644)];
+        let files =
+            [(self.key(&name), &pair.key, 0o600), (self.certificate(&name), &pair.certificate, 0o644)];
         for (path, text, mode) in &files {
             self.put(path, text, *mode, owner)?;
         }
@@ -197,4 +204,66 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    fn pair(number: usize) -> Pair {
+        Pair { key: format!("key {number}"), certificate: format!("certificate {number}") }
+    }
+
+    #[test]
+    fn of_many_who_begin_at_once_all_use_the_pair_of_the_first() {
+        let place = tempfile::tempdir().unwrap();
+        let found: Vec<Pair> = std::thread::scope(|scope| {
+            let begun: Vec<_> = (0..16)
+                .map(|number| {
+                    let folder = Folder::open(place.path()).unwrap();
+                    scope.spawn(move || folder.pair("hub-ca", || Ok(pair(number))).unwrap())
+                })
+                .collect();
+            begun.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let first = found.first().unwrap();
+        assert!(found.iter().all(|pair| pair.key == first.key && pair.certificate == first.certificate));
+        assert_eq!(first.key.replace("key", "certificate"), first.certificate);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_key_is_for_nobody_else_and_half_a_pair_is_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&place.path().join("new")).unwrap();
+        folder.pair("hub-ca", || Ok(pair(1))).unwrap();
+        assert_eq!(fs::metadata(folder.key("hub-ca")).unwrap().mode() & 0o777, 0o600);
+        fs::remove_file(folder.certificate("hub-ca")).unwrap();
+        let error = folder.pair("hub-ca", || Ok(pair(2))).err().unwrap().to_string();
+        assert!(error.contains("hub-ca.crt is missing"), "{error}");
+        folder.clear(&["hub-ca", "never-made"]).unwrap();
+        assert_eq!(folder.pair("hub-ca", || Ok(pair(2))).unwrap().key, "key 2");
+    }
+
+    #[test]
+    fn a_service_gets_a_fresh_certificate_each_time_and_records_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        for number in 1..3 {
+            let [key, certificate] = folder.of_service("a/b", &pair(number), None).unwrap();
+            assert_eq!(key, place.path().join("service-a%2Fb/service-a%2Fb.key"));
+            assert_eq!(fs::read_to_string(key).unwrap(), format!("key {number}"));
+            assert_eq!(fs::read_to_string(certificate).unwrap(), format!("certificate {number}"));
+        }
+        folder.record(&["hub-ca"], &[("hub-internal", "hub-ca")]).unwrap();
+        let text = fs::read_to_string(place.path().join(RECORDS)).unwrap();
+        let records: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(records["hub-ca"]["is_ca"], true);
+        assert_eq!(records["hub-ca"]["signees"], json!({ "hub-internal": 1 }));
+        assert_eq!(records["hub-internal"]["parent_ca"], "hub-ca");
+        folder.record(&[], &[]).unwrap();
+        assert_eq!(fs::read_to_string(place.path().join(RECORDS)).unwrap(), text);
+    }
 }

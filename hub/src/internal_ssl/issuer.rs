@@ -52,7 +52,8 @@ impl Issuer {
 
 impl CertificateIssuer for Issuer {
     fn issue(&self, user: &UserName, names: &[String]) -> Result<ServerCertificate, CertificateError> {
-        let Pair { key, certificate } = self.authority.sign(&format!("user-{user}"), names, SystemClock.now())?;
+        let Pair { key, certificate } =
+            self.authority.sign(&format!("user-{user}"), names, SystemClock.now())?;
         Ok(ServerCertificate { key: key.into(), certificate, authorities: self.believed.clone() })
     }
 

@@ -8,6 +8,8 @@ mod authority;
 mod folder;
 mod issuer;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,8 +31,15 @@ use self::folder::Folder;
 use self::issuer::Issuer;
 pub(crate) use self::issuer::ServiceFiles;
 
-const [HUB_AUTHORITY, SERVERS_AUTHORITY, API_AUTHORITY, PROXY_AUTHORITY, SERVICES_AUTHORITY]: [&str; 5] = AUTHORITIES;
-const [HUB, PROXY_API, PROXY]: [&str; 3] = ["hub-internal", "proxy-api", "proxy-client"];
+const HUB_AUTHORITY: &str = AUTHORITIES[0];
+const SERVERS_AUTHORITY: &str = AUTHORITIES[1];
+const API_AUTHORITY: &str = AUTHORITIES[2];
+const PROXY_AUTHORITY: &str = AUTHORITIES[3];
+const SERVICES_AUTHORITY: &str = AUTHORITIES[4];
+
+const HUB: &str = "hub-internal";
+const PROXY_API: &str = "proxy-api";
+const PROXY: &str = "proxy-client";
 
 /// Certificates of hub and proxy, each with the authority that signs it.
 const SIGNED: [(&str, &str); 3] =
@@ -88,12 +97,16 @@ impl InternalSsl {
         for name in AUTHORITIES {
             let found = match section.external_ssl_authorities.get(name) {
                 Some(files) => external(name, files)?,
-                None => own(&folder.pair(name, || Ok(authority::make(name, now)?))?)
-                    .with_context(|| format!("hub.internal_certs_location: {}", folder.key(name).display()))?,
+                None => own(&folder.pair(name, || Ok(authority::make(name, now)?))?).with_context(|| {
+                    format!("hub.internal_certs_location: {}", folder.key(name).display())
+                })?,
             };
             if authority::ends_soon(&found.certificates, now) {
-                warn!(name, "an authority of hub.internal_ssl ends within 30 days: set hub.recreate_internal_certs = true for one start, \
-                    and start all servers again");
+                warn!(
+                    name,
+                    "an authority of hub.internal_ssl ends within 30 days: set hub.recreate_internal_certs = true for one start, \
+                    and start all servers again"
+                );
             }
             known.insert(name, found);
         }
@@ -103,9 +116,10 @@ impl InternalSsl {
         for (name, parent) in SIGNED {
             let names = if name == HUB { names::of_hub(config) } else { names::of_proxy(config) };
             let signer = known.get(parent).and_then(|known| known.signer.as_ref());
-            let make = || {
+            let make = || -> anyhow::Result<Pair> {
                 let key = format!("hub.external_ssl_authorities.{parent}.key");
-                let signer = signer.with_context(|| format!("{key}: is missing, and {name} needs a certificate"))?;
+                let signer =
+                    signer.with_context(|| format!("{key}: is missing, and {name} needs a certificate"))?;
                 Ok(signer.sign(name, &names, now)?)
             };
             // A proxy that somebody else looks after has its certificates from there.
@@ -115,7 +129,10 @@ impl InternalSsl {
             }
             let pair = folder.pair(name, make)?;
             if authority::ends_soon(&pair.certificate, now) {
-                warn!(name, "a certificate of hub.internal_ssl ends within 30 days: remove its folder and start the hub again");
+                warn!(
+                    name,
+                    "a certificate of hub.internal_ssl ends within 30 days: remove its folder and start the hub again"
+                );
             }
             pairs.insert(name, pair);
         }
@@ -137,7 +154,8 @@ impl InternalSsl {
     /// When a file holds no certificate that can be used.
     pub(crate) fn listener(&self) -> anyhow::Result<ServerConfig> {
         let authorities = Arc::new(roots(&self.folder.trust(HUB_AUTHORITY))?);
-        let chain = CertificateDer::pem_slice_iter(self.hub.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain =
+            CertificateDer::pem_slice_iter(self.hub.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
         let key = PrivateKeyDer::from_pem_slice(self.hub.key.as_bytes());
         let made = || -> anyhow::Result<ServerConfig> {
             let verifier = WebPkiClientVerifier::builder(authorities).build()?;
@@ -155,7 +173,8 @@ impl InternalSsl {
         let path = self.folder.trust(HUB_AUTHORITY);
         let pem = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let authorities = reqwest::Certificate::from_pem_bundle(&pem)?;
-        let identity = reqwest::Identity::from_pem(format!("{}\n{}", self.hub.key, self.hub.certificate).as_bytes())?;
+        let identity =
+            reqwest::Identity::from_pem(format!("{}\n{}", self.hub.key, self.hub.certificate).as_bytes())?;
         Ok(builder.identity(identity).tls_certs_only(authorities))
     }
 
@@ -214,15 +233,18 @@ fn own(pair: &Pair) -> anyhow::Result<Known> {
 /// An authority that somebody else made.
 fn external(name: &str, files: &AuthorityFiles) -> anyhow::Result<Known> {
     let read = |key: &str, path: &Path| {
-        std::fs::read_to_string(path)
-            .with_context(|| format!("hub.external_ssl_authorities.{name}.{key}: cannot read {}", path.display()))
+        std::fs::read_to_string(path).with_context(|| {
+            format!("hub.external_ssl_authorities.{name}.{key}: cannot read {}", path.display())
+        })
     };
     let certificate = read("cert", &files.cert)?;
     let above = files.ca.as_deref().map(|path| read("ca", path)).transpose()?.unwrap_or_default();
     let certificates = format!("{}\n{above}", certificate.trim_end());
     let key = files.key.as_deref().map(|path| read("key", path)).transpose()?;
     let signer = key.map(|key| Authority::read(&Pair { key, certificate })).transpose();
-    let signer = signer.with_context(|| format!("hub.external_ssl_authorities.{name}: key and certificate cannot be used"))?;
+    let signer = signer.with_context(|| {
+        format!("hub.external_ssl_authorities.{name}: key and certificate cannot be used")
+    })?;
     Ok(Known { signer, certificates })
 }
 

@@ -19,8 +19,12 @@ pub(super) fn of_hub(config: &Config) -> Vec<String> {
     let mut names = of_proxy(config);
     let connect = [config.hub.hub_connect_url.as_deref(), config.spawner.hub_connect_url.as_deref()];
     names.extend(connect.into_iter().flatten().filter_map(of_url));
-    if let Some(host) = config.hub.hub_bind_url.host().filter(|host| !matches!(*host, "" | "0.0.0.0" | "::")) {
-        names.extend(of_url(&format!("https://{}", if host.contains(':') { format!("[{host}]") } else { host.to_owned() })));
+    if let Some(host) = config.hub.hub_bind_url.host().filter(|host| !matches!(*host, "" | "0.0.0.0" | "::"))
+    {
+        names.extend(of_url(&format!(
+            "https://{}",
+            if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+        )));
     }
     let machine = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
     names.extend(of_url(&format!("https://{}", machine.trim())));
@@ -60,7 +64,15 @@ mod tests {
         config.hub.subdomain_host = "lab.example.org".to_owned();
         config.hub.trusted_alt_names = vec!["DNS:hub".to_owned(), "IP:10.0.0.7".to_owned()];
         let names = of_hub(&config);
-        let local = ["IP:127.0.0.1", "IP:::1", "DNS:localhost", "DNS:lab.example.org", "DNS:hub", "IP:10.0.0.7", "IP:fd00::1"];
+        let local = [
+            "IP:127.0.0.1",
+            "IP:::1",
+            "DNS:localhost",
+            "DNS:lab.example.org",
+            "DNS:hub",
+            "IP:10.0.0.7",
+            "IP:fd00::1",
+        ];
         assert_eq!(names.get(..7).unwrap(), local, "{names:?}");
         assert_eq!(of_proxy(&config), local[..6]);
         config.hub.hub_bind_url = BindUrl::http("0.0.0.0", 8081);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may end that way")]
 
 mod conformance;
+mod internal_ssl;
 mod proxy;
 mod services;
 mod serving;

@@ -19,7 +19,11 @@ impl CertificateIssuer for Numbered {
         let mut count = self.0.lock().unwrap();
         *count += 1;
         let certificate = format!("{user} {count}: {}", names.join(" "));
-        Ok(ServerCertificate { key: format!("key {count}").into(), certificate, authorities: "trust".to_owned() })
+        Ok(ServerCertificate {
+            key: format!("key {count}").into(),
+            certificate,
+            authorities: "trust".to_owned(),
+        })
     }
 
     fn trusted_alt_names(&self) -> &[String] {
@@ -67,7 +71,8 @@ async fn a_pod_gets_a_secret_with_its_certificate_and_a_name_by_which_it_is_reac
     // The next pod has one of its own.
     next.stop("ann", StopMode::Graceful).await;
     hub.start("ann").await;
-    let (pod, secret) = (fake.object("pods", "jupyter-ann").unwrap(), fake.object("secrets", "jupyter-ann").unwrap());
+    let (pod, secret) =
+        (fake.object("pods", "jupyter-ann").unwrap(), fake.object("secrets", "jupyter-ann").unwrap());
     assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], pod["metadata"]["uid"]);
     assert_eq!(held(&secret, "ssl.key"), "key 2");
 }

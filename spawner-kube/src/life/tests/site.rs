@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
 use hub_core::spawner::{Overrides, Owner, Resources};
 use hub_core::{
-    Adoption, PollStatus, Progress, ServerKey, ServerName, ServerRef, SpawnError, Spawner, SpawnerContext,
-    StartJob, StartSink, StopMode, UserName,
+    Adoption, CertificateIssuer, PollStatus, Progress, ServerKey, ServerName, ServerRef, SpawnError, Spawner,
+    SpawnerContext, StartJob, StartSink, StopMode, UserName,
 };
 use rand::RngExt as _;
 use rand::rngs::StdRng;

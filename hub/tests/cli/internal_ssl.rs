@@ -1,0 +1,131 @@
+//! TLS among hub, proxy and servers, from outside: who is let in, and what becomes of the folder of certificates.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use reqwest::{Certificate, Client, Identity};
+
+use crate::support::{Place, Running, free_ports};
+
+/// A hub that speaks TLS, once it runs; the ports of its public side and its own.
+fn start(place: &Place, more: &[&str]) -> (Running, u16, u16) {
+    let (port, hub_port) = free_ports();
+    let (port_text, hub) = (port.to_string(), format!("hub.hub_bind_url=http://127.0.0.1:{hub_port}"));
+    let mut arguments = vec!["serve", "--port", &port_text, "--set", &hub, "--set", "hub.internal_ssl=true"];
+    arguments.extend(more);
+    let running = Running::start(place, "himalia", &arguments);
+    running.wait_for("now running");
+    (running, port, hub_port)
+}
+
+/// All files of a folder, with their content.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.display().to_string(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn identity(folder: &Path, name: &str) -> Identity {
+    let read = |ending: &str| fs::read_to_string(folder.join(name).join(format!("{name}.{ending}"))).unwrap();
+    Identity::from_pem(format!("{}\n{}", read("key"), read("crt")).as_bytes()).unwrap()
+}
+
+/// Somebody who believes the hub, and may have a certificate.
+fn caller(folder: &Path, identity: Option<Identity>) -> Client {
+    let trust = fs::read(folder.join("notebooks-ca_trust.crt")).unwrap();
+    let builder = Client::builder().tls_certs_only(Certificate::from_pem_bundle(&trust).unwrap()).no_proxy();
+    let builder = if let Some(identity) = identity { builder.identity(identity) } else { builder };
+    builder.build().unwrap()
+}
+
+#[tokio::test]
+async fn a_hub_lets_nobody_in_without_a_certificate_of_its_own_making() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let (place, foreign) = (Place::new(), Place::new());
+    let (running, port, hub_port) = start(&place, &[]);
+    let folder = place.path("internal-ssl");
+    let url = format!("https://127.0.0.1:{hub_port}/hub/health");
+    let known = caller(&folder, Some(identity(&folder, "proxy-client")));
+    assert_eq!(known.get(&url).send().await.unwrap().status(), 200);
+    assert!(caller(&folder, None).get(&url).send().await.is_err());
+    let plain = url.replacen("https", "http", 1);
+    let answer = known.get(&plain).send().await;
+    assert!(answer.as_ref().map_or(true, |answer| answer.status() != 200), "{answer:?}");
+    // People need none: they come through the proxy, which has one.
+    let public = format!("http://127.0.0.1:{port}/hub/health");
+    assert_eq!(reqwest::get(public).await.unwrap().status(), 200);
+
+    // A certificate that another hub has made is none.
+    let (other, ..) = start(&foreign, &[]);
+    let stranger = caller(&folder, Some(identity(&foreign.path("internal-ssl"), "proxy-client")));
+    assert!(stranger.get(&url).send().await.is_err());
+    assert_eq!((running.terminate(), other.terminate()), (0, 0));
+}
+
+#[test]
+fn certificates_are_kept_until_they_are_to_be_made_anew() {
+    let place = Place::new();
+    let folder = place.path("internal-ssl");
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    let first = files(&folder);
+    for (path, _) in first.iter().filter(|(path, _)| path.ends_with(".key")) {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{path}");
+    }
+    assert_eq!(first.keys().filter(|path| path.ends_with(".key")).count(), 8, "{:?}", first.keys());
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    assert_eq!(files(&folder), first);
+
+    fs::write(folder.join("mine"), "stays").unwrap();
+    let anew = ["--set", "hub.recreate_internal_certs=true"];
+    assert_eq!(start(&place, &anew).0.terminate(), 0);
+    let second = files(&folder);
+    for (path, text) in first.iter().filter(|(path, _)| path.ends_with(".crt")) {
+        assert_ne!(second.get(path), Some(text), "{path}");
+    }
+    assert!(folder.join("mine").exists());
+}
+
+#[test]
+fn what_is_wrong_with_the_folder_is_told_with_the_remedy() {
+    let place = Place::new();
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    fs::remove_file(place.path("internal-ssl/hub-ca/hub-ca.key")).unwrap();
+    let done = place.himalia(&[
+        "serve",
+        "--port",
+        "0",
+        "--set",
+        "hub.hub_bind_url=http://127.0.0.1:0",
+        "--set",
+        "hub.internal_ssl=true",
+    ]);
+    assert_ne!(done.code, 0);
+    for part in ["hub.internal_certs_location", "hub-ca.key is missing", "hub.recreate_internal_certs"] {
+        assert!(done.err.contains(part), "{part}: {}", done.err);
+    }
+}
+
+#[test]
+fn a_check_of_the_configuration_makes_nothing() {
+    let text =
+        "[hub]\ninternal_ssl = true\ntrusted_alt_names = ['hub']\nhub_connect_url = 'http://hub:8081'\n";
+    let place = Place::new().file("hub.toml", text);
+    let done = place.himalia(&["config", "check", "hub.toml"]);
+    assert_ne!(done.code, 0);
+    for part in [
+        "hub.trusted_alt_names[0]: \"hub\" is neither DNS:HOST nor IP:ADDRESS",
+        "hub.hub_connect_url: must begin with https://",
+    ] {
+        assert!(done.err.contains(part), "{part}: {}", done.err);
+    }
+    assert!(!place.path("internal-ssl").exists());
+}
