@@ -2,13 +2,15 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hub_tests::environment::Needed;
 use hub_tests::hub::{Hub, Kind};
 use hub_tests::kernel::Kernel;
 use hub_tests::settings::Settings;
-use serde_json::Value;
+use hub_tests::wait::eventually;
+use serde_json::{Value, json};
 
 use super::{ready, with_both_hubs};
 
@@ -16,7 +18,22 @@ with_both_hubs! {
     [Needed::Venv61];
     servers_speak_tls_and_are_found_again_after_a_crash_of_the_hub,
     nobody_gets_in_without_a_certificate,
+    a_service_that_the_hub_runs_reaches_the_hub,
 }
+
+/// A service that asks the hub who it is, until it is told, and writes the answer to a file.
+const ASKER: &str = r#"
+import os, ssl, sys, time, urllib.request
+context = ssl.create_default_context(cafile=os.environ["JUPYTERHUB_SSL_CLIENT_CA"])
+context.load_cert_chain(os.environ["JUPYTERHUB_SSL_CERTFILE"], os.environ["JUPYTERHUB_SSL_KEYFILE"])
+while True:
+    try:
+        answer = urllib.request.urlopen(os.environ["JUPYTERHUB_API_URL"] + "/", context=context).read()
+        open(sys.argv[1], "wb").write(answer)
+    except OSError as error:
+        print("asker:", error, file=sys.stderr)
+    time.sleep(0.5)
+"#;
 
 /// A hub with certificates in this folder; `None` is one of its own.
 async fn started(kind: Kind, settings: Settings, certificates: Option<&Path>) -> Result<Hub> {
@@ -113,6 +130,24 @@ async fn nobody_gets_in_without_a_certificate(kind: Kind) -> Result<()> {
         let answer = proxy.get(url).send().await?;
         ensure!(answer.status() == 200, "{url}: {}", answer.status());
     }
+    Ok(())
+}
+
+async fn a_service_that_the_hub_runs_reaches_the_hub(kind: Kind) -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let told = place.path().join("told");
+    let python = Needed::Venv61.path().join("bin/python");
+    let service = json!({
+        "name": "asker", "api_token": "a-token-of-the-asker-0123456789",
+        "command": [python, "-c", ASKER, told],
+    });
+    let settings = Settings { further_services: vec![service], ..Settings::default() };
+    let hub = started(kind, settings, None).await?;
+    let told = eventually("the service is told", Duration::from_secs(30), || async {
+        Ok(std::fs::read_to_string(&told).ok().filter(|told| told.contains("version")))
+    });
+    let told = told.await.with_context(|| hub.log())?;
+    ensure!(told.contains("6.1.1"), "{told}");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod causes;
 mod choices;
 mod cluster;
 mod crash;
+mod internal_ssl;
 mod kept;
 mod life;
 mod long;
