@@ -136,7 +136,10 @@ impl InternalSsl {
             }
             pairs.insert(name, pair);
         }
-        folder.record(&AUTHORITIES, &SIGNED)?;
+        let mut records = (AUTHORITIES.to_vec(), SIGNED.to_vec());
+        records.0.retain(|name| !section.external_ssl_authorities.contains_key(*name));
+        records.1.retain(|(name, _)| pairs.contains_key(name));
+        folder.record(&records.0, &records.1)?;
 
         let hub = pairs.remove(HUB).context("hub.internal_ssl: no certificate of the hub")?;
         let servers = known.remove(SERVERS_AUTHORITY).and_then(|known| known.signer);
