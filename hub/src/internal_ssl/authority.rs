@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use hub_core::CertificateError;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha1::{Digest as _, Sha1};
 use x509_cert::der::Decode as _;
 
 /// How long an authority is good, in days.
@@ -48,6 +49,9 @@ impl std::fmt::Debug for Authority {
 pub(super) fn make(name: &str, now: DateTime<Utc>) -> Result<Pair, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = params(name, now, AUTHORITY_DAYS);
+    // What certipy signs names its authority by this digest of the key, and OpenSSL looks for just that.
+    let digest = Sha1::digest(key.public_key_raw());
+    params.key_identifier_method = KeyIdMethod::PreSpecified(digest.to_vec());
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key)?;
