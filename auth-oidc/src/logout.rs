@@ -31,7 +31,9 @@ impl OidcAuthenticator {
             Some(url) => url.clone(),
             None => format!("{}{}logout", self.origin(rq), self.cx.hub_path),
         };
-        let tokens = who.auth_state.as_ref().and_then(Tokens::of_state);
+        // A hint of another session would end that one, and leave this browser logged in at the provider.
+        let state = who.auth_state.as_ref().filter(|_| !rq.of_another_session);
+        let tokens = state.and_then(Tokens::of_state);
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("client_id", &options.client_id);

@@ -20,7 +20,7 @@ pub struct ServiceSection {
     pub admin: bool,
     /// Address of its web server; it is then reachable at `/services/NAME/`.
     pub url: Option<String>,
-    /// Its API token; made up at start for managed services when left out.
+    /// Its API token; follows from the cookie secret for managed services when left out.
     #[serde(skip_serializing)]
     #[schemars(with = "Option<SecretText>")]
     pub api_token: Option<SecretString>,

@@ -22,7 +22,7 @@ pub use job::{Owner, Resources, StartJob, Started};
 pub use overrides::{Bind, Overrides};
 pub use progress::{Phase, Progress, QueuePlace, StartSink};
 
-use crate::names::ServerKey;
+use crate::names::{ServerKey, ServerName, UserName};
 
 /// Starts, watches and stops singleuser servers. Answers to `jupyterhub.spawner.Spawner`.
 #[async_trait]
@@ -102,6 +102,12 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// The volumes that are kept for a user's servers, those that were deleted included. `servers` are all that the
+    /// user has, running or not. A spawner without volumes of its own has none to tell of.
+    async fn volumes(&self, _user: &UserName, _servers: &[ServerRef]) -> Result<Volumes, SpawnError> {
+        Ok(Volumes::default())
+    }
+
     /// Takes away what this spawner made for servers of this hub that are not among the `known` ones, which are all
     /// that run or are on their way. Called again and again; what is not certainly this hub's own must stay.
     async fn collect_orphans(&self, _known: &[ServerRef]) {}
@@ -110,6 +116,34 @@ pub trait Spawner: Send + Sync + std::fmt::Debug {
     fn watches(&self) -> Vec<WatchHealth> {
         Vec::new()
     }
+}
+
+/// The volumes of a user, as far as they can be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Volumes {
+    /// By place and name.
+    pub found: Vec<Volume>,
+    /// Places, namespaces say, that could not be asked.
+    pub unknown: Vec<String>,
+}
+
+/// One volume.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Volume {
+    /// Where it is: a namespace, say.
+    pub place: String,
+    /// Its name there.
+    pub name: String,
+    /// The server that it was made for, which may be gone.
+    pub server: ServerName,
+    /// The servers of the user that have it.
+    pub used_by: Vec<ServerName>,
+    /// How much it holds, as the cluster writes it: `10Gi`.
+    pub capacity: Option<String>,
+    /// Its state in the cluster's words: `Bound`, say.
+    pub phase: Option<String>,
+    /// When it was made, as the cluster writes it.
+    pub created: Option<String>,
 }
 
 /// One watch over servers.

@@ -3,9 +3,10 @@
 //! Each of them has a proxy, caches and requests of its own. What one of them ends in the database, the others would
 //! go on with for as long as they do not look: websockets of sessions and tokens, answers about a login. So whoever
 //! ends it leaves a notice there ([`hub_db::repo::notices`]) and everybody else reads it: on PostgreSQL at once,
-//! woken by the database, and everywhere within a few seconds. All of them may be followed twice.
+//! woken by the database, and everywhere within a few seconds. All of them may be followed twice. The same word wakes
+//! those who listen to what happens to servers ([`crate::events`]).
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ pub async fn follow(hub: &Hub) {
     if !has_others(&hub.db) {
         return;
     }
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let mut waker = None;
     let mut is_away = false;
     loop {
@@ -146,6 +147,7 @@ pub async fn follow(hub: &Hub) {
             let heard = tokio::time::timeout(LOOK, hub.db.waker()).await;
             waker = heard.ok().and_then(Result::ok).flatten();
         }
+        hub.events.exchange().note();
         match look(hub, &mut seen).await {
             Ok(()) => is_away = false,
             Err(error) => {
@@ -176,10 +178,9 @@ async fn wait(waker: &mut Option<Waker>) -> bool {
     }
 }
 
-/// Follows the notices that were not seen before. Those that have gone are forgotten.
-async fn look(hub: &Hub, seen: &mut HashSet<i32>) -> Result<(), DbError> {
-    let recent = repo::notices::recent(hub.db.conn(), hub.clock.now()).await?;
-    for notice in recent.iter().filter(|notice| !seen.contains(&notice.id)) {
+/// Follows the notices that were not seen before.
+async fn look(hub: &Hub, seen: &mut BTreeSet<i32>) -> Result<(), DbError> {
+    for notice in repo::notices::unseen(hub.db.conn(), seen, hub.clock.now()).await? {
         match serde_json::from_str::<Told>(&notice.text) {
             Ok(told) => {
                 if let Some(what) = told.by_another(&hub.notices.by) {
@@ -189,7 +190,6 @@ async fn look(hub: &Hub, seen: &mut HashSet<i32>) -> Result<(), DbError> {
             Err(error) => debug!(%error, "a notice that this version does not know"),
         }
     }
-    *seen = recent.into_iter().map(|notice| notice.id).collect();
     Ok(())
 }
 

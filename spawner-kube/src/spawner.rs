@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hub_core::spawner::{Exit, WatchHealth};
+use hub_core::spawner::{Exit, Volumes, WatchHealth};
 use hub_core::{
     Adoption, CertificateIssuer, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent,
-    ServerRef, SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
+    ServerRef, SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode, UserName,
 };
 use serde_json::{Map, Value};
 
@@ -150,6 +150,10 @@ impl Spawner for Shared {
 
     async fn delete_forever(&self, server: &ServerRef) -> Result<(), SpawnError> {
         self.0.delete_claim(server).await
+    }
+
+    async fn volumes(&self, user: &UserName, servers: &[ServerRef]) -> Result<Volumes, SpawnError> {
+        Ok(self.0.list_volumes(user, servers).await)
     }
 
     async fn collect_orphans(&self, known: &[ServerRef]) {

@@ -23,7 +23,7 @@ const AT_MOST_AGAIN: usize = 3;
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Stages to run; all but `reference`, `keycloak-long`, `kubernetes` and `kubernetes-long` when none is named
+    /// Stages to run; all but `reference`, `keycloak-long` and those of `kubernetes` when none is named
     stages: Vec<Stage>,
 }
 
@@ -51,6 +51,8 @@ enum Stage {
     Kubernetes,
     /// Outages of that API server which take minutes
     KubernetesLong,
+    /// Thousands of servers as pods
+    KubernetesScale,
     /// JupyterHub's own tests against the release binary
     Conformance,
 }
@@ -80,6 +82,7 @@ impl Stage {
             Self::KeycloakLong => "keycloak-long",
             Self::Kubernetes => "kubernetes",
             Self::KubernetesLong => "kubernetes-long",
+            Self::KubernetesScale => "kubernetes-scale",
             Self::Conformance => "conformance",
         }
     }
@@ -97,6 +100,7 @@ impl Stage {
                 | Self::KeycloakLong
                 | Self::Kubernetes
                 | Self::KubernetesLong
+                | Self::KubernetesScale
                 | Self::Conformance
         )
     }
@@ -233,8 +237,13 @@ impl TestBed {
                 return self.end_to_end(&["::reference", "--skip", "kubernetes::"], "reference");
             }
             Stage::KeycloakLong => return self.tests(&["--test", "end_to_end"], &["e2e::keycloak::long"]),
-            Stage::Kubernetes => return self.kubernetes(&["kubernetes::", "--skip", "kubernetes::long::"]),
-            Stage::KubernetesLong => return self.kubernetes(&["kubernetes::long::"]),
+            Stage::Kubernetes => {
+                let others = ["--skip", "kubernetes::long::", "--skip", "kubernetes::scale::"];
+                return self.kubernetes(&[&["kubernetes::"], &others[..]].concat(), "2");
+            }
+            Stage::KubernetesLong => return self.kubernetes(&["kubernetes::long::"], "2"),
+            // What is measured has the machine for itself, and says what it has measured.
+            Stage::KubernetesScale => return self.kubernetes(&["kubernetes::scale::", "--nocapture"], "1"),
             Stage::Conformance => return self.conformance(),
         }
         Ok(Counts::default())
@@ -316,9 +325,9 @@ impl TestBed {
     }
 
     /// Servers as pods. The tests of the stock hub run here too: what they compare with is then known to be so.
-    fn kubernetes(&mut self, which: &[&str]) -> Result<Counts> {
+    fn kubernetes(&mut self, which: &[&str], at_once: &str) -> Result<Counts> {
         self.variables.extend(kubebed::prepare(&self.cache)?);
-        self.tests(&["--test", "end_to_end"], &[which, &["--test-threads", "2"]].concat())
+        self.tests(&["--test", "end_to_end"], &[which, &["--test-threads", at_once]].concat())
     }
 
     /// JupyterHub's own tests. The program that runs them is no part of the project: where it is missing, the stage

@@ -132,6 +132,11 @@ async fn logging_out_goes_on_to_the_provider_with_a_hint() {
     assert_eq!(query["client_id"], "hub");
     assert_eq!(query["id_token_hint"], who.auth_state.clone().unwrap()["id_token"].as_str().unwrap());
 
+    let other = LoginRequest { of_another_session: true, ..rq.clone() };
+    let url = Url::parse(&bench.hub.logged_out(&who, &other).await.unwrap().unwrap()).unwrap();
+    assert!(url.query_pairs().all(|(name, _)| name != "id_token_hint"), "{url}");
+    assert!(url.query_pairs().any(|(name, _)| name == "client_id"), "{url}");
+
     for (options, expected) in [
         (json!({"logout_redirect_url": "https://portal.example/bye"}), Some("https://portal.example/bye")),
         (json!({"single_logout": false}), None),

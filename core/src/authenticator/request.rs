@@ -31,6 +31,9 @@ pub struct LoginRequest {
     pub peer: Option<IpAddr>,
     /// Where the person wants to go after login, validated by the hub: a path on this host.
     pub next: Option<String>,
+    /// At a logout: this browser's login came from another session at the identity service than the one whose tokens
+    /// are kept, which are those of the person's newest login.
+    pub of_another_session: bool,
 }
 
 impl fmt::Debug for LoginRequest {

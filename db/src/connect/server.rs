@@ -6,6 +6,7 @@ use sea_orm::{DatabaseConnection, SqlxMySqlConnector, SqlxPostgresConnector};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection as _, Executor as _};
+use tracing::debug;
 
 use super::DbOptions;
 use crate::error::{DbError, is_driver_outage};
@@ -17,6 +18,9 @@ const SLOW: Duration = Duration::from_secs(1);
 /// How long a connection that has come back is taken to be alive: it was asked when it came back. To ask again before
 /// each statement would take as long as the statement.
 const TRUSTED: Duration = Duration::from_secs(1);
+/// After how many seconds without a statement the server ends a transaction: what a hub has locked whose machine is gone
+/// would else stay locked for hours.
+const RESTING: u64 = 60;
 
 pub(super) async fn postgres(
     options: &DbOptions,
@@ -25,8 +29,11 @@ pub(super) async fn postgres(
     let server = server.log_slow_statements(log::LevelFilter::Warn, SLOW);
     let address = format!("{}:{}", server.get_host(), server.get_port());
     part(greet(&server, options, "PostgreSQL", &address).await?).await;
-    // A statement and not a start-up option, which connection poolers refuse.
-    let limit = format!("SET statement_timeout = {}", options.statement_timeout.as_millis());
+    // Statements and not start-up options, which connection poolers refuse.
+    let limit = format!(
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '{RESTING}s'",
+        options.statement_timeout.as_millis()
+    );
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.acquire_timeout)
@@ -79,6 +86,10 @@ pub(super) async fn mysql(
                 let mysql = sqlx::AssertSqlSafe(format!("SET max_execution_time = {milliseconds}"));
                 if connection.execute(mariadb).await.is_err() {
                     connection.execute(mysql).await?;
+                }
+                let rest = format!("SET idle_transaction_timeout = {RESTING}");
+                if let Err(error) = connection.execute(sqlx::AssertSqlSafe(rest)).await {
+                    debug!(%error, "MySQL, and MariaDB before 10.3, let a transaction rest for hours");
                 }
                 let locks = format!("SET innodb_lock_wait_timeout = {}", seconds.clamp(1.0, 1e6).ceil());
                 connection.execute(sqlx::AssertSqlSafe(locks)).await.map(drop)

@@ -9,6 +9,7 @@
 pub mod auth_state;
 pub mod browser_sessions;
 pub mod environments;
+pub mod events;
 pub mod fitting;
 mod grouped;
 pub mod groups;

@@ -217,14 +217,20 @@ pub async fn set_server(
     Ok(server)
 }
 
-/// Forgets where the server was reached, which makes it stopped. Two tables.
-pub async fn clear_server(db: &impl ConnectionTrait, id: i32) -> Result<(), DbError> {
-    let Some(row) = spawners::Entity::find_by_id(id).one(db).await? else { return Ok(()) };
-    if let Some(server_id) = row.server_id {
-        set(db, id, spawners::Column::ServerId, None::<i32>).await?;
-        servers::Entity::delete_by_id(server_id).exec(db).await?;
+/// Forgets where this run of the server was reached, which makes it stopped. Of several that try, it is true for one:
+/// false tells that the run was over already. Two tables.
+pub async fn clear_server(db: &impl ConnectionTrait, id: i32, server_id: i32) -> Result<bool, DbError> {
+    let done = spawners::Entity::update_many()
+        .col_expr(spawners::Column::ServerId, Expr::value(None::<i32>))
+        .filter(spawners::Column::Id.eq(id))
+        .filter(spawners::Column::ServerId.eq(server_id))
+        .exec(db)
+        .await?;
+    if done.rows_affected == 0 {
+        return Ok(false);
     }
-    Ok(())
+    servers::Entity::delete_by_id(server_id).exec(db).await?;
+    Ok(true)
 }
 
 async fn set(

@@ -256,6 +256,59 @@ async fn a_backup_that_fails_part_way_on_mariadb_is_taken_away_again() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_fails_again_and_again_on_mariadb_has_one_backup_until_somebody_works_on() {
+    run_empty(Kind::MariaDb, async |bed: Bed| {
+        make_old(&bed.db).await;
+        let db = bed.db.conn();
+        users::create(db, "ada", false, noon()).await.unwrap();
+        // It lacks a column of the third step.
+        db.execute_unprepared("ALTER TABLE users DROP user_info").await.unwrap();
+        let rights = ["SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON DATABASE.*"];
+        let limited = Limited::make(&bed, &rights).await;
+        let own = limited.connect().await;
+        let at = |second| noon() + TimeDelta::seconds(second);
+        for second in 0..3 {
+            let error = upgrade(&own, Precaution::Backup, at(second)).await.unwrap_err();
+            assert!(error.to_string().contains("ALTER command denied"), "{error}");
+            assert_eq!(check(db).await.unwrap(), State::Stamped("afd65840b69e".to_owned()));
+        }
+        let first = format!("himalia_backup_{OLD}_20260304120000");
+        assert_eq!(backups(&bed).await, [first.as_str()]);
+        let done = upgrade(&bed.db, Precaution::Backup, at(3)).await.unwrap().unwrap();
+        let Some(Backup::Tables { name, script }) = done.backup else { panic!("{:?}", done.backup) };
+        assert_eq!(name, first);
+        assert_eq!(backups(&bed).await, [first.as_str()]);
+        db.execute_unprepared(&script).await.unwrap();
+        assert_eq!(
+            check(db).await.unwrap(),
+            State::Stamped(OLD.to_owned()),
+            "it leads to the very beginning"
+        );
+
+        // Of what the upgrade adds, of letters that count as equal, of rows.
+        let changes = [
+            "ALTER TABLE users ADD user_info TEXT; UPDATE users SET user_info = 'x'",
+            "UPDATE users SET name = 'ADA'",
+            "UPDATE oauth_clients SET description = 'JupyterHub '",
+            "INSERT INTO `groups` (name, properties) VALUES ('maths', '{}')",
+            "DELETE FROM users",
+        ];
+        for (second, change) in (4..).zip(changes) {
+            db.execute_unprepared(change).await.unwrap();
+            let older = format!("UPDATE alembic_version SET version_num = '{OLD}'");
+            db.execute_unprepared(&older).await.unwrap();
+            let done = upgrade(&bed.db, Precaution::Backup, at(second)).await.unwrap().unwrap();
+            let name = format!("himalia_backup_{OLD}_2026030412000{second}");
+            assert_eq!(done.backup.unwrap().to_string(), name, "{change}");
+        }
+        assert_eq!(backups(&bed).await.len(), 1 + changes.len());
+        own.close().await.unwrap();
+        limited.gone(&bed).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_upgrade_that_fails_on_postgresql_leaves_neither_change_nor_backup() {
     run_empty(Kind::Postgres, async |bed: Bed| {
         make_old(&bed.db).await;

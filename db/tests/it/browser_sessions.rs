@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use hub_core::secret::random_hex32;
 use hub_core::token::GENERATED_ROUNDS;
 use hub_db::repo::browser_sessions::{self, BrowserSession, NewBrowserSession};
 use hub_db::repo::tokens::{self, NewToken, Staying};
-use hub_db::repo::{Owner, notices, oauth, purge, users};
+use hub_db::repo::{Owner, events, notices, oauth, purge, users};
 use hub_db::{ConnectionTrait, Db};
 
 use crate::harness::{Bed, noon, number, on_every_database};
@@ -93,11 +95,19 @@ async fn logins_are_no_codes_no_tokens_and_no_notices(bed: Bed) {
     assert!(oauth::take_code(db, &code, noon()).await.unwrap().is_none());
     assert!(tokens::find(db, &code, noon()).await.unwrap().is_none());
     assert!(tokens::of_owner(db, Owner::User(ada), noon()).await.unwrap().is_empty());
-    assert!(notices::recent(db, noon()).await.unwrap().is_empty());
+    let unseen = async || notices::unseen(db, &mut BTreeSet::new(), noon()).await.unwrap();
+    assert!(unseen().await.is_empty());
+    assert!(events::since(db, None, noon()).await.unwrap().is_empty());
 
     notices::put(db, "told".to_owned(), noon()).await.unwrap();
-    let notice = notices::recent(db, noon()).await.unwrap().pop().unwrap();
-    assert!(browser_sessions::by_id(db, notice.id, noon()).await.unwrap().is_none());
+    let tx = bed.db.begin().await.unwrap();
+    events::put(&tx, &[events::NewEvent::new("told".to_owned()).unwrap()], noon()).await.unwrap();
+    tx.commit().await.unwrap();
+    let notice = unseen().await.pop().unwrap();
+    let event = events::since(db, None, noon()).await.unwrap().pop().unwrap();
+    for id in [notice.id, event.place.id] {
+        assert!(browser_sessions::by_id(db, id, noon()).await.unwrap().is_none());
+    }
     assert_eq!(listed(&bed.db, ada, noon()).await, [login]);
 }
 

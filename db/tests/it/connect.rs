@@ -274,6 +274,21 @@ async fn a_statement_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_rests_is_ended_by_the_server() {
+    let kinds = [
+        (Kind::Postgres, "SELECT current_setting('idle_in_transaction_session_timeout')", "1min"),
+        (Kind::MariaDb, "SELECT CAST(@@idle_transaction_timeout AS CHAR)", "60"),
+    ];
+    for (kind, ask, wanted) in kinds {
+        let Some(fresh) = Fresh::make(kind).await else { continue };
+        let db = Db::connect(DbOptions::new(&fresh.url)).await.unwrap();
+        assert_eq!(texts(db.conn(), ask).await, [wanted]);
+        db.close().await.unwrap();
+        fresh.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn the_password_may_come_from_elsewhere() {
     for kind in [Kind::Postgres, Kind::MariaDb] {
         let Some(fresh) = Fresh::make(kind).await else { continue };

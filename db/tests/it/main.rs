@@ -13,6 +13,7 @@ mod harness;
 mod backup;
 mod browser_sessions;
 mod connect;
+mod events;
 mod groups;
 mod known;
 mod notices;

@@ -40,8 +40,10 @@ async fn a_server_is_active_while_it_has_an_address(bed: Bed) {
     assert_eq!(found.row.server_id, Some(server.id));
     assert_eq!(spawners::active(db).await.unwrap().len(), 1);
 
-    spawners::clear_server(db, lab.id).await.unwrap();
-    spawners::clear_server(db, lab.id).await.unwrap();
+    assert!(!spawners::clear_server(db, lab.id, server.id + 1).await.unwrap(), "another run");
+    assert_eq!(spawners::by_id(db, lab.id).await.unwrap().unwrap().row.server_id, Some(server.id));
+    assert!(spawners::clear_server(db, lab.id, server.id).await.unwrap());
+    assert!(!spawners::clear_server(db, lab.id, server.id).await.unwrap(), "somebody was first");
     assert!(spawners::by_id(db, lab.id).await.unwrap().unwrap().server.is_none());
     assert_eq!(number(db, "SELECT COUNT(*) FROM servers").await, 0);
     assert!(spawners::set_server(db, 99_999, &address(1)).await.unwrap_err().is_conflict());

@@ -9,8 +9,8 @@ use hub_core::token::{CHOSEN_ROUNDS, GENERATED_ROUNDS};
 use hub_db::repo::shares::{Receiver, ShareFilter};
 use hub_db::repo::spawners::Address;
 use hub_db::repo::{
-    Owner, browser_sessions, groups, oauth, role_members, roles, services, share_codes, shares, spawners,
-    tokens, users,
+    Owner, browser_sessions, events, groups, oauth, role_members, roles, services, share_codes, shares,
+    spawners, tokens, users,
 };
 use hub_db::types::{bytes_value, value_bytes};
 use hub_db::{JsonDict, Tx, schema};
@@ -290,6 +290,10 @@ async fn write_credentials(tx: &Tx, ada: &users::User, service: i32, shared: &sh
         };
         browser_sessions::begin(tx, login, moment).await.unwrap();
     }
+    for told in [moment, at("2020-01-01T00:00:00Z")] {
+        let event = events::NewEvent::new(json!({"action": "start", "user": "é😀"}).to_string()).unwrap();
+        events::put(tx, &[event], told).await.unwrap();
+    }
     json!({
         "tokens": {"ada": of_ada, "chosen": "correct horse battery", "svc": of_svc, "oauth": of_lab, "ended": ended},
         "share_code": share_code,
@@ -363,11 +367,11 @@ async fn stock_reads_what_we_write(bed: Bed) {
             "jupyterhub-user-ada-lab", "ada", "/cb", "s1", ["read:users"],
             at("2026-03-04T05:00:00Z").timestamp(), "S256",
         ],
-        // Of the two logins the one that has ended is purged, and they are no tokens.
-        "logins": 1,
+        // Of the two logins and of the two events those that have ended are purged, and they are no tokens.
+        "logins": 2,
         "tokens_of_ada": 4,
         "left": {
-            "spawners": 1, "servers": 0, "api_tokens": 1, "shares": 0, "share_codes": 0, "oauth_codes": 0,
+            "spawners": 1, "servers": 0, "api_tokens": 1, "shares": 0, "share_codes": 0, "oauth_codes": 1,
         },
     });
     for (key, wanted) in wanted.as_object().unwrap() {

@@ -2,12 +2,10 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use hub_core::secret::random_urlsafe;
 use serde_json::{Map, Value};
-use sha2::Sha256;
+
+use super::derived;
 
 /// The kind of authenticator that this is for.
 pub const KIND: &str = "first-admin";
@@ -39,7 +37,7 @@ pub fn fill(options: Value, cookie_secret: &[u8]) -> (Value, FirstLogin) {
     let name = text(&map, "name").unwrap_or_else(|| "admin".to_owned());
     let token = text(&map, "token").unwrap_or_else(random_urlsafe);
     let chosen = map.contains_key("password");
-    let password = (!chosen).then(|| derived(cookie_secret));
+    let password = (!chosen).then(|| password_of(cookie_secret));
     map.insert("token".to_owned(), token.clone().into());
     if let Some(password) = &password {
         map.insert("password".to_owned(), password.clone().into());
@@ -47,10 +45,8 @@ pub fn fill(options: Value, cookie_secret: &[u8]) -> (Value, FirstLogin) {
     (Value::Object(map), FirstLogin { name, token, password, known: false })
 }
 
-fn derived(cookie_secret: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(cookie_secret).expect("HMAC takes keys of any length");
-    mac.update(b"first administrator's password");
-    let mut text = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+fn password_of(cookie_secret: &[u8]) -> String {
+    let mut text = derived::secret(cookie_secret, "first administrator's password");
     text.truncate(PASSWORD_LENGTH);
     text
 }

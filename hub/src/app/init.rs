@@ -68,6 +68,7 @@ impl Hub {
 
     /// The check of servers that ran before, and the watch over all that run.
     pub(super) async fn begin(&self) -> anyhow::Result<()> {
+        self.events.exchange().begin().await?;
         let records = self.servers.store.active().await?;
         self.servers.find_again(&records, self.config.hub.init_spawners_timeout.unwrap_or(NO_LIMIT)).await;
         for record in records.iter().filter(|record| self.auth.allow.is_blocked(&record.key.user)) {

@@ -1,5 +1,6 @@
 //! The hub as one object, how it starts and how it ends.
 
+pub(crate) mod derived;
 pub(crate) mod embedding;
 pub mod first_admin;
 mod init;

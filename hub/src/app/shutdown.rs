@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::Hub;
@@ -58,25 +58,42 @@ impl ShutdownRequest {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn signalled() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+/// Each SIGTERM and SIGINT since it was made.
+#[derive(Debug)]
+pub struct Signals(Option<[Signal; 2]>);
+
+impl Signals {
+    /// From now on a signal does not end the process by itself.
+    pub fn begin() -> Self {
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => Self(Some([terminate, interrupt])),
+            (Err(error), _) | (_, Err(error)) => {
+                error!(%error, "signals cannot be caught; the process must be killed");
+                Self(None)
+            }
+        }
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        let Some([terminate, interrupt]) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-        },
-        (Err(error), _) | (_, Err(error)) => {
-            error!(%error, "signals cannot be caught; the process must be killed");
-            std::future::pending::<()>().await;
         }
     }
 }
 
+/// Waits for SIGTERM or SIGINT.
+pub async fn signalled() {
+    Signals::begin().next().await;
+}
+
 /// Waits for a reason to end.
-pub async fn wait(hub: &Hub) -> Reason {
+pub async fn wait(hub: &Hub, signals: &mut Signals) -> Reason {
     let failed = hub.tasks.failed();
     tokio::select! {
-        () = signalled() => Reason::Signal,
+        () = signals.next() => Reason::Signal,
         () = hub.shutdown.asked.cancelled() => Reason::Asked,
         () = failed.cancelled() => Reason::GaveUp,
     }
@@ -106,6 +123,9 @@ pub(super) async fn stop(hub: &Hub, reason: Reason, web: ServerHandle, public: O
 
 /// Closes the database after everything else. One that is away, or a file that is left as it is, harms nobody.
 pub(super) async fn close_database(hub: &Hub) {
+    if tokio::time::timeout(DATABASE_DEADLINE, hub.events.exchange().written()).await.is_err() {
+        warn!("those who listen to events are not told of the last ones");
+    }
     match tokio::time::timeout(DATABASE_DEADLINE, hub.db.clone().close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "the database was not closed"),

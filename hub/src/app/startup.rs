@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::info;
 
 use super::public::{Public, own_mark};
-use super::shutdown::Reason;
+use super::shutdown::{Reason, Signals};
 use super::tasks::Tasks;
 use super::{Hub, Mode, listen, parts, periodic, shutdown};
 use crate::internal_ssl::InternalSsl;
@@ -56,17 +56,28 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
         if let Some(public) = public.as_mut().filter(|_| after.is_none()) {
             public.serve(&runtime, None).await?;
         }
+        // What runs from here on is ended in order.
+        let mut signals = Signals::begin();
         running.start_services().await?;
         if let Some(public) = &mut public {
             public.serve(&runtime, after.take()).await?;
         }
         // Nobody waits for this: people who are at work have their routes.
-        running.begin().await?;
-        running.greet(began, public.is_some());
-
-        let (reason, heir) = tokio::select! {
-            reason = shutdown::wait(&running.hub) => (reason, None),
-            heir = asked(public.as_ref()) => (Reason::Replaced, Some(heir)),
+        let told_early = tokio::select! {
+            begun = running.begin() => {
+                begun?;
+                running.greet(began, public.is_some());
+                false
+            }
+            () = signals.next() => true,
+        };
+        let (reason, heir) = if told_early {
+            (Reason::Signal, None)
+        } else {
+            tokio::select! {
+                reason = shutdown::wait(&running.hub, &mut signals) => (reason, None),
+                heir = asked(public.as_ref()) => (Reason::Replaced, Some(heir)),
+            }
         };
         running.stop(reason, public.as_ref()).await?;
         let given = match (heir, &mut public) {
@@ -203,5 +214,7 @@ pub async fn without_sockets(
     let hub = web::Data::new(hub);
     let own = hub.clone();
     hub.tasks.spawn(async move { periodic::open_missing_routes(&own).await });
+    let own = hub.clone();
+    hub.tasks.spawn(async move { crate::notices::follow(&own).await });
     Ok(hub)
 }

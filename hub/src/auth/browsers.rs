@@ -46,6 +46,11 @@ pub fn mark(issuer: &str, session: &str) -> String {
     format!("himalia-session:{}", hex::encode(digest))
 }
 
+/// [`mark`] of the session of an account, where the service has told it.
+pub fn mark_of(account: &Account) -> Option<String> {
+    Some(mark(&account.issuer, account.session.as_deref()?))
+}
+
 impl Origin {
     /// Of a request that logs in an account.
     pub fn of(rq: &HttpRequest, remote: Option<IpAddr>, account: Option<&Account>) -> Self {
@@ -54,7 +59,7 @@ impl Origin {
         Self {
             address: remote.map(|address| address.to_string()),
             agent: agent.filter(|text| !text.trim().is_empty()),
-            mark: account.and_then(|account| Some(mark(&account.issuer, account.session.as_deref()?))),
+            mark: account.and_then(mark_of),
         }
     }
 }

@@ -52,15 +52,22 @@ mod tests {
     use std::sync::Arc;
 
     use hub_core::{ServerKey, ServerName, SystemClock, UserName};
+    use hub_db::{Db, DbOptions};
+    use tokio::runtime::Handle;
 
     use super::*;
+    use crate::app::tasks::Tasks;
     use crate::events::Events;
+    use crate::events::exchange::Exchange;
 
-    #[test]
-    fn an_event_is_one_line_of_json_in_stocks_schema() {
+    #[tokio::test]
+    async fn an_event_is_one_line_of_json_in_stocks_schema() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.log");
-        let events = Events::to_file(&path, Arc::new(SystemClock)).unwrap();
+        let db = Db::connect(DbOptions::new("sqlite://")).await.unwrap();
+        hub_db::schema::create(&db).await.unwrap();
+        let exchange = Exchange::start(db, Arc::new(SystemClock), Tasks::on(Handle::current()));
+        let events = Events::new(Some(EventLog::open(&path).unwrap()), exchange, Arc::new(SystemClock));
         let key = ServerKey::new(UserName::stored("ada"), ServerName::default());
         events.started(&key);
         events.cancelled(&key);

@@ -1,65 +1,64 @@
 //! What happens to servers, told in two ways: one JSON line per start and stop in the event log ([`log`]), in stock's
-//! schema; and to whoever listens at `/hub/api/events` ([`bus`]).
+//! schema; and to whoever listens at `/hub/api/events`.
 //!
-//! Both tell what this process did. Where several hubs share a database each tells its own part.
+//! The log has what this process did. Listeners hear of all hubs on the database, in one order: events go there first
+//! ([`exchange`]), and come from there ([`bus`]).
 
 pub mod bus;
+pub mod exchange;
 pub mod log;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use hub_core::{Clock, ServerKey, SpawnError};
 use jupyterhub_api_compat::models::{ServerAction, ServerEvent};
 
-use self::bus::Bus;
+use self::exchange::Exchange;
 use self::log::EventLog;
+
+/// Most letters of a message that go into an event.
+const MESSAGE: usize = 2_000;
 
 /// Where events go.
 #[derive(Debug)]
 pub struct Events {
     log: Option<EventLog>,
-    bus: Bus,
+    exchange: Arc<Exchange>,
     clock: Arc<dyn Clock>,
 }
 
 impl Events {
-    /// Without an event log.
-    pub fn disabled(clock: Arc<dyn Clock>) -> Self {
-        Self { log: None, bus: Bus::new(), clock }
-    }
-
-    /// With an event log that is appended to, made if need be.
-    pub fn to_file(path: &Path, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
-        Ok(Self { log: Some(EventLog::open(path)?), ..Self::disabled(clock) })
+    /// To an event log, if there is one, and to those who listen.
+    pub fn new(log: Option<EventLog>, exchange: Arc<Exchange>, clock: Arc<dyn Clock>) -> Self {
+        Self { log, exchange, clock }
     }
 
     /// For those who listen.
-    pub fn bus(&self) -> &Bus {
-        &self.bus
+    pub fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
     }
 
     /// A server is up.
     pub fn started(&self, key: &ServerKey) {
-        self.tell(key, ServerAction::Start);
+        self.log_and_tell(key, ServerAction::Start);
     }
 
     /// A server is down as somebody wanted.
     pub fn stopped(&self, key: &ServerKey) {
-        self.tell(key, ServerAction::Stop);
+        self.log_and_tell(key, ServerAction::Stop);
     }
 
     /// A server is down by itself or with the hub, `cause` being the code of how it ended, where that is known. The log
     /// has what was asked of the hub, as in stock.
     pub fn ended(&self, key: &ServerKey, cause: Option<&str>) {
-        self.bus.publish(self.event(key, ServerAction::Stop, cause));
+        self.exchange.tell(&self.event(key, ServerAction::Stop, cause));
     }
 
     /// A start did not succeed, or a server did not survive. Stock's schema knows no such event: it does not go into
     /// the log.
     pub fn failed(&self, key: &ServerKey, failure: &SpawnError) {
-        self.bus.publish(ServerEvent {
-            message: Some(failure.user.clone()),
+        self.exchange.tell(&ServerEvent {
+            message: Some(failure.user.chars().take(MESSAGE).collect()),
             retry: Some(failure.retry),
             ..self.event(key, ServerAction::Failure, Some(&failure.cause))
         });
@@ -67,19 +66,19 @@ impl Events {
 
     /// A start was cancelled.
     pub fn cancelled(&self, key: &ServerKey) {
-        self.bus.publish(ServerEvent {
+        self.exchange.tell(&ServerEvent {
             message: Some("Spawn cancelled".to_owned()),
             retry: Some(true),
             ..self.event(key, ServerAction::Failure, Some("cancelled"))
         });
     }
 
-    fn tell(&self, key: &ServerKey, action: ServerAction) {
+    fn log_and_tell(&self, key: &ServerKey, action: ServerAction) {
         let event = self.event(key, action, None);
         if let Some(log) = &self.log {
             log.write(&event);
         }
-        self.bus.publish(event);
+        self.exchange.tell(&event);
     }
 
     fn event(&self, key: &ServerKey, action: ServerAction, cause: Option<&str>) -> ServerEvent {

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::Servers;
 use super::live::Failure;
 use super::spawners::{mark, profile_of};
-use super::stop::LOOK;
+use super::stop::{LOOK, Taken};
 use super::store::Record;
 use super::supervisor::Entry;
 
@@ -148,8 +148,9 @@ impl Servers {
             failure.log_tail = self.spawners.of_state(&server.state).recent_log(&server).await;
         }
         failure.at = Some(self.clock.now());
-        self.events.failed(key, &failure);
-        self.take_down(entry, record, StopMode::Now).await;
+        if self.take_down(entry, record, StopMode::Now).await == Taken::Gone {
+            self.events.failed(key, &failure);
+        }
         self.store.tell_routes(&self.tasks);
         self.keep_failure(entry, &failure).await;
         entry.live.fail(Failure::Failed(Arc::new(failure)));

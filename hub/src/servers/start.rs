@@ -134,6 +134,8 @@ impl Servers {
                 self.events.started(key);
             }
             Some(Err(FailedStart { error: mut failure, begun })) => {
+                // A failure with a time is that of a start by another hub, which was followed here and is told there.
+                let is_told = failure.at.is_some();
                 failure.at = Some(self.clock.now());
                 if begun {
                     self.give_up(entry, &mut failure).await;
@@ -148,7 +150,9 @@ impl Servers {
                 error!(user = %key.user, server = %key.server, cause = %failure.cause, error = %failure.operator,
                     "server did not start");
                 self.count_failure(&failure);
-                self.events.failed(key, &failure);
+                if !is_told {
+                    self.events.failed(key, &failure);
+                }
                 entry.live.fail(Failure::Failed(Arc::new(failure)));
             }
             None => {
@@ -330,7 +334,8 @@ impl Servers {
         if failure.log_tail.is_empty() {
             failure.log_tail = spawner.recent_log(&server).await;
         }
-        if self.take_down(entry, &record, StopMode::Now).await == Taken::Gone {
+        let taken = self.take_down(entry, &record, StopMode::Now).await;
+        if matches!(taken, Taken::Gone | Taken::GoneBefore) {
             entry.remember(None);
         }
     }

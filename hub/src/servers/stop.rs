@@ -27,8 +27,10 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// What became of a server that was to be taken down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It is gone, and so are its rows.
+    /// It is gone, and so are its rows. Of several hubs this one has seen to that, and tells it.
     Gone,
+    /// It is gone, but another hub was first with its rows, and tells it.
+    GoneBefore,
     /// It did not stop and is kept.
     Kept,
     /// It is gone, which the database has not taken.
@@ -51,10 +53,14 @@ impl Servers {
                 continue;
             }
             let left = stopped.stopping.as_ref().is_some_and(|it| !it.is_forgotten(self.clock.now()));
-            if left && self.take_down(entry, stopped, StopMode::Graceful).await == Taken::Gone {
-                continue;
+            if !left {
+                return Ok(record);
             }
-            return Ok(record);
+            match self.take_down(entry, stopped, StopMode::Graceful).await {
+                Taken::Gone => self.events.ended(&entry.live.key, None),
+                Taken::GoneBefore => {}
+                Taken::Kept | Taken::RowsLeft | Taken::Over => return Ok(record),
+            }
         }
     }
 
@@ -93,7 +99,7 @@ impl Servers {
             info!(user = %key.user, server = %key.server, "another hub has come to an end with the server meanwhile; looking again");
             return Box::pin(self.run_stop(entry, order)).await;
         }
-        let stopped = taken == Taken::Gone;
+        let stopped = matches!(taken, Taken::Gone | Taken::GoneBefore);
         if !stopped && entry.drop_queued_start() && taken == Taken::Kept {
             let text = "Your server did not stop, so it was not started again.";
             let failure =
@@ -109,7 +115,7 @@ impl Servers {
         if was_active && asked {
             self.metrics.stop(outcome, began.elapsed());
         }
-        if stopped && was_active {
+        if taken == Taken::Gone && was_active {
             info!(user = %key.user, server = %key.server, "User {key} server took {:.3} seconds to stop", began.elapsed().as_secs_f64());
             if asked {
                 self.events.stopped(&key);
@@ -240,7 +246,8 @@ impl Servers {
             kept = mark(kept, profile_of(&record.state));
         }
         match self.store.finish_stop(entry.id, record, kept, entry.queued_start().as_ref()).await {
-            Ok(()) => Taken::Gone,
+            Ok(true) => Taken::Gone,
+            Ok(false) => Taken::GoneBefore,
             Err(error) => {
                 error!(user = %key.user, server = %key.server, %error, "the server is gone but its rows are not; the next poll will clean up");
                 Taken::RowsLeft

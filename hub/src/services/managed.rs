@@ -25,7 +25,7 @@ use url::Url;
 use super::answers::wait_up;
 use super::environment::service_env;
 use super::leftover::Leftover;
-use crate::app::Hub;
+use crate::app::{Hub, derived};
 
 /// What a service that shall end gets, and how long it may take over each.
 const STOP_STEPS: [(Signal, Duration); 2] =
@@ -39,8 +39,10 @@ const GOOD_RUN: Duration = Duration::from_mins(1);
 const REENTER: &str = "/proc/self/exe";
 
 /// The processes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Managed {
+    /// What tokens of services follow from that are given none.
+    key: SecretString,
     waiting: Mutex<Vec<Process>>,
     running: TaskTracker,
     stop: CancellationToken,
@@ -55,6 +57,17 @@ pub(super) struct Process {
 }
 
 impl Managed {
+    /// No processes yet.
+    pub(crate) fn new(key: SecretString) -> Self {
+        Self { key, waiting: Mutex::default(), running: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// The token of a service that is given none. It is the same for the services of all hubs with one cookie secret:
+    /// the secret of an OAuth client can be only one.
+    pub(super) fn token(&self, service: &str) -> SecretString {
+        derived::secret(self.key.expose_secret().as_bytes(), service).into()
+    }
+
     /// Notes a service that [`start`] will run.
     pub(super) fn add(&self, process: Process) {
         self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(process);

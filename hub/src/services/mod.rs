@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, bail};
 use hub_config::ServiceSection;
 use hub_core::scopes::{Client, Resource, client_allowed_scopes};
-use hub_core::secret::{ExposeSecret as _, random_hex32};
+use hub_core::secret::ExposeSecret as _;
 use hub_core::token::{CHOSEN_ROUNDS, GENERATED_ROUNDS};
 use hub_db::entities::services;
 use hub_db::repo::services::ServiceSpec;
@@ -43,10 +43,10 @@ pub async fn init(hub: &Hub, tx: &Tx) -> anyhow::Result<()> {
         let mut section = section.clone();
         let mut note = CONFIGURED;
         if section.is_managed() && section.api_token.is_none() {
-            forget_generated(hub, tx, &section.name).await?;
-            section.api_token = Some(random_hex32().into());
+            section.api_token = Some(hub.managed.token(&section.name));
             note = GENERATED;
         }
+        forget_others(hub, tx, &section).await?;
         let put = put_noted(hub, tx, &section, true, note).await;
         let row = put.with_context(|| format!("services: {:?}", section.name))?;
         if let Some(token) = section.api_token.clone().filter(|_| section.is_managed()) {
@@ -80,11 +80,18 @@ pub(crate) async fn put(
     put_noted(hub, tx, section, from_config, CONFIGURED).await
 }
 
-/// Deletes the token that an earlier run of the hub made up for a service: this run makes up another.
-async fn forget_generated(hub: &Hub, tx: &Tx, name: &str) -> anyhow::Result<()> {
-    let Some(service) = repo::services::by_name(tx, name).await? else { return Ok(()) };
+/// Deletes the tokens that were made up for a service and are not the one that holds now: before it was given one, by a
+/// hub with another cookie secret, or by stock.
+async fn forget_others(hub: &Hub, tx: &Tx, section: &ServiceSection) -> anyhow::Result<()> {
+    let Some(service) = repo::services::by_name(tx, &section.name).await? else { return Ok(()) };
+    let own = match &section.api_token {
+        Some(token) => {
+            repo::tokens::find(tx, token.expose_secret(), hub.clock.now()).await?.map(|row| row.id)
+        }
+        None => None,
+    };
     for known in repo::tokens::of_owner(tx, repo::Owner::Service(service.id), hub.clock.now()).await? {
-        if known.token.note.as_deref() == Some(GENERATED) {
+        if known.token.note.as_deref() == Some(GENERATED) && Some(known.token.id) != own {
             repo::tokens::delete(tx, known.token.id).await?;
         }
     }

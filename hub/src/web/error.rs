@@ -107,6 +107,13 @@ impl ApiError {
         &self.headers
     }
 
+    /// Gives an answer the headers that go with the error.
+    pub fn put_headers(&self, answer: &mut HttpResponse) {
+        for (name, value) in &self.headers {
+            answer.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+
     /// The text shown on an error page.
     pub fn page_message(&self) -> String {
         self.message.clone().unwrap_or_default()

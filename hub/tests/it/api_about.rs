@@ -121,10 +121,14 @@ async fn shutdown_is_asked_for_once_the_body_makes_sense() {
     let inside =
         "The proxy of this hub runs inside it and ends with it: leave out \"proxy\", or run them apart.";
     root.post("/shutdown", json!({"servers": false, "proxy": false})).await.fails(400, inside);
-    assert!(himalia::app::shutdown::wait(&test.hub).now_or_never().is_none(), "what is refused ends nothing");
+    let mut signals = himalia::app::shutdown::Signals::begin();
+    assert!(
+        himalia::app::shutdown::wait(&test.hub, &mut signals).now_or_never().is_none(),
+        "what is refused ends nothing"
+    );
     let answer = root.post("/shutdown", json!({"servers": false, "proxy": true})).await;
     assert_eq!(answer.holds(202), json!({"message": "Shutting down Hub"}));
-    let reason = himalia::app::shutdown::wait(&test.hub).await;
+    let reason = himalia::app::shutdown::wait(&test.hub, &mut signals).await;
     assert_eq!(reason, himalia::app::shutdown::Reason::Asked);
 }
 

@@ -15,7 +15,7 @@ use crate::fake_spawner::gate;
 use crate::support::TestHub;
 
 /// Reads a stream until it holds `wanted` or ends.
-async fn read_until(body: &mut BoxBody, wanted: &str) -> String {
+pub(crate) async fn read_until(body: &mut BoxBody, wanted: &str) -> String {
     let mut text = String::new();
     let reading = async {
         while !text.contains(wanted) {
@@ -30,7 +30,7 @@ async fn read_until(body: &mut BoxBody, wanted: &str) -> String {
 }
 
 /// The `data` of the events in a stream.
-fn data(text: &str) -> Vec<Value> {
+pub(crate) fn data(text: &str) -> Vec<Value> {
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     data.map(|json| serde_json::from_str(json).unwrap()).collect()
 }

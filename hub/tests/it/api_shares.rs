@@ -31,6 +31,8 @@ async fn a_share_is_given_grows_and_ends() {
         .holds(200);
     assert_eq!(less["scopes"], json!(["access:servers!server=ada/"]));
     assert_eq!(bob.get("/users/ada/server").await.code(), 404);
+    let mistyped = json!({"user": "bob", "scopes": ["acess:servers!server=ada/"]});
+    assert_eq!(ada.patch("/shares/ada/", mistyped).await.code(), 400);
     assert_eq!(ada.patch("/shares/ada/", json!({"user": "bob"})).await.holds(200), json!({}));
     assert_eq!(ada.patch("/shares/ada/", json!({"user": "nobody"})).await.holds(200), json!({}));
     assert_eq!(ada.get("/shares/ada").await.json()["items"], json!([]));

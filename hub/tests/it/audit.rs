@@ -89,7 +89,6 @@ async fn what_a_read_changes_is_recorded_and_what_only_reads_is_not() {
     let stranger = test.anonymous();
     open(&stranger, "/hub/login", 302).await;
     open(&stranger, "/hub/spawn", 302).await;
-    open(&stranger, "/hub/callback", 403).await;
     open(&stranger, "/hub/logout", 302).await;
     open(&stranger, "/hub/nowhere", 404).await;
     assert_eq!(records(&path), [] as [Value; 0]);
@@ -97,6 +96,8 @@ async fn what_a_read_changes_is_recorded_and_what_only_reads_is_not() {
     open(&stranger, "/hub/callback?who=root&state=hidden", 302).await;
     test.user("eve").await;
     open(&stranger, "/hub/callback?who=eve", 403).await;
+    // The provider itself has refused.
+    open(&test.anonymous(), "/hub/callback?state=hidden", 403).await;
     let root = test.browser("root", true).await;
     open(&root, "/hub/home", 200).await;
     open(&root, "/hub/spawn", 302).await;
@@ -108,14 +109,15 @@ async fn what_a_read_changes_is_recorded_and_what_only_reads_is_not() {
 
     let all = records(&path);
     let texts = |key: &str| -> Vec<Value> { all.iter().map(|record| record[key].clone()).collect() };
-    let paths = ["/hub/callback", "/hub/callback", "/hub/spawn", "/hub/api/oauth2/authorize", "/hub/logout"];
-    assert_eq!(texts("path"), paths);
-    assert_eq!(texts("method"), ["GET"; 5]);
-    assert_eq!(texts("status"), [302, 403, 302, 302, 302]);
+    let (callback, authorize) = ("/hub/callback", "/hub/api/oauth2/authorize");
+    assert_eq!(texts("path"), [callback, callback, callback, "/hub/spawn", authorize, "/hub/logout"]);
+    assert_eq!(texts("method"), ["GET"; 6]);
+    assert_eq!(texts("status"), [302, 403, 403, 302, 302, 302]);
     let names: Vec<&Value> = all.iter().map(|record| &record["actor"]["name"]).collect();
-    assert_eq!(names, [&json!("root"), &Value::Null, &json!("root"), &json!("root"), &json!("root")]);
+    let (root, nobody) = (&json!("root"), &Value::Null);
+    assert_eq!(names, [root, nobody, nobody, root, root, root]);
     assert_eq!((&all[0]["for"], &all[1]["for"]), (&json!("root"), &json!("eve")));
-    assert_eq!(all[3]["handler"], "jupyterhub.apihandlers.auth.OAuthAuthorizeHandler");
+    assert_eq!(all[4]["handler"], "jupyterhub.apihandlers.auth.OAuthAuthorizeHandler");
     assert!(!std::fs::read_to_string(&path).unwrap().contains("hidden"));
 }
 

@@ -3,7 +3,8 @@
 //! What it does is told by `user_options`: `fail` (text) breaks the start, `refuse` (text) refuses it, `hold` (name
 //! of a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `mute` keeps the server from
 //! answering until the gate is open, `dead` (name of a gate) lets the server look
-//! evicted once the gate is open.
+//! evicted once the gate is open. Whoever waits at a gate has opened the gate `NAME reached` before. A server with
+//! `hold_adopt` in its state is looked for until that gate is open.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,9 +73,13 @@ fn option<'a>(options: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 
 async fn wait(options: &Map<String, Value>, name: &str) {
     if let Some(name) = option(options, name) {
-        let gate = gate(name);
-        gate.cancelled().await;
+        wait_at(name).await;
     }
+}
+
+async fn wait_at(name: &str) {
+    gate(&format!("{name} reached")).cancel();
+    gate(name).cancelled().await;
 }
 
 #[async_trait]
@@ -140,6 +145,9 @@ impl Spawner for FakeSpawner {
             MOST_ADOPTING.fetch_max(at_once, Ordering::SeqCst);
             gate(name).cancelled().await;
             ADOPTING.fetch_sub(1, Ordering::SeqCst);
+        }
+        if let Some(name) = server.state.get("hold_adopt").and_then(Value::as_str) {
+            wait_at(name).await;
         }
         Ok(Adoption::Gone(Exit::default()))
     }

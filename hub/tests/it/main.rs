@@ -17,6 +17,8 @@ mod api_users;
 mod audit;
 mod blocked;
 mod chain;
+mod database;
+mod events_of_hubs;
 mod fake_spawner;
 mod frontend;
 mod kept_failures;

@@ -108,3 +108,87 @@ async fn a_service_of_an_account_that_is_none_keeps_the_hub_from_starting() {
     let text = format!("{error:#}");
     assert_eq!(text, "services: \"brief\": user: there is no system user \"no-such-account\"");
 }
+
+/// A hub with a service.
+async fn hub_with(secret: &str, database: &Path, service: ServiceSection) -> TestHub {
+    TestHub::with(|config| {
+        config.db.url = format!("sqlite:///{}", database.display()).into();
+        config.hub.cookie_secret = Some(secret.repeat(32).into());
+        config.services.push(ServiceSection {
+            name: "brief".to_owned(),
+            oauth_redirect_uri: Some("https://example.org/back".to_owned()),
+            ..service
+        });
+    })
+    .await
+}
+
+/// A hub with a service that is given no token, and the token that the service has.
+async fn hub_of(secret: &str, database: &Path) -> (TestHub, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let service = ServiceSection {
+        command: ["sh", "-c", "echo $JUPYTERHUB_API_TOKEN >token; exec sleep 600"]
+            .map(str::to_owned)
+            .to_vec(),
+        cwd: Some(folder.path().to_owned()),
+        ..ServiceSection::default()
+    };
+    let test = hub_with(secret, database, service).await;
+    managed::start(&test.hub).await.unwrap();
+    let token = lines(&folder.path().join("token"), 1).await.remove(0);
+    (test, token)
+}
+
+#[actix_web::test]
+async fn the_token_that_a_service_is_not_given_holds_at_all_hubs_with_one_cookie_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("hub.sqlite");
+    let (one, first) = hub_of("cd", &database).await;
+    let (other, second) = hub_of("cd", &database).await;
+    for test in [&one, &other] {
+        for token in [&first, &second] {
+            assert_eq!(test.bearer(token).get("/user").await.holds(200)["name"], "brief");
+            let client = repo::oauth::client(test.hub.db.conn(), "service-brief").await.unwrap().unwrap();
+            assert!(
+                hub_core::token::verify(token, &client.secret.unwrap()),
+                "it is the secret of the OAuth client"
+            );
+        }
+    }
+
+    // What was made up with another secret is forgotten.
+    let (next, third) = hub_of("ef", &database).await;
+    next.bearer(&third).get("/user").await.holds(200);
+    for token in [&first, &second] {
+        assert_eq!(next.bearer(token).get("/user").await.code(), 403);
+    }
+    for test in [one, other, next] {
+        test.hub.managed.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_token_that_was_made_up_ends_when_the_service_is_given_one_or_is_run_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("hub.sqlite");
+    let (before, made_up) = hub_of("cd", &database).await;
+    before.bearer(&made_up).get("/user").await.holds(200);
+    before.hub.managed.stop().await;
+
+    let chosen = "chosen-token-of-the-service";
+    let given = ServiceSection {
+        command: vec!["sleep".to_owned(), "600".to_owned()],
+        api_token: Some(chosen.into()),
+        ..ServiceSection::default()
+    };
+    let next = hub_with("cd", &database, given).await;
+    assert_eq!(next.bearer(&made_up).get("/user").await.code(), 403);
+    next.bearer(chosen).get("/user").await.holds(200);
+
+    let (again, same) = hub_of("cd", &database).await;
+    assert_eq!(same, made_up);
+    again.bearer(&made_up).get("/user").await.holds(200);
+    again.hub.managed.stop().await;
+    let last = hub_with("cd", &database, ServiceSection::default()).await;
+    assert_eq!(last.bearer(&made_up).get("/user").await.code(), 403);
+}

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hub_core::secret::random_hex32;
-use hub_db::{ConnectionTrait as _, Db, DbOptions};
+use hub_core::{ServerKey, ServerName, UserName};
+use hub_db::ConnectionTrait as _;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::api_extensions::{data, read_until};
+use crate::database::{Fresh, Kind, MARIADB, POSTGRESQL};
 use crate::support::TestHub;
 
 /// A way to the database server that can be cut.
@@ -62,68 +64,6 @@ impl Relay {
     }
 }
 
-/// A kind of database server.
-struct Kind {
-    /// Where the tests are told of one.
-    variable: &'static str,
-    /// The port when the address names none.
-    port: u16,
-    /// What follows the name of a database that is dropped although somebody uses it.
-    drop: &'static str,
-    /// The number of connections to a database, as a condition of the table of connections.
-    connections: &'static str,
-}
-
-const POSTGRESQL: Kind = Kind {
-    variable: "HIMALIA_TEST_POSTGRES_URL",
-    port: 5432,
-    drop: " WITH (FORCE)",
-    connections: "pg_stat_activity WHERE datname",
-};
-const MARIADB: Kind = Kind {
-    variable: "HIMALIA_TEST_MARIADB_URL",
-    port: 3306,
-    drop: "",
-    connections: "information_schema.PROCESSLIST WHERE DB",
-};
-
-/// A database of its own on a test server.
-struct Fresh {
-    admin: Db,
-    name: String,
-    url: url::Url,
-    kind: Kind,
-}
-
-impl Fresh {
-    /// None without such a server; in continuous integration there must be one.
-    async fn on(kind: Kind) -> Option<Self> {
-        let Some(server) = std::env::var(kind.variable).ok().filter(|url| !url.is_empty()) else {
-            assert!(std::env::var_os("CI").is_none(), "{} is not set", kind.variable);
-            return None;
-        };
-        let mut options = DbOptions::new(&server);
-        options.max_connections = 1;
-        let admin = Db::connect(options).await.unwrap();
-        let name = format!("himalia_outage_{}", &random_hex32()[..12]);
-        admin.conn().execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let mut url: url::Url = server.parse().unwrap();
-        url.set_path(&name);
-        Some(Self { admin, name, url, kind })
-    }
-
-    /// The server's host and port.
-    fn server(&self) -> String {
-        format!("{}:{}", self.url.host_str().unwrap(), self.url.port().unwrap_or(self.kind.port))
-    }
-
-    async fn drop(self) {
-        let Self { admin, name, kind, .. } = self;
-        admin.conn().execute_unprepared(&format!("DROP DATABASE {name}{}", kind.drop)).await.unwrap();
-        admin.close().await.unwrap();
-    }
-}
-
 #[actix_web::test]
 async fn requests_get_503_while_postgresql_is_away_and_servers_go_on() {
     outage_of(POSTGRESQL).await;
@@ -150,8 +90,12 @@ async fn outage_of(kind: Kind) {
     let root = test.root();
     root.post("/users/ada/server", None).await.is_empty(201, "text/plain");
     let before = root.get("/users/ada/server").await.holds(200);
+    let (_, _, mut events) = root.open("/events").await;
 
     relay.cut().await;
+    // Nobody can be told for now.
+    let bob = ServerKey::new(UserName::stored("bob"), ServerName::default());
+    test.hub.events.stopped(&bob);
     for path in ["/users/ada", "/users", "/user", "/groups"] {
         let answer = root.get(path).await;
         answer.fails(503, "The hub's database is not available at the moment.");
@@ -179,6 +123,10 @@ async fn outage_of(kind: Kind) {
     }
     assert_eq!(after["ready"], Value::Bool(true));
     assert_eq!(root.get("/users/eve").await.code(), 404);
+    test.hub.events.started(&bob);
+    let told = data(&read_until(&mut events, "\"action\": \"start\"").await);
+    let told: Vec<&Value> = told.iter().map(|event| &event["action"]).collect();
+    assert_eq!(told, ["stop", "start"], "what happened meanwhile is told once");
     root.delete("/users/ada/server", None).await.is_empty(204, "");
 
     drop(test);

@@ -201,3 +201,21 @@ async fn a_start_that_fails_at_once_leads_back_to_the_form_with_the_reason() {
     assert_eq!(refused.code(), 400);
     assert!(refused.text.contains("Not so") && !refused.text.contains("Too &lt;many&gt;"));
 }
+
+#[actix_web::test]
+async fn a_full_hub_leads_back_to_the_form_and_says_when_to_come_again() {
+    let test = TestHub::with(|config| {
+        config.spawner.options_form = "<input name=\"colour\">".to_owned();
+        config.hub.active_server_limit = 1;
+    })
+    .await;
+    test.user("bob").await.post("/users/bob/server", None).await.is_empty(201, "text/plain");
+    let ada = test.browser("ada", false).await;
+    for full in
+        [submit(&ada, "/hub/spawn", "colour=red").await, page(&ada, "/hub/spawn?opt-colour=red").await]
+    {
+        assert_eq!((full.code(), full.header("retry-after")), (429, Some("60")), "{}", full.text);
+        assert!(full.text.contains("Active user limit exceeded"), "{}", full.text);
+        assert!(full.text.contains("<input name=\"colour\">"), "the form is there to try again");
+    }
+}

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Client, ClientError, Result};
-use crate::models::{Server, User};
+use crate::models::{Server, User, VolumeList};
 
 /// Pause between two looks at a server, for hubs that do not let a call wait.
 const LOOK: Duration = Duration::from_millis(500);
@@ -64,6 +64,11 @@ impl Client {
     pub async fn start_server(&self, user: &str, server: &str, start: &StartServer) -> Result<Started> {
         let status = self.order(Method::POST, &path(user, server), start.body().as_ref()).await?;
         Ok(if status == StatusCode::ACCEPTED { Started::Pending } else { Started::Ready })
+    }
+
+    /// The volumes of a user's servers. Only Himalia knows this call.
+    pub async fn volumes(&self, user: &str) -> Result<VolumeList> {
+        self.get(&["users", user, "volumes"]).await
     }
 
     /// Stops and starts a server. Only Himalia knows this call.

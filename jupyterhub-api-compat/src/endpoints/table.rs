@@ -144,6 +144,8 @@ pub enum EndpointId {
     EndSessions,
     /// End one of them.
     EndSession,
+    /// Volumes of a user's servers.
+    ListVolumes,
     /// Why the caller's credential allows what it allows.
     ExplainOwn,
     /// Why a token allows what it allows.
@@ -596,6 +598,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     extension(EndpointId::ListSessions, Method::Get, "/sessions", &["read:tokens"], Target::List),
     extension(EndpointId::EndSessions, Method::Delete, "/sessions", &["tokens"], Target::List),
     extension(EndpointId::EndSession, Method::Delete, "/sessions/{session}", &["tokens"], Target::List),
+    extension(EndpointId::ListVolumes, Method::Get, "/users/{user}/volumes", &["read:servers"], Target::User),
     Endpoint {
         id: EndpointId::ExplainOwn,
         method: Method::Get,

@@ -13,6 +13,7 @@ mod session;
 mod share;
 mod token;
 mod user;
+mod volume;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub use session::{Session, SessionList};
 pub use share::{Named, Share, ShareCode, ShareKind, ShareServer};
 pub use token::{Token, TokenCreated, TokenList};
 pub use user::{Identified, SelfModel, User};
+pub use volume::{Volume, VolumeList};
 
 /// The `kind` of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

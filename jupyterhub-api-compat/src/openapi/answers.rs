@@ -9,7 +9,7 @@ use super::bodies;
 use crate::endpoints::{Auth, Endpoint, EndpointId, Method, Target};
 use crate::models::{
     BulkAnswer, Explanation, Group, Info, SelfModel, Server, Service, SessionList, Share, ShareCode,
-    ShuttingDown, Token, TokenCreated, TokenList, User, Version,
+    ShuttingDown, Token, TokenCreated, TokenList, User, Version, VolumeList,
 };
 use crate::pagination::Page;
 
@@ -136,6 +136,7 @@ fn successes(id: EndpointId, schemas: &mut SchemaGenerator) -> Vec<(u16, Content
         Id::StartServers | Id::StopServers => vec![(200, model::<BulkAnswer>(schemas))],
         Id::ListSessions => vec![(200, model::<SessionList>(schemas))],
         Id::EndSessions | Id::EndSession => vec![nothing(204)],
+        Id::ListVolumes => vec![(200, model::<VolumeList>(schemas))],
         Id::ExplainOwn | Id::ExplainToken => vec![(200, model::<Explanation>(schemas))],
     }
 }

@@ -105,6 +105,7 @@ fn texts(id: EndpointId) -> (&'static str, &'static str, &'static str) {
             "Stop several servers",
             "Does not wait for them. The answer tells for each server what a call for it alone would have answered.",
         ),
+        Id::ListVolumes => ("servers", "The volumes of a user's servers", "Those of deleted servers, too."),
         Id::ListTokens => ("tokens", "The tokens of a user", "Without their secrets."),
         Id::CreateToken => ("tokens", "Create a token", "The secret is shown this once."),
         Id::GetToken => ("tokens", "A token", "Without its secret."),

@@ -42,7 +42,13 @@ pub(crate) fn resolve(raw: &str) -> Result<RequestPath<'_>, MalformedPath> {
     if !network && !needs_resolving(raw) {
         return Ok(RequestPath { decoded: decode(raw)?, forwarded: Cow::Borrowed(raw) });
     }
-    let parsed = base().join(raw).map_err(|_| MalformedPath)?;
+    // Further slashes before the host mean nothing, which not every parser knows.
+    let same = if network && raw.get(2..).is_some_and(|rest| rest.starts_with(is_slash)) {
+        Cow::Owned(format!("//{}", raw.trim_start_matches(is_slash)))
+    } else {
+        Cow::Borrowed(raw)
+    };
+    let parsed = base().join(&same).map_err(|_| MalformedPath)?;
     let (routed, forwarded) = match (network, needs_resolving(raw)) {
         (_, false) => (parsed.path(), Cow::Borrowed(raw)),
         (true, true) => {

@@ -143,7 +143,7 @@ fn malformed_percent_encoding_is_an_error() {
 
 #[test]
 fn a_prefix_is_looked_for_behind_the_host_of_a_network_path() {
-    for raw in ["/a/b", "//h/a/b", "///h/a/b", "//h.x/a/b", "//h/x/../a/b", "//../a/b"] {
+    for raw in ["/a/b", "//h/a/b", "///h/a/b", "//h.x/a/b", "//h/x/../a/b", "//../a/b", "//\\h/a/b"] {
         assert_eq!(path::resolve(raw).unwrap().routed(), "/a/b", "{raw}");
     }
     assert_eq!(path::resolve("//h").unwrap().routed(), "/");

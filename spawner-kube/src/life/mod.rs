@@ -11,6 +11,7 @@ mod ready;
 mod start;
 mod steps;
 mod token;
+mod volumes;
 
 pub(crate) use locks::Locks;
 pub(crate) use orphans::Suspects;

@@ -1,5 +1,6 @@
 //! A copy of the database as it is before an upgrade: of a SQLite file beside it, of tables inside their server.
 
+mod again;
 mod file;
 mod mysql;
 mod postgres;
@@ -51,6 +52,9 @@ impl fmt::Display for Backup {
 /// The table of a backup that holds its script, and is made last: a backup that has it is whole.
 const SCRIPT: &str = "to_go_back";
 
+/// Begins the names of all backups inside a database; the revision and the time follow.
+const NAME: &str = "himalia_backup_";
+
 /// Copies a SQLite file.
 pub(super) async fn of_file(db: &Db, file: &Path, now: DateTime<Utc>) -> Result<Backup, DbError> {
     let copy = Backup::File(file::copy(db, file, now).await?);
@@ -59,13 +63,19 @@ pub(super) async fn of_file(db: &Db, file: &Path, now: DateTime<Utc>) -> Result<
 }
 
 /// Copies the tables of a server; `None` for a SQLite database, which this transaction holds. On PostgreSQL the backup
-/// is part of the transaction, on MySQL it is there when this returns.
+/// is part of the transaction, on MySQL it is there when this returns, or was there before.
 pub(super) async fn of_tables(
     tx: &Tx,
     present: &BTreeSet<String>,
     from: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Backup>, DbError> {
+    if tx.get_database_backend() == DbBackend::MySql
+        && let Some(backup) = again::find(tx, present).await?
+    {
+        tracing::info!(%backup, "the tables of the database are as an upgrade before this one has copied them");
+        return Ok(Some(backup));
+    }
     let plan = Plan::new(present, from, now);
     let (script, order) = match tx.get_database_backend() {
         DbBackend::Postgres => (postgres::copy(tx, &plan).await?, "in one transaction with"),
@@ -92,7 +102,7 @@ impl<'a> Plan<'a> {
     fn new(present: &BTreeSet<String>, from: &'a str, now: DateTime<Utc>) -> Self {
         let known = TABLES.iter().map(|table| table.name).chain(["alembic_version"]);
         let (tables, missing) = known.partition(|table| present.contains(*table));
-        Self { name: format!("himalia_backup_{from}_{}", now.format("%Y%m%d%H%M%S")), from, tables, missing }
+        Self { name: format!("{NAME}{from}_{}", now.format("%Y%m%d%H%M%S")), from, tables, missing }
     }
 
     /// The head of the script, in comments.

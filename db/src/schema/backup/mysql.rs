@@ -72,7 +72,7 @@ async fn copy_tables(tx: &Tx, plan: &Plan<'_>, script: &str, made: &mut Vec<Stri
     Ok(())
 }
 
-async fn count(tx: &Tx, table: &str) -> Result<Option<i64>, DbErr> {
+pub(super) async fn count(tx: &Tx, table: &str) -> Result<Option<i64>, DbErr> {
     let ask = Statement::from_string(DbBackend::MySql, format!("SELECT COUNT(*) FROM {table}"));
     tx.query_one_raw(ask).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
@@ -116,6 +116,6 @@ fn of(plan: &Plan<'_>, table: &str) -> String {
     q(&format!("{}_{table}", plan.name))
 }
 
-fn q(name: &str) -> String {
+pub(super) fn q(name: &str) -> String {
     ddl::quoted(DbBackend::MySql, name)
 }

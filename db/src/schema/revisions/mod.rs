@@ -40,6 +40,18 @@ pub(super) enum Filling {
     Number(i32),
 }
 
+impl Filling {
+    /// The condition in MySQL's SQL that a column of a row has what it was filled with.
+    pub(super) fn is_all_of(self, column: &str) -> String {
+        match self {
+            Self::Nothing => format!("{column} IS NULL"),
+            Self::TrueOnce => format!("COALESCE({column}, true) = true"),
+            Self::False => format!("{column} = false"),
+            Self::Number(number) => format!("{column} = {number}"),
+        }
+    }
+}
+
 /// A column to add to a table that may exist.
 #[derive(Debug)]
 pub(super) struct AddColumn {

@@ -26,11 +26,13 @@ use self::web::{build_renderer, build_sessions, extra_headers, networks};
 use super::embedding::Embedding;
 use super::listen::reached_at;
 use super::tasks::Tasks;
-use super::{Hub, first_admin, shutdown};
+use super::{Hub, derived, first_admin, shutdown};
 use crate::activity::Activity;
 use crate::audit::Audit;
 use crate::auth::crypt::Crypt;
 use crate::events::Events;
+use crate::events::exchange::Exchange;
+use crate::events::log::EventLog;
 use crate::internal_ssl::InternalSsl;
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
@@ -106,12 +108,15 @@ pub(super) async fn build(
         }
     };
     let routing = Arc::new(Routing::new(proxy, Arc::clone(&metrics)));
-    let events = match &config.events.log_file {
-        None => Events::disabled(Arc::clone(&clock)),
-        Some(path) => Events::to_file(path, Arc::clone(&clock))
-            .with_context(|| format!("events.log_file: cannot write to {}", path.display()))?,
+    let log = match &config.events.log_file {
+        None => None,
+        Some(path) => Some(
+            EventLog::open(path)
+                .with_context(|| format!("events.log_file: cannot write to {}", path.display()))?,
+        ),
     };
-    let events = Arc::new(events);
+    let exchange = Exchange::start(db.clone(), Arc::clone(&clock), tasks.clone());
+    let events = Arc::new(Events::new(log, exchange, Arc::clone(&clock)));
     let audit = match &config.audit.file {
         None => Audit::disabled(Arc::clone(&clock)),
         Some(path) => Audit::to_file(path, config.audit.max_size, Arc::clone(&clock))?,
@@ -145,6 +150,7 @@ pub(super) async fn build(
         tasks: tasks.clone(),
         client: client()?,
     })?;
+    let service_key = derived::safe_secret(secret.secret.expose_secret(), "tokens of services");
     Ok(Hub {
         asker: Asker::new(client()?)?,
         internal,
@@ -177,7 +183,7 @@ pub(super) async fn build(
         workspaces,
         routing,
         files: StaticFiles,
-        managed: crate::services::managed::Managed::default(),
+        managed: crate::services::managed::Managed::new(service_key.into()),
         shutdown: shutdown::ShutdownRequest::default(),
         tasks,
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jupyterhub_api_compat::client::{ClientError, StartServer, Started, UserQuery};
-use jupyterhub_api_compat::models::Server;
+use jupyterhub_api_compat::models::{Server, VolumeList};
 use serde_json::{Map, Value};
 
 use super::ApiFlags;
@@ -70,6 +70,11 @@ enum Action {
         #[command(flatten)]
         patience: Patience,
     },
+    /// List the volumes of a user's servers, those of deleted servers included (Himalia only)
+    Volumes {
+        /// Name of the user
+        user: String,
+    },
     /// Stop and start a server (Himalia only)
     Restart {
         #[command(flatten)]
@@ -104,6 +109,25 @@ fn rows(servers: &[Server]) -> Vec<Vec<String>> {
         vec![server.full_name.clone(), state, started, active]
     };
     servers.iter().map(row).collect()
+}
+
+const VOLUMES_HEAD: [&str; 6] = ["VOLUME", "PLACE", "SERVER", "SIZE", "STATE", "CREATED"];
+
+fn volume_rows(list: &VolumeList) -> Vec<Vec<String>> {
+    let dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    let volumes = list.volumes.iter().map(|volume| {
+        let gone = if volume.used_by.is_empty() { " (deleted)" } else { "" };
+        vec![
+            volume.name.clone(),
+            volume.place.clone(),
+            format!("{}{gone}", volume.server),
+            dash(volume.capacity.as_deref()),
+            dash(volume.phase.as_deref()),
+            moment(volume.created.as_ref()),
+        ]
+    });
+    let unknown = list.unknown.iter().map(|place| vec!["(not known)".to_owned(), place.clone()]);
+    volumes.chain(unknown).collect()
 }
 
 impl Which {
@@ -153,6 +177,10 @@ impl Servers {
                     let start = StartServer { user_options: options(&pairs)? };
                     let wanted = client.start_server(&which.user, &which.server, &start).await?;
                     follow(which, wanted, limit(&patience), "started").await
+                }
+                Action::Volumes { user } => {
+                    let list = client.volumes(&user).await?;
+                    show(json, &list, &VOLUMES_HEAD, || volume_rows(&list))
                 }
                 Action::Restart { which, patience } => {
                     let wanted = client.restart_server(&which.user, &which.server).await?;

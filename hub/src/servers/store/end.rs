@@ -56,26 +56,28 @@ impl Store {
 
     /// After a stop: address, token and OAuth client (with the sessions that hang on it) go; of the state stays what
     /// the spawner keeps for the next start. Of the start that is to follow, `then`, it is noted that it is owed.
-    /// Where another hub has begun a new run meanwhile, that stays as it is.
+    /// False: another hub was first. What it has written, and a run that it has begun since, stay as they are.
     pub async fn finish_stop(
         &self,
         id: SpawnerId,
         record: &Record,
         mut kept: Value,
         then: Option<&StartOrder>,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
         if then.is_some() {
             notes::owe_restart(&mut kept, self.clock.now());
         }
         let prefix = self.urls.server(&record.key);
         let tx = self.db.begin().await?;
-        let Some(row) = repo::spawners::by_id(&tx, id).await? else { return Ok(()) };
-        if row.server.is_some_and(|server| Some(server.id) != record.server_id) {
-            info!(user = %record.key.user, server = %record.key.server, "another hub has started the server again");
-            return Ok(());
-        }
         note_activity(&tx, id, record.user_id, self.clock.now()).await?;
-        repo::spawners::clear_server(&tx, id).await?;
+        let was_first = match record.server_id {
+            Some(run) => repo::spawners::clear_server(&tx, id, run).await?,
+            None => repo::spawners::by_id(&tx, id).await?.is_some_and(|row| row.server.is_none()),
+        };
+        if !was_first {
+            info!(user = %record.key.user, server = %record.key.server, "another hub has come to an end with the server before");
+            return Ok(false);
+        }
         repo::spawners::set_state(&tx, id, Some(kept)).await?;
         repo::spawners::set_started(&tx, id, None).await?;
         repo::tokens::delete_of_server(&tx, record.user_id, &token_note(&prefix)).await?;
@@ -92,7 +94,7 @@ impl Store {
         {
             warn!(user = %record.key.user, server = %record.key.server, %error, "cannot note with what the server is to be started again");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Keeps why a start failed, for the next hub. Where something is left of the start, its state is worth more.

@@ -275,6 +275,7 @@ impl Call {
             remote: self.facts.remote,
             peer: self.facts.peer,
             next: None,
+            of_another_session: false,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -14,6 +15,7 @@ use actix_web::web::Data;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hub_core::{ServerName, UserName};
+use hub_db::repo::events::Place;
 use jupyterhub_api_compat::json::dumps;
 use jupyterhub_api_compat::models::ServerEvent;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -23,6 +25,7 @@ use tracing::debug;
 
 use super::call::Call;
 use crate::app::Hub;
+use crate::events::bus::{self, Told};
 use crate::web::caller::Caller;
 use crate::web::error::{ApiError, ApiResult};
 
@@ -36,31 +39,33 @@ struct Listener {
     caller: Rc<Caller>,
     /// Only events of this user's servers.
     user: Option<String>,
-    /// Number of the last event that was looked at.
-    seen: u64,
+    /// Where the last event stands that was looked at.
+    seen: Option<Place>,
     /// What is sent first.
     greeting: Option<Bytes>,
     changes: watch::Receiver<u64>,
     stopping: CancellationToken,
     began: Instant,
     checked: Instant,
-    _place: OwnedSemaphorePermit,
+    _listening: OwnedSemaphorePermit,
 }
 
 /// `GET /events`.
-pub(super) fn stream_all(call: &Call) -> ApiResult<HttpResponse> {
-    let bus = call.hub.events.bus();
-    let Some(place) = bus.listen() else {
+pub(super) async fn stream_all(call: &Call) -> ApiResult<HttpResponse> {
+    let exchange = Arc::clone(call.hub.events.exchange());
+    let Some(listening) = exchange.bus.listen() else {
         let text = "Too many listen to events already.";
         return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).with_header(RETRY_AFTER, "30"));
     };
-    let changes = bus.watch();
+    let changes = exchange.bus.watch();
+    // Another hub may have told what this one has not read yet.
+    exchange.look().await?;
     let sent = call.header("last-event-id").map(str::to_owned);
-    let known = sent.as_deref().and_then(|id| bus.number(id));
-    let seen = known.unwrap_or_else(|| bus.last());
-    let position = format!("id: {}\n", bus.id(seen));
+    let known = sent.as_deref().and_then(bus::place).filter(|place| exchange.bus.knows(*place));
+    let seen = known.or_else(|| exchange.bus.last());
+    let position = seen.map_or_else(String::new, |place| format!("id: {}\n", bus::id(place)));
     let greeting = match (&sent, known) {
-        (Some(_), None) => format!("{position}{}", reset("the hub that sent the last event is gone")),
+        (Some(_), None) => format!("{position}{}", reset("what came after the last event is not kept")),
         // An id without data is no event, but the client keeps it.
         _ => format!("{position}\n"),
     };
@@ -73,7 +78,7 @@ pub(super) fn stream_all(call: &Call) -> ApiResult<HttpResponse> {
         stopping: call.hub.tasks.stopping(),
         began: now,
         checked: now,
-        _place: place,
+        _listening: listening,
         caller: call.caller.clone(),
         hub: call.hub.clone(),
     };
@@ -115,9 +120,15 @@ impl Listener {
             tokio::select! {
                 () = self.stopping.cancelled() => return None,
                 changed = self.changes.changed() => changed.ok()?,
-                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(b":\n\n")),
+                () = tokio::time::sleep(HEARTBEAT) => return Some(self.sign_of_life()),
             }
         }
+    }
+
+    /// A comment, and where the listener is by now although it was shown nothing.
+    fn sign_of_life(&self) -> Bytes {
+        let position = self.seen.map_or_else(String::new, |place| format!("id: {}\n", bus::id(place)));
+        Bytes::from(format!(":\n{position}\n"))
     }
 
     /// Looks again at who listens, now and then.
@@ -142,17 +153,28 @@ impl Listener {
     /// The events that have happened and that the caller may see.
     async fn news(&mut self) -> ApiResult<String> {
         let hub = self.hub.clone();
-        let bus = hub.events.bus();
-        let news = bus.since(self.seen);
+        let Some(seen) = self.seen.or_else(|| hub.events.exchange().bus.last()) else {
+            return Ok(String::new());
+        };
+        let news = hub.events.exchange().bus.since(seen);
         let mut chunk = String::new();
         if news.missed {
             chunk.push_str(&reset("more has happened than is kept"));
         }
-        for (number, event) in news.events {
-            self.seen = number;
+        for (place, told) in news.events {
+            self.seen = Some(place);
+            let event = match told {
+                Told::Nothing => continue,
+                Told::Gap => {
+                    let reset = reset("something may have happened that a hub could not tell");
+                    chunk.extend(["id: ", &bus::id(place), "\n", &reset]);
+                    continue;
+                }
+                Told::Event(event) => event,
+            };
             if self.user.as_ref().is_none_or(|user| *user == event.user) && self.may_see(&event).await? {
                 let data = dumps(event.as_ref()).map_err(ApiError::internal)?;
-                let (id, name) = (bus.id(number), event.action.as_str());
+                let (id, name) = (bus::id(place), event.action.as_str());
                 chunk.extend(["id: ", &id, "\nevent: ", name, "\ndata: ", &data, "\n\n"]);
             }
         }

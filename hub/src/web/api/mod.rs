@@ -28,6 +28,7 @@ mod shares;
 mod tokens;
 mod user_list;
 mod users;
+mod volumes;
 mod wait;
 
 use actix_web::http::{Method as HttpMethod, StatusCode};
@@ -137,12 +138,13 @@ fn handler(id: EndpointId) -> (Handler, &'static str) {
         Id::CookieOwner => (Full(|c| Box::pin(identity::cookie_owner(c))), "auth.CookieAPIHandler"),
         Id::OpenApi => (Plain(description::json), "himalia.OpenApi"),
         Id::Docs => (Plain(description::html), "himalia.Docs"),
-        Id::Events => (Full(|c| Box::pin(async move { events::stream_all(&c) })), "himalia.Events"),
+        Id::Events => (Full(|c| Box::pin(async move { events::stream_all(&c).await })), "himalia.Events"),
         Id::StartServers => (Full(|c| Box::pin(bulk::start(c))), "himalia.StartServers"),
         Id::StopServers => (Full(|c| Box::pin(bulk::stop(c))), "himalia.StopServers"),
         Id::ListSessions => (Full(|c| Box::pin(sessions::list(c))), "himalia.Sessions"),
         Id::EndSessions => (Full(|c| Box::pin(sessions::end_all(c))), "himalia.Sessions"),
         Id::EndSession => (Full(|c| Box::pin(sessions::end(c))), "himalia.Session"),
+        Id::ListVolumes => (Full(|c| Box::pin(volumes::list(c))), "himalia.Volumes"),
         Id::ExplainOwn => (Full(|c| Box::pin(explain::own(c))), "himalia.ExplainOwn"),
         Id::ExplainToken => (Full(|c| Box::pin(explain::of_token(c))), "himalia.ExplainToken"),
         Id::Authorize | Id::ConfirmAuthorize | Id::ExchangeToken => (Elsewhere, ""),

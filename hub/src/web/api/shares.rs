@@ -139,14 +139,20 @@ pub(super) async fn leave_as_group(call: Call) -> ApiResult<HttpResponse> {
     leave(&call, &find_with_group(&call).await?).await
 }
 
+/// That there are such scopes.
+fn check_exist(call: &Call, scopes: &[String]) -> ApiResult<()> {
+    let table = call.hub.rbac.table();
+    for scope in scopes {
+        table.parse(scope).map_err(|error| ApiError::bad_request(quoted(&error.message_for("share"))))?;
+    }
+    Ok(())
+}
+
 /// The scopes that a share or share code shall give, pinned to the server of the path: they exist and fit it.
 pub(super) fn requested_scopes(call: &Call, wanted: Option<Vec<String>>) -> ApiResult<Vec<String>> {
     let (owner, name) = (call.user_name(), call.argument("server"));
     let wanted = wanted.unwrap_or_else(|| vec![default_share_scope(owner, name)]);
-    let table = call.hub.rbac.table();
-    for scope in &wanted {
-        table.parse(scope).map_err(|error| ApiError::bad_request(quoted(&error.message_for("share"))))?;
-    }
+    check_exist(call, &wanted)?;
     let pinned =
         pin_share_scopes(&wanted, owner, name).map_err(|error| ApiError::bad_request(error.to_string()))?;
     Ok(pinned.into_iter().collect())
@@ -217,6 +223,8 @@ pub(super) async fn grant(call: Call) -> ApiResult<HttpResponse> {
 /// `PATCH /shares/{user}/{server}`: ends a share, or takes some scopes away. A receiver that does not exist has none.
 pub(super) async fn revoke(call: Call) -> ApiResult<HttpResponse> {
     let wanted = ShareRequest::read(&call.body)?;
+    // Who mistypes a scope would take it for withdrawn.
+    check_exist(&call, wanted.scopes.as_deref().unwrap_or_default())?;
     let server = server(&call).await?;
     let receiver = match &wanted.with {
         ShareWith::User(name) => {

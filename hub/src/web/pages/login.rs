@@ -9,6 +9,7 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use hub_core::{AuthError, Identity, LoginForm, LoginMethod, LoginRequest, LoginStep, StepCookie};
 use hub_db::entities::users;
 use hub_db::repo;
+use hub_db::repo::browser_sessions::BrowserSession;
 use tracing::{info, warn};
 
 use super::context::{carry, default_target, html, login_url, next_of, redirect, with_query};
@@ -102,6 +103,10 @@ pub async fn route(
     }
     let request = login_request(&page, &rq, &form);
     let step = page.hub.auth.authenticator.handle(&path.path, &request).await;
+    if step.is_err() && page.caller.user().is_none() {
+        // A login that is refused was tried.
+        Changed::note(&rq);
+    }
     follow(&page, &rq, step, &request).await
 }
 
@@ -179,9 +184,7 @@ async fn refused(
     }
     let text = error.page_message();
     let mut response = form_page(page, &LoginForm::default(), request, error.status, &text).await?;
-    for (name, value) in error.headers() {
-        response.headers_mut().insert(name.clone(), value.clone());
-    }
+    error.put_headers(&mut response);
     Ok(response)
 }
 
@@ -361,6 +364,11 @@ async fn log_out(page: &Page, user: &users::Model, request: &LoginRequest) -> Ap
     }
     let auth_state = hub.auth_state(user);
     let identity = Identity { name: user.name.clone(), auth_state, ..Identity::default() };
+    let kept = hub.auth.authenticator.account(&identity).as_ref().and_then(browsers::mark_of);
+    // Renewed tokens need not tell their session.
+    let known = |login: &BrowserSession| login.mark.is_some() && kept.is_some() && login.mark != kept;
+    let of_another_session = page.caller.login.as_deref().is_some_and(known);
+    let request = &LoginRequest { of_another_session, ..request.clone() };
     let onward = match hub.auth.authenticator.logged_out(&identity, request).await {
         Ok(location) => location,
         Err(error) => {

@@ -92,13 +92,12 @@ pub async fn show(page: Page, rq: HttpRequest) -> ApiResult<HttpResponse> {
         }
     }
     if let Some(options) = query_options(&page)? {
-        let form = form_options(&page, &subject, Form { fields: options, ..Form::default() }).await?;
-        return start(&page, &rq, subject, Some(form)).await;
+        return start_with(&page, &rq, &subject, Form { fields: options, ..Form::default() }).await;
     }
     if hub.has_options_form() {
         return form_page(&page, &subject, None).await;
     }
-    start(&page, &rq, subject, None).await
+    start(&page, &rq, &subject, None).await
 }
 
 /// `POST /hub/spawn[/{user}[/{server}]]`.
@@ -136,9 +135,18 @@ pub async fn submit(page: Page, rq: HttpRequest, body: web::Payload) -> ApiResul
         return Err(ApiError::bad_request(format!("{} is already running", subject.key)));
     }
     form.fields.remove("display_name");
-    match form_options(&page, &subject, form).await {
-        Ok(options) => start(&page, &rq, subject, Some(options)).await,
-        Err(error) => form_page(&page, &subject, Some(error)).await,
+    start_with(&page, &rq, &subject, form).await
+}
+
+/// Starts the server with the options of a form, which comes back where what the person asked for cannot be.
+async fn start_with(page: &Page, rq: &HttpRequest, subject: &Subject, form: Form) -> ApiResult<HttpResponse> {
+    let started = match form_options(page, subject, form).await {
+        Ok(options) => start(page, rq, subject, Some(options)).await,
+        Err(error) => Err(error),
+    };
+    match started {
+        Err(error) if page.hub.has_options_form() => form_page(page, subject, Some(error)).await,
+        other => other,
     }
 }
 
@@ -177,7 +185,12 @@ async fn form_page(page: &Page, subject: &Subject, failure: Option<ApiError>) ->
             .map_or_else(|| empty_view(hub, &subject.key), |state| state.view(hub)),
         auth_state: hub.auth_state(&subject.owner),
     };
-    html(page, failure.map_or(StatusCode::OK, |error| error.status), &content).await
+    let status = failure.as_ref().map_or(StatusCode::OK, |error| error.status);
+    let mut answer = html(page, status, &content).await?;
+    if let Some(error) = &failure {
+        error.put_headers(&mut answer);
+    }
+    Ok(answer)
 }
 
 /// A record for a server that has none yet.
@@ -195,7 +208,7 @@ async fn make(page: &Page, subject: &Subject) -> ApiResult<SpawnerId> {
 async fn start(
     page: &Page,
     rq: &HttpRequest,
-    subject: Subject,
+    subject: &Subject,
     options: Option<Map<String, Value>>,
 ) -> ApiResult<HttpResponse> {
     let hub = &page.hub;
@@ -203,7 +216,7 @@ async fn start(
     let admission = hub.check_may_start(subject.state.as_ref().map(|state| state.record.id)).await?;
     let id = match &subject.state {
         Some(state) => state.record.id,
-        None => make(page, &subject).await?,
+        None => make(page, subject).await?,
     };
     let order = StartOrder {
         options,
@@ -216,7 +229,7 @@ async fn start(
     let seen = entry.live.wait(FIRST_LOOK, Snapshot::is_settled).await;
     if let (true, Some(Failure::Failed(error))) = (seen.is_settled(), &seen.failure) {
         if hub.has_options_form() {
-            return form_page(page, &subject, Some(error.as_ref().into())).await;
+            return form_page(page, subject, Some(error.as_ref().into())).await;
         }
         return failed_page(page, &subject.owner, &subject.key, error).await;
     }

@@ -134,6 +134,7 @@ pub(super) const EXTENSIONS: &[Route] = &[
     route("POST", "/servers/start", BAD, &["start:servers"], On::Some),
     route("POST", "/servers/stop", BAD, &["delete:servers"], On::Some),
     route("GET", "/users/ada/tokens/0/scopes", "", &["read:tokens"], On::User("ada")),
+    route("GET", "/users/ada/volumes", "", &["read:servers"], On::User("ada")),
 ];
 
 /// The same, of which those that are let in get an answer that never ends, or end logins, or are narrowed to one person

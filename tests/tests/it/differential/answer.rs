@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_tests::hub::Hub;
 use serde_json::{Map, Value, json};
 
-use super::sides::Facts;
+use super::side::Facts;
 
 /// Headers of the connection, of the moment, or of the program's name.
 const IGNORED: [&str; 6] =
@@ -34,6 +34,8 @@ impl Answer {
             let value = match name.as_str() {
                 name if IGNORED.contains(&name) => continue,
                 "etag" => "present".to_owned(),
+                // Both choose at random, so that not all come back at once.
+                "retry-after" if all.iter().all(|text| soon(text)) => "soon".to_owned(),
                 "set-cookie" => cookies(all),
                 _ => clean(&all.join(" | ")),
             };
@@ -42,6 +44,11 @@ impl Answer {
         let kind = headers.get("content-type").map_or("", String::as_str);
         let body = body(kind, &facts.text, &clean);
         Self { status: facts.status, headers, body }
+    }
+
+    /// The status.
+    pub(super) fn status(&self) -> u16 {
+        self.status
     }
 
     /// Whether it is an internal error of a hub. Both proxies have one status for paths that they cannot decode, which
@@ -155,13 +162,24 @@ fn tidy(key: &str, value: Value, clean: &dyn Fn(&str) -> String) -> Value {
     }
 }
 
-/// Messages that list scopes do it in the order of a set.
+/// Half a minute to a minute, in seconds.
+fn soon(text: &str) -> bool {
+    text.parse().is_ok_and(|seconds: u32| (30..=60).contains(&seconds))
+}
+
+/// Messages that list scopes do it in the order of a set, and times to wait are chosen at random.
 fn in_order(message: &str) -> String {
     let begin = "Not assigning requested scopes ";
     if let Some((scopes, rest)) = message.strip_prefix(begin).and_then(|rest| rest.split_once(" not held")) {
         let mut scopes: Vec<&str> = scopes.split(',').collect();
         scopes.sort_unstable();
         return format!("{begin}{} not held{rest}", scopes.join(","));
+    }
+    if let Some((before, rest)) = message.split_once("Try again in ")
+        && let Some(seconds) = rest.strip_suffix(" seconds.")
+        && soon(seconds)
+    {
+        return format!("{before}Try again soon.");
     }
     message.to_owned()
 }

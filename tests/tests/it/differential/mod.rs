@@ -1,15 +1,18 @@
 //! The same requests, in the same order, to stock JupyterHub and to Himalia, which run side by side with the same
 //! configuration: status, headers and bodies must be the same.
 //!
-//! The requests are the lines of `scenarios/*.txt`, in the order of [`SCENARIOS`]; `scenario.rs` tells how a line is
+//! The requests are the lines of `scenarios/*.txt`, in the order of `world.rs`; `scenario.rs` tells how a line is
 //! written. A line may name a difference that is meant: then the answers may differ in what the line says and in
 //! nothing else, `docs/compatibility.md` must tell about it under the same key, and it must be seen at least once in
-//! a run.
+//! a run. In the end both hubs must have counted the same kinds of requests in their metrics.
 
 mod answer;
 mod callers;
+mod counted;
 mod scenario;
+mod side;
 mod sides;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,44 +22,39 @@ use hub_tests::environment::{Needed, available, database_server};
 use hub_tests::hub::Kind;
 use jupyterhub_api_compat::endpoints::{ENDPOINTS, Endpoint, Segment};
 
-use self::scenario::{Line, Step, lines};
+use self::scenario::{INSTEAD_OF_500, Line, Step, lines};
 use self::sides::{EVERYWHERE, Sides};
-
-/// All scenarios; what one leaves behind the next one finds.
-const SCENARIOS: &[(&str, &str)] = &[
-    ("world", include_str!("scenarios/world.txt")),
-    ("about", include_str!("scenarios/about.txt")),
-    ("users", include_str!("scenarios/users.txt")),
-    ("tokens", include_str!("scenarios/tokens.txt")),
-    ("groups", include_str!("scenarios/groups.txt")),
-    ("services", include_str!("scenarios/services.txt")),
-    ("servers", include_str!("scenarios/servers.txt")),
-    ("shares", include_str!("scenarios/shares.txt")),
-    ("pages", include_str!("scenarios/pages.txt")),
-    ("oauth", include_str!("scenarios/oauth.txt")),
-    ("input", include_str!("scenarios/input.txt")),
-    ("end", include_str!("scenarios/end.txt")),
-];
-/// Fewest requests that a run must make.
-const FEWEST: usize = 600;
+use self::world::{STRICT, USUAL, World};
 
 #[tokio::test]
 async fn on_sqlite_the_answers_are_those_of_stock() -> Result<()> {
-    compare([Kind::Stock, Kind::Himalia], "/", None).await
+    compare([Kind::Stock, Kind::Himalia], &USUAL, None).await
 }
 
 #[tokio::test]
 async fn on_postgresql_and_below_another_path_the_answers_are_those_of_stock() -> Result<()> {
-    compare([Kind::Stock, Kind::Himalia], "/hubs/", Some("HIMALIA_TEST_POSTGRES_URL")).await
+    let world = World { base_url: "/hubs/", ..USUAL };
+    compare([Kind::Stock, Kind::Himalia], &world, Some("HIMALIA_TEST_POSTGRES_URL")).await
+}
+
+#[tokio::test]
+async fn at_the_limits_and_beside_a_proxy_of_its_own_the_answers_are_those_of_stock() -> Result<()> {
+    compare([Kind::Stock, Kind::Himalia], &STRICT, None).await
+}
+
+#[tokio::test]
+async fn at_the_limits_on_postgresql_and_below_another_path_the_answers_are_those_of_stock() -> Result<()> {
+    let world = World { base_url: "/hubs/", ..STRICT };
+    compare([Kind::Stock, Kind::Himalia], &world, Some("HIMALIA_TEST_POSTGRES_URL")).await
 }
 
 /// What differs from run to run must not look like a difference: two stock hubs have none.
 #[tokio::test]
 async fn reference_two_stock_hubs_answer_alike() -> Result<()> {
-    compare([Kind::Stock, Kind::Stock], "/", None).await
+    compare([Kind::Stock, Kind::Stock], &USUAL, None).await
 }
 
-async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Result<()> {
+async fn compare(kinds: [Kind; 2], world: &World, server: Option<&str>) -> Result<()> {
     let needs: Vec<Needed> = kinds.iter().flat_map(|kind| kind.needs()).copied().collect();
     if !available(&[needs.as_slice(), &[Needed::LightSingleuser]].concat()) {
         return Ok(());
@@ -68,10 +66,10 @@ async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Resu
             *database = Some(database::create(&server).await?);
         }
     }
-    let mut sides = Sides::start(kinds, base_url, databases).await?;
+    let mut sides = Sides::start(kinds, world, databases).await?;
     let intended = kinds[0] != kinds[1];
     let (mut asked, mut report) = (0_usize, Vec::new());
-    for line in lines(SCENARIOS)? {
+    for line in lines(world.scenarios)? {
         let Line { scenario, number, step, .. } = &line;
         let found = match step {
             Step::Ask(ask) => {
@@ -83,20 +81,25 @@ async fn compare(kinds: [Kind; 2], base_url: &str, server: Option<&str>) -> Resu
         report.extend(found.into_iter().map(|difference| format!("{scenario}.txt:{number}: {difference}")));
     }
     if intended {
-        let gone = intended_keys()?.into_iter().filter(|key| !sides.seen().contains(key));
+        let keys = intended_keys(world)?;
+        let gone = keys.into_iter().filter(|key| !sides.seen().contains(key));
         report.extend(gone.map(|key| format!("nothing differs any more by {key}")));
     }
+    report.extend(sides.counted_by_one().await?);
     println!("{asked} requests to each hub, {} unintended differences", report.len());
-    ensure!(asked >= FEWEST, "only {asked} requests");
     ensure!(report.is_empty(), "{} differences:\n{}", report.len(), report.join("\n"));
+    ensure!(asked >= world.fewest, "only {asked} requests");
     Ok(())
 }
 
-/// Keys of all differences that are meant.
-fn intended_keys() -> Result<BTreeSet<String>> {
-    let of_lines = lines(SCENARIOS)?.into_iter().filter_map(|line| match line.step {
-        Step::Ask(ask) => Some(ask.intended?.key),
-        Step::Do(_) => None,
+/// Keys of all differences that are meant in a world.
+fn intended_keys(world: &World) -> Result<BTreeSet<String>> {
+    let of_lines = lines(world.scenarios)?.into_iter().flat_map(|line| match line.step {
+        Step::Ask(ask) => {
+            let instead = ask.instead_of_500.as_ref().map(|_| INSTEAD_OF_500.to_owned());
+            ask.intended.map(|intended| intended.key).into_iter().chain(instead).collect()
+        }
+        Step::Do(_) => Vec::new(),
     });
     Ok(of_lines.chain(EVERYWHERE.iter().map(|(key, ..)| (*key).to_owned())).collect())
 }
@@ -123,7 +126,7 @@ fn endpoint_of(method: &str, path: &str) -> Option<&'static Endpoint> {
 #[test]
 fn every_endpoint_is_asked_by_every_kind_of_caller() {
     let mut callers: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
-    for line in lines(SCENARIOS).unwrap() {
+    for line in lines(USUAL.scenarios).unwrap() {
         if let Step::Ask(ask) = &line.step
             && let Some(path) = ask.api_path()
             && let Some(endpoint) = endpoint_of(&ask.method, path)
@@ -152,5 +155,7 @@ fn every_intended_difference_is_explained_and_every_explained_one_is_asserted() 
         // Rows that begin with a setting or an address are no keys.
         .filter(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
         .collect();
-    assert_eq!(documented, intended_keys().unwrap(), "keys of docs/compatibility.md and of the scenarios");
+    let mut meant = intended_keys(&USUAL).unwrap();
+    meant.extend(intended_keys(&STRICT).unwrap());
+    assert_eq!(documented, meant, "keys of docs/compatibility.md and of the scenarios");
 }

@@ -10,13 +10,18 @@
 //! - `PATH` is below `hub/api` when it begins with a slash, below the base URL when it begins with `^`, and below the
 //!   root of the site when it begins with `^^`.
 //! - Headers, the key of an intended difference with what differs (`status`, `body`, names of headers), a body and
-//!   captured values may all be left out. A body that begins with `form ` is a form, with `raw ` is sent as it is;
-//!   anything else is JSON.
+//!   captured values may all be left out. A body that begins with `form ` is a form, one with `multipart ` the same in
+//!   parts (`NAME@FILENAME=TEXT` is a file), with `raw ` is sent as it is; anything else is JSON.
+//! - `~no-internal-errors:STATUS` is the answer of ours where stock has an internal error: each of them is meant. With
+//!   `@sqlite` or `@postgresql` behind it, stock has it on that database only.
 //! - `{name}` in path, headers or body is a value captured before, different for each hub.
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::callers::everybody;
+
+/// The key of answers that stock cannot give.
+pub(super) const INSTEAD_OF_500: &str = "no-internal-errors";
 
 /// A line that does something.
 #[derive(Debug, Clone)]
@@ -53,6 +58,8 @@ pub(super) struct Ask {
     pub(super) body: String,
     /// The difference that is meant.
     pub(super) intended: Option<Intended>,
+    /// The answer of ours where stock has an internal error.
+    pub(super) instead_of_500: Option<InsteadOf500>,
     /// Values of the answer to be kept: name and JSON pointer, or the name of a header.
     pub(super) captures: Vec<(String, String)>,
 }
@@ -66,7 +73,22 @@ pub(super) struct Intended {
     pub(super) fields: Vec<String>,
 }
 
+/// What ours answers where stock has an internal error.
+#[derive(Debug, Clone)]
+pub(super) struct InsteadOf500 {
+    /// The status.
+    pub(super) status: u16,
+    /// The database on which stock has it, if not on all.
+    pub(super) database: Option<String>,
+}
+
 impl Ask {
+    /// The status of ours where stock has an internal error on a database.
+    pub(super) fn instead_of_500_on(&self, database: &str) -> Option<u16> {
+        let instead = self.instead_of_500.as_ref()?;
+        instead.database.as_ref().is_none_or(|only| only == database).then_some(instead.status)
+    }
+
     /// The path below `hub/api`, for requests to the API.
     pub(super) fn api_path(&self) -> Option<&str> {
         if self.path == "^hub/api" {
@@ -106,7 +128,7 @@ fn step(line: &str) -> Result<Step> {
     let (method, rest) = word(rest);
     let (path, mut rest) = word(rest);
     ensure!(path.starts_with(['/', '^']), "a path begins with / or ^");
-    let (mut headers, mut intended) = (Vec::new(), None);
+    let (mut headers, mut intended, mut instead_of_500) = (Vec::new(), None, None);
     loop {
         if let Some(header) = rest.strip_prefix('[').filter(|rest| !rest.starts_with(['"', '{', ']', '1'])) {
             let (header, after) = header.split_once(']').context("a header ends with ]")?;
@@ -116,9 +138,13 @@ fn step(line: &str) -> Result<Step> {
         } else if let Some(difference) = rest.strip_prefix('~') {
             let (difference, after) = word(difference);
             let (key, fields) = difference.split_once(':').context("~key:what,what")?;
+            rest = after;
+            if key == INSTEAD_OF_500 {
+                instead_of_500 = Some(instead(fields)?);
+                continue;
+            }
             let fields = fields.split(',').map(str::to_owned).collect();
             intended = Some(Intended { key: key.to_owned(), fields });
-            rest = after;
         } else {
             break;
         }
@@ -130,8 +156,20 @@ fn step(line: &str) -> Result<Step> {
         headers,
         body: rest.to_owned(),
         intended,
+        instead_of_500,
         captures,
     }))
+}
+
+fn instead(text: &str) -> Result<InsteadOf500> {
+    let (status, database) = match text.split_once('@') {
+        Some((status, database)) => (status, Some(database.to_owned())),
+        None => (text, None),
+    };
+    if let Some(name) = &database {
+        ensure!(["sqlite", "postgresql"].contains(&name.as_str()), "no such database: {name}");
+    }
+    Ok(InsteadOf500 { status: status.parse().context("the status of ours instead of 500")?, database })
 }
 
 fn word(text: &str) -> (&str, &str) {

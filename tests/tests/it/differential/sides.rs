@@ -1,110 +1,79 @@
-//! The two hubs, what is known of each, and a request to both.
+//! The two hubs, and what differs when both are asked the same.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join;
-use hub_tests::client::Person;
-use hub_tests::hub::{Hub, Kind};
-use hub_tests::settings::{Service, Settings};
-use hub_tests::wait::eventually;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder, Response};
-use serde_json::{Value, json};
+use hub_tests::hub::Kind;
 
-use super::answer::Answer;
-use super::callers::{CALLERS, Proof};
-use super::scenario::Ask;
-
-/// Longest wait for what a line of `do` asks for.
-const LIMIT: Duration = Duration::from_mins(1);
+use super::counted::only_in;
+use super::scenario::{Ask, INSTEAD_OF_500};
+use super::side::Side;
+use super::world::World;
 
 /// Two hubs with the same configuration.
 pub(super) struct Sides {
-    sides: [Side; 2],
+    both: [Side; 2],
+    /// `sqlite` or `postgresql`.
+    database: &'static str,
     /// Keys of the differences that are meant and have been seen.
     seen: BTreeSet<String>,
+    /// Other statuses that are meant and have been seen: method, that of stock, ours.
+    meant: BTreeSet<(String, u16, u16)>,
 }
 
 /// Differences that are meant wherever they occur: key, what differs, how it is in stock and how here (`*` at the end
-/// is anything, `!` at the beginning is anything else). Each must occur.
+/// is anything). Each must occur.
 pub(super) const EVERYWHERE: &[(&str, &str, &str, &str)] = &[
     ("request-id", "x-request-id", "none", "*"),
     ("pages-not-stored", "cache-control", "none", "no-store"),
     ("progress-unbuffered", "x-accel-buffering", "none", "no"),
-    ("no-internal-errors", "status", "500 *", "!5*"),
 ];
-
-/// One hub and what is known of it.
-struct Side {
-    hub: Hub,
-    http: Client,
-    tokens: BTreeMap<&'static str, String>,
-    people: BTreeMap<&'static str, Person>,
-    values: BTreeMap<String, String>,
-}
-
-/// What the services of [`CALLERS`] are, and what else both hubs are told.
-fn settings(kind: Kind, base_url: &str, database: Option<String>) -> Settings {
-    let mut settings = Settings {
-        base_url: base_url.to_owned(),
-        database,
-        admins: vec!["chief".to_owned()],
-        password: Some("open sesame".to_owned()),
-        ..Settings::default()
-    }
-    .with_light_singleuser();
-    for (name, proof) in CALLERS {
-        if let Proof::Service(scopes) = proof {
-            let token = uuid::Uuid::new_v4().simple().to_string();
-            let scopes = scopes.iter().map(ToString::to_string).collect();
-            settings.services.push(Service { name: (*name).to_owned(), token, scopes });
-        }
-    }
-    settings.extra.push_str(match kind {
-        Kind::Himalia => include_str!("more.toml"),
-        Kind::Stock | Kind::Stock5 => include_str!("more.py"),
-    });
-    settings
-}
 
 impl Sides {
     /// Starts both and makes the callers.
     pub(super) async fn start(
         kinds: [Kind; 2],
-        base_url: &str,
+        world: &World,
         databases: [Option<String>; 2],
     ) -> Result<Self> {
         let [one, other] = kinds;
+        let database = if databases[0].is_some() { "postgresql" } else { "sqlite" };
         let [of_one, of_other] = databases;
         let (one, other) = try_join(
-            Side::start(one, settings(one, base_url, of_one)),
-            Side::start(other, settings(other, base_url, of_other)),
+            Side::start(one, world.settings(one, of_one)),
+            Side::start(other, world.settings(other, of_other)),
         )
         .await?;
-        Ok(Self { sides: [one, other], seen: BTreeSet::new() })
+        Ok(Self { both: [one, other], database, seen: BTreeSet::new(), meant: BTreeSet::new() })
     }
 
     /// Sends a request to both, for each caller; what differs and should not, or should differ and does not.
     pub(super) async fn ask(&mut self, ask: &Ask, intended_count: bool) -> Result<Vec<String>> {
-        let mut found = Vec::new();
+        let (mut found, mut internal_errors) = (Vec::new(), 0);
+        let wanted = ask.instead_of_500_on(self.database);
         for caller in &ask.callers {
-            let [one, other] = &mut self.sides;
+            let [one, other] = &mut self.both;
             let (stock, ours) = try_join(one.ask(ask, caller), other.ask(ask, caller))
                 .await
                 .with_context(|| format!("{caller} {} {}", ask.method, ask.path))?;
-            if intended_count && ours.is_internal_error() && stock.is_internal_error() {
-                let Ask { method, path, body, .. } = ask;
-                found.push(format!("{caller} {method} {path} {body}\n    an internal error of both"));
+            let Ask { method, path, body, .. } = ask;
+            if intended_count && stock.is_internal_error() {
+                internal_errors += 1;
+                // Of an answer that stock could not give there is nothing more to compare.
+                if Some(ours.status()) == wanted {
+                    self.seen.insert(INSTEAD_OF_500.to_owned());
+                    self.meant.insert((method.clone(), stock.status(), ours.status()));
+                } else {
+                    let is = ours.status();
+                    found.push(format!(
+                        "{caller} {method} {path} {body}\n    500 of stock: {is}, not {wanted:?}"
+                    ));
+                }
+                continue;
             }
             for (field, was, is) in stock.differences(&ours) {
                 if intended_count && self.is_meant_everywhere(&field, &was, &is) {
-                    if field == "status" {
-                        // Of an answer that stock could not give there is nothing more to compare.
-                        break;
-                    }
                     continue;
                 }
                 if let Some(intended) = &ask.intended
@@ -112,25 +81,26 @@ impl Sides {
                     && intended.fields.contains(&field)
                 {
                     self.seen.insert(intended.key.clone());
+                    if field == "status" {
+                        self.meant.insert((method.clone(), stock.status(), ours.status()));
+                    }
                     continue;
                 }
-                let Ask { method, path, body, .. } = ask;
                 found.push(format!(
                     "{caller} {method} {path} {body}\n    {field} of stock: {was}\n    {field} of ours:  {is}"
                 ));
             }
         }
+        if intended_count && internal_errors == 0 && wanted.is_some() {
+            found.push(format!("{} {} {}\n    no internal error of stock", ask.method, ask.path, ask.body));
+        }
         Ok(found)
     }
 
     fn is_meant_everywhere(&mut self, field: &str, was: &str, is: &str) -> bool {
-        let is_like = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+        let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
             Some(begin) => text.starts_with(begin),
             None => pattern == text,
-        };
-        let fits = |pattern: &str, text: &str| match pattern.strip_prefix('!') {
-            Some(other) => !is_like(other, text),
-            None => is_like(pattern, text),
         };
         let found = EVERYWHERE.iter().find(|(_, name, a, b)| *name == field && fits(a, was) && fits(b, is));
         if let Some((key, ..)) = found {
@@ -144,211 +114,37 @@ impl Sides {
         &self.seen
     }
 
-    /// Does something to both.
+    /// The requests that one hub has counted and the other has not, as far as they do not follow from differences that
+    /// are meant.
+    pub(super) async fn counted_by_one(&self) -> Result<Vec<String>> {
+        let [one, other] = &self.both;
+        let (stock, ours) = try_join(one.counted(), other.counted()).await?;
+        let meant: Vec<_> = self.meant.iter().map(|(method, was, is)| (method.as_str(), *was, *is)).collect();
+        let turned: Vec<_> = meant.iter().map(|(method, was, is)| (*method, *is, *was)).collect();
+        let of_stock =
+            only_in(&stock, &ours, &meant).into_iter().map(|what| format!("only stock counts {what}"));
+        let of_ours =
+            only_in(&ours, &stock, &turned).into_iter().map(|what| format!("only ours counts {what}"));
+        Ok(of_stock.chain(of_ours).collect())
+    }
+
+    /// Does something to both; what is found to differ on the way.
     pub(super) async fn carry_out(&mut self, what: &[String]) -> Result<Vec<String>> {
         let words: Vec<&str> = what.iter().map(String::as_str).collect();
-        for side in &mut self.sides {
+        // A hub that ends forgets what it has counted.
+        let found = if words.first() == Some(&"again") { self.counted_by_one().await? } else { Vec::new() };
+        for side in &mut self.both {
             match words.as_slice() {
                 ["callers"] => side.make_callers().await?,
                 ["logins"] => side.make_logins().await?,
                 ["settled", user] => side.settled(user).await?,
+                ["routed", server] => side.routed(server).await?,
+                ["hold", user] => std::fs::write(side.held(user)?, "")?,
+                ["release", user] => std::fs::remove_file(side.held(user)?)?,
+                ["again", "without-named-servers"] => side.without_named_servers().await?,
                 _ => bail!("unknown: do {what:?}"),
             }
         }
-        Ok(Vec::new())
-    }
-}
-
-impl Side {
-    async fn start(kind: Kind, settings: Settings) -> Result<Self> {
-        let hub = Hub::start(kind, settings).await?;
-        let http = Client::builder().redirect(Policy::none()).timeout(LIMIT).build()?;
-        let (tokens, people, values) = Default::default();
-        Ok(Self { hub, http, tokens, people, values })
-    }
-
-    /// Tokens and logins of all callers; `ada` has a running server from here on.
-    async fn make_callers(&mut self) -> Result<()> {
-        let administrator = self.hub.administrator()?;
-        administrator.start_server("ada", "").await?;
-        for (name, proof) in CALLERS.iter().copied() {
-            match proof {
-                Proof::BadToken => drop(self.tokens.insert(name, "0123456789abcdef".repeat(2))),
-                Proof::Token(user, scopes) => {
-                    let body = json!({ "scopes": scopes, "note": name });
-                    let path = format!("users/{user}/tokens");
-                    let (status, made) = administrator.send(Method::POST, &path, body).await?;
-                    let token = made.get("token").and_then(Value::as_str);
-                    let token = token.with_context(|| format!("token {name}: {status} {made}"))?;
-                    self.tokens.insert(name, token.to_owned());
-                }
-                Proof::Service(_) => {
-                    let service = self.hub.settings.services.iter().find(|service| service.name == name);
-                    let token = service.context("the service is configured")?.token.clone();
-                    self.tokens.insert(name, token);
-                }
-                Proof::Server(user) => {
-                    let token = self.token_of_server(user)?;
-                    self.tokens.insert(name, token);
-                }
-                // Logins follow below.
-                Proof::Nothing | Proof::Page(_) | Proof::CrossSite(_) => {}
-            }
-        }
-        self.make_logins().await
-    }
-
-    /// New logins of those who have cookies.
-    async fn make_logins(&mut self) -> Result<()> {
-        for (name, proof) in CALLERS.iter().copied() {
-            if let Proof::Page(user) | Proof::CrossSite(user) = proof {
-                let person = self.log_in(user).await?;
-                self.people.insert(name, person);
-            }
-        }
-        Ok(())
-    }
-
-    /// A new login; the home page gives the cookies that scripts of pages use.
-    async fn log_in(&self, user: &str) -> Result<Person> {
-        let person = self.hub.logged_in(user).await?;
-        person.get("hub/home").await?;
-        Ok(person)
-    }
-
-    /// The token in the environment of a user's default server.
-    fn token_of_server(&self, user: &str) -> Result<String> {
-        for process in self.hub.mark.processes() {
-            let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
-            let environment = String::from_utf8_lossy(&environment).into_owned();
-            let of = |name: &str| {
-                environment.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-            };
-            if of("JUPYTERHUB_USER") == Some(user)
-                && let Some(token) = of("JUPYTERHUB_API_TOKEN")
-            {
-                return Ok(token.to_owned());
-            }
-        }
-        bail!("no server of {user} runs")
-    }
-
-    /// Waits until nothing is pending for a user.
-    async fn settled(&self, user: &str) -> Result<()> {
-        let administrator = self.hub.administrator()?;
-        eventually(&format!("nothing of {user} is pending"), LIMIT, || async {
-            let model = administrator.fetch(&format!("users/{user}")).await?;
-            let servers = model.get("servers").and_then(Value::as_object).context("no servers")?;
-            let pending = servers.values().any(|server| !server["pending"].is_null());
-            Ok((!pending).then_some(()))
-        })
-        .await
-    }
-
-    /// Replaces `{name}` by the captured value.
-    fn filled(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for (name, value) in &self.values {
-            text = text.replace(&format!("{{{name}}}"), value);
-        }
-        text
-    }
-
-    async fn ask(&mut self, ask: &Ask, caller: &str) -> Result<Answer> {
-        let mut request = self.request(ask, caller)?;
-        let (mut fields, mut content) = (Vec::new(), None);
-        if let Some(form) = ask.body.strip_prefix("form ") {
-            let pairs = url::form_urlencoded::parse(form.as_bytes()).into_owned();
-            fields.extend(pairs.map(|(name, value)| (name, self.filled(&value))));
-        } else if let Some(raw) = ask.body.strip_prefix("raw ") {
-            content = Some(self.filled(raw));
-        } else if !ask.body.is_empty() {
-            content = Some(self.filled(&ask.body));
-        }
-        let named = |name: &str| ask.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-        for (name, value) in &ask.headers {
-            request = request.header(name, self.filled(value));
-        }
-        if let Some(content) = content {
-            if !named(CONTENT_TYPE.as_str()) {
-                request = request.header(CONTENT_TYPE, "application/json");
-            }
-            request = request.body(content);
-        } else if !fields.is_empty() {
-            if let Some(person) = self.people.get(caller)
-                && caller != "cross"
-            {
-                let token = person.cookie(&person.url("hub/")?, "_xsrf").unwrap_or_default();
-                fields.push(("_xsrf".to_owned(), token));
-            }
-            request = request.form(&fields);
-        }
-        let response = request.send().await?;
-        let facts = Facts::of(response).await?;
-        for (name, from) in &ask.captures {
-            let value =
-                facts.value(from).with_context(|| format!("{from} of {}: {}", ask.path, facts.text))?;
-            self.values.insert(name.clone(), value);
-        }
-        Ok(Answer::new(&facts, &self.hub, &self.values))
-    }
-
-    fn request(&self, ask: &Ask, caller: &str) -> Result<RequestBuilder> {
-        let path = self.filled(&ask.path);
-        let method = Method::from_bytes(ask.method.as_bytes())?;
-        let url = if let Some(path) = path.strip_prefix("^^") {
-            format!("{}{path}", self.hub.origin())
-        } else if let Some(path) = path.strip_prefix('^') {
-            self.hub.url(path)
-        } else {
-            self.hub.url(&format!("hub/api{path}"))
-        };
-        if let Some(person) = self.people.get(caller) {
-            let request = person.absolute(method, &url);
-            let token = person.cookie(&person.url("hub/")?, "_xsrf").unwrap_or_default();
-            return Ok(if caller == "cross" { request } else { request.header("X-XSRFToken", token) });
-        }
-        let request = self.http.request(method, url);
-        Ok(match self.tokens.get(caller) {
-            Some(token) => request.header(AUTHORIZATION, format!("token {token}")),
-            None => request,
-        })
-    }
-}
-
-/// An answer as it came.
-pub(super) struct Facts {
-    /// Status.
-    pub(super) status: u16,
-    /// Headers by name, in the order of their values.
-    pub(super) headers: BTreeMap<String, Vec<String>>,
-    /// Body.
-    pub(super) text: String,
-}
-
-impl Facts {
-    async fn of(response: Response) -> Result<Self> {
-        let status = response.status().as_u16();
-        let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (name, value) in response.headers() {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            headers.entry(name.as_str().to_owned()).or_default().push(value);
-        }
-        Ok(Self { status, headers, text: String::from_utf8_lossy(&response.bytes().await?).into_owned() })
-    }
-
-    /// The text at a JSON pointer, or of a header; `?name` is an argument of the query of `location`.
-    fn value(&self, from: &str) -> Option<String> {
-        if from.starts_with('/') {
-            let json: Value = serde_json::from_str(&self.text).ok()?;
-            let found = json.pointer(from)?;
-            return Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned));
-        }
-        let location = self.headers.get("location")?.first()?;
-        let query = location.split_once('?')?.1;
-        let name = from.strip_prefix('?')?;
-        url::form_urlencoded::parse(query.as_bytes())
-            .find(|(known, _)| known == name)
-            .map(|(_, v)| v.into_owned())
+        Ok(found)
     }
 }

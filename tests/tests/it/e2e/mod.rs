@@ -21,7 +21,7 @@ mod revocation;
 mod shutdown;
 mod singleuser_versions;
 mod takeover;
-mod workspaces;
+pub(crate) mod workspaces;
 
 /// Makes two tests of each function, `himalia::NAME` and `reference::NAME`: the second shows that the expectation is
 /// the peer's behaviour too. The functions take the hub under test.

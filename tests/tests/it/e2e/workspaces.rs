@@ -52,7 +52,8 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start() -> Result<Self> {
+    /// `servers` say where servers run.
+    async fn start(servers: Settings) -> Result<Self> {
         let keycloak = Keycloak::start().await?;
         let authenticator = json!({
             "kind": "keycloak",
@@ -75,7 +76,7 @@ impl Bench {
                 .map(|(key, value)| (key.to_owned(), value))
                 .into(),
             extra: FURTHER.to_owned(),
-            ..Settings::default()
+            ..servers
         };
         let mut hub = Hub::prepare(Kind::Himalia, settings)?;
         let nginx = Nginx::start(port, "/notebooks/", hub.ports.public).await?;
@@ -129,13 +130,26 @@ async fn himalia() -> Result<()> {
     if !super::ready(&[Kind::Himalia], &[Needed::Venv61, Needed::Keycloak, Needed::Nginx]) {
         return Ok(());
     }
-    let mut bench = Bench::start().await?;
+    story(Settings::default(), async |hub| {
+        let (status, model) = hub.administrator()?.get("users/bob").await?;
+        ensure!(status == 200, "{status}: {model}");
+        let process = model["servers"]["alpha"]["state"]["pid"].clone();
+        ensure!(process.is_number(), "no process is known: {model}");
+        Ok(process)
+    })
+    .await
+}
+
+/// `servers` say where servers run, and `which` tells what runs as the workspace `alpha` of bob.
+pub(crate) async fn story(servers: Settings, which: impl AsyncFn(&Hub) -> Result<Value>) -> Result<()> {
+    let mut bench = Bench::start(servers).await?;
     let bob = all_workspaces_are_listed_before_anything_was_started(&bench).await.context("list")?;
     a_member_starts_a_workspace_with_a_profile(&bench, &bob).await.context("start")?;
     others_are_told_why_they_cannot(&bench, &bob).await.context("refusals")?;
     who_leaves_a_workspace_loses_its_server(&bench, &bob).await.context("lost membership")?;
     a_logout_closes_open_websockets(&bench, &bob).await.context("logout")?;
-    without_the_database_people_come_back_by_logging_in(&mut bench).await.context("lost database")
+    a_logout_by_the_hubs_own_button_does_so_too(&bench).await.context("logout by the hub's own button")?;
+    without_the_database_people_come_back_by_logging_in(&mut bench, which).await.context("lost database")
 }
 
 async fn all_workspaces_are_listed_before_anything_was_started(bench: &Bench) -> Result<Person> {
@@ -266,14 +280,37 @@ async fn a_logout_closes_open_websockets(bench: &Bench, bob: &Person) -> Result<
     Ok(())
 }
 
-async fn without_the_database_people_come_back_by_logging_in(bench: &mut Bench) -> Result<()> {
-    let process = async |bench: &Bench| -> Result<Value> {
-        let (status, model) = bench.hub.administrator()?.get("users/bob").await?;
-        ensure!(status == 200, "{status}: {model}");
-        Ok(model["servers"]["alpha"]["state"]["pid"].clone())
-    };
-    let before = process(bench).await?;
-    ensure!(before.is_number(), "no process is known: {before}");
+/// The tabs of one browser. What the hub gave them ends before the browser goes on to Keycloak.
+async fn a_logout_by_the_hubs_own_button_does_so_too(bench: &Bench) -> Result<()> {
+    let (bob, _) = bench.visits("bob", "user/bob/alpha/").await?;
+    let mut sockets = Vec::new();
+    for _ in 0..5 {
+        sockets.push(Kernel::start(&bob, "user/bob/alpha/").await?);
+    }
+    let began = Instant::now();
+    let answer = bob.get("hub/logout").await?;
+    let location = answer.headers().get(LOCATION).context("the logout leads nowhere")?.to_str()?;
+    ensure!(
+        location.starts_with(&bench.keycloak.issuer()) && location.contains("id_token_hint="),
+        "{location}"
+    );
+    for socket in &mut sockets {
+        let left = OUT_WITHIN.saturating_sub(began.elapsed());
+        tokio::time::timeout(left, socket.closes()).await.context("a websocket stays open")?;
+    }
+    ensure!(bob.who_am_i().await?.is_none(), "the browser is still in");
+    let answer = bob.get("user/bob/alpha/api/kernels").await?;
+    ensure!(!answer.status().is_success(), "the server still lets the browser in: {}", answer.status());
+    println!("{} websockets closed {:?} after the logout", sockets.len(), began.elapsed());
+    ensure!(began.elapsed() <= OUT_WITHIN, "it took {:?}", began.elapsed());
+    Ok(())
+}
+
+async fn without_the_database_people_come_back_by_logging_in(
+    bench: &mut Bench,
+    which: impl AsyncFn(&Hub) -> Result<Value>,
+) -> Result<()> {
+    let before = which(&bench.hub).await?;
     bench.hub.terminate().await?;
     for name in ["jupyterhub.sqlite", "jupyterhub.sqlite-wal", "jupyterhub.sqlite-shm"] {
         let file = bench.hub.folder().join(name);
@@ -287,7 +324,7 @@ async fn without_the_database_people_come_back_by_logging_in(bench: &mut Bench) 
     let (status, answer) = bench.starts(&bob, "bob", "alpha", json!({})).await?;
     ensure!(status == 201 || status == 202, "{status}: {answer}");
     bench.hub.administrator()?.server_is_ready("bob", "alpha").await?;
-    ensure!(process(bench).await? == before, "another server was started beside the one that runs");
+    ensure!(which(&bench.hub).await? == before, "another server was started beside the one that runs");
     // The server works with the new database by the token that it has.
     let page = bench.opens(&bob, "bob", "user/bob/alpha/").await?;
     ensure!(page.status == 200, "{} at {}", page.status, page.url);

@@ -22,7 +22,11 @@ async fn a_claim_of_the_old_naming_scheme_is_found_again() -> Result<()> {
     let site = Site::start(Kind::Himalia, json!({}), Settings::with_light_singleuser).await?;
     let claim = json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": { "name": "claim-ann-2dlee", "annotations": { "hub.jupyter.org/username": "ann-lee" } },
+        "metadata": {
+            "name": "claim-ann-2dlee",
+            "annotations": { "hub.jupyter.org/username": "ann-lee" },
+            "labels": { "component": "singleuser-storage", "hub.jupyter.org/username": "ann-2dlee" },
+        },
         "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
     });
     site.namespace.cluster.create(&site.namespace.path("persistentvolumeclaims", ""), &claim).await?;
@@ -38,6 +42,10 @@ async fn a_claim_of_the_old_naming_scheme_is_found_again() -> Result<()> {
     }
     let claims = site.namespace.all("persistentvolumeclaims").await?;
     ensure!(claims.len() == 1, "{:?}", claims.keys());
+    let told = administrator.fetch("users/ann-lee/volumes").await?;
+    let volume = told.pointer("/volumes/0").context("the claim is told")?;
+    ensure!(volume["name"] == "claim-ann-2dlee" && volume["place"] == site.namespace.name.as_str(), "{told}");
+    ensure!(volume["used_by"] == json!([""]) && volume["capacity"] == "1Gi", "{told}");
     site.kept_to_the_charts_role()
 }
 

@@ -10,6 +10,7 @@ use hub_tests::settings::Settings;
 use reqwest::Method;
 use serde_json::Value;
 
+mod both;
 mod causes;
 mod choices;
 mod cluster;
@@ -21,9 +22,11 @@ mod long;
 mod namespaces;
 mod outage;
 mod rest;
+mod scale;
 mod side_by_side;
 mod takeover;
 mod trouble;
+mod workspaces;
 
 /// Makes two tests of each function that takes the hub under test: `himalia::NAME` and `reference::NAME`.
 macro_rules! with_both {
