@@ -44,9 +44,10 @@ pub struct HubSection {
     /// authorities and certificates are made when they are missing. Switch it while no server runs.
     pub internal_ssl: bool,
     /// Folder of the authorities and certificates of `internal_ssl`, made when it is missing. One that JupyterHub made
-    /// can be used. Hubs that share a database share it too.
+    /// can be used. Hubs that share a database share it too. While servers run that were begun with others, the hub does
+    /// not start.
     pub internal_certs_location: PathBuf,
-    /// Makes all of them anew when the hub starts. Servers that run have to be started again then.
+    /// Makes all of them anew when the hub starts, which ends servers that run. For one start.
     pub recreate_internal_certs: bool,
     /// Names under which hub, proxy and local servers are reached besides those that are known, for their certificates:
     /// `DNS:hub.example.org`, `IP:10.0.0.7`.

@@ -104,3 +104,14 @@ pub struct Config {
     /// The audit log.
     pub audit: AuditSection,
 }
+
+/// Host and port of the proxy's REST API where none is given.
+const PROXY_API: &str = "127.0.0.1:8001";
+
+impl Config {
+    /// Address of the proxy's REST API.
+    pub fn proxy_api_url(&self) -> String {
+        let scheme = if self.hub.internal_ssl { "https" } else { "http" };
+        self.proxy.api_url.clone().unwrap_or_else(|| format!("{scheme}://{PROXY_API}"))
+    }
+}

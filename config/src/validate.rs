@@ -248,7 +248,7 @@ fn proxy(config: &Config, rules: &mut Rules) {
     if config.proxy.max_connections == 0 {
         rules.wrong("proxy.max_connections", "must be at least 1");
     }
-    let api = rules.http_url("proxy.api_url", &config.proxy.api_url);
+    let api = rules.http_url("proxy.api_url", &config.proxy_api_url());
     if !config.proxy.should_start && config.proxy.auth_token.is_none() {
         let at = api.map_or_else(String::new, |url| format!(" at {url}"));
         rules.wrong_but(

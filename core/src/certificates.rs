@@ -3,6 +3,7 @@
 use std::fmt;
 
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::names::UserName;
@@ -31,7 +32,39 @@ pub struct ServerCertificate {
     pub authorities: String,
 }
 
+/// Longest name of files of a certificate, without ending, in bytes. File systems allow 255 with all that is added to it.
+const LONGEST_STEM: usize = 120;
+
+/// The name of the files of whoever is called so: the name itself, or its beginning with a digest of the whole where it
+/// is longer than file systems like.
+pub fn file_stem(name: &str) -> String {
+    if name.len() <= LONGEST_STEM {
+        return name.to_owned();
+    }
+    let digest = hex::encode(Sha256::digest(name));
+    let digest = digest.get(..32).unwrap_or_default();
+    let most = LONGEST_STEM - digest.len() - 1;
+    let end = name.char_indices().map(|(at, _)| at).take_while(|at| *at <= most).last().unwrap_or_default();
+    format!("{}-{digest}", name.get(..end).unwrap_or_default())
+}
+
 /// Why there is no certificate. The text names what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct CertificateError(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_of_files_are_cut_and_stay_different() {
+        assert_eq!(file_stem("user-ann"), "user-ann");
+        let at_most = "n".repeat(LONGEST_STEM);
+        assert_eq!(file_stem(&at_most), at_most);
+        let long = "é".repeat(300);
+        let (one, other) = (file_stem(&long), file_stem(&format!("{long}x")));
+        assert!(one.len() <= LONGEST_STEM && one.starts_with("éé"), "{one}");
+        assert_ne!(one, other);
+    }
+}

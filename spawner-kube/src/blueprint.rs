@@ -16,7 +16,7 @@ use crate::options::read;
 use crate::profiles::{Forms, options_from_form};
 use crate::server::{Facts, Server, ServerError};
 use crate::slug;
-use crate::state::SavedState;
+use crate::state::{LAUNCH, SavedState};
 use crate::traits::Traits;
 
 /// Name of the table with the options, and the `kind` of the spawner.
@@ -133,7 +133,14 @@ impl Blueprint {
     pub fn existing(&self, server: &ServerRef) -> Result<Server, SpawnError> {
         let owner = Owner { id: 0, admin: false, groups: Vec::new(), auth_state: None };
         let mut found = self.named(&server.key, &owner, &BTreeMap::new(), String::new()).map_err(failure)?;
-        found.load(&SavedState::read(&server.state));
+        let saved = SavedState::read(&server.state);
+        found.facts.tls = match &server.address {
+            Some(address) => address.scheme() == "https",
+            // Of stock's starts nothing is known before there is an address.
+            None if saved.other.contains_key(LAUNCH) => saved.speaks_tls(),
+            None => self.tls,
+        };
+        found.load(&saved);
         Ok(found)
     }
 

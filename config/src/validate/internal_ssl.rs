@@ -35,7 +35,7 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
             rules.wrong(key, "must begin with https:// where hub.internal_ssl is on");
         }
     }
-    if !config.proxy.should_start && config.proxy.api_url.starts_with("http://") {
+    if !config.proxy.should_start && config.proxy_api_url().starts_with("http://") {
         let text = "is not encrypted although hub.internal_ssl is on: begin with https://";
         rules.doubt("proxy.api_url", text);
     }
@@ -92,6 +92,7 @@ mod tests {
         let (wrong, doubts) = findings(|config| {
             config.hub.hub_connect_url = Some("http://hub:8081".to_owned());
             config.proxy.should_start = false;
+            config.proxy.api_url = Some("http://127.0.0.1:8001".to_owned());
             config.hub.recreate_internal_certs = true;
         });
         assert_eq!(wrong, ["hub.hub_connect_url"]);
@@ -101,6 +102,18 @@ mod tests {
             config.hub.internal_ssl = false;
         });
         assert_eq!(wrong, ["hub.hub_bind_url"]);
+    }
+
+    #[test]
+    fn the_proxys_api_is_encrypted_unless_it_is_said_otherwise() {
+        let mut config = Config::default();
+        assert_eq!(config.proxy_api_url(), "http://127.0.0.1:8001");
+        config.hub.internal_ssl = true;
+        assert_eq!(config.proxy_api_url(), "https://127.0.0.1:8001");
+        let (wrong, doubts) = findings(|config| config.proxy.should_start = false);
+        assert!(wrong.is_empty() && doubts.is_empty(), "{wrong:?} {doubts:?}");
+        config.proxy.api_url = Some("http://proxy:1".to_owned());
+        assert_eq!(config.proxy_api_url(), "http://proxy:1");
     }
 
     #[test]

@@ -7,12 +7,12 @@ use anyhow::{Context as _, bail};
 use hub_config::{AccessLogFormat, AcmeSection, BindUrl, Config, HubSection, Listen, Loaded};
 use hub_core::secret::ExposeSecret as _;
 use hub_proxy::api::ApiOptions;
-use hub_proxy::options::{AccessLog, AcmeChallenge, AcmeOptions};
+use hub_proxy::options::{AccessLog, AcmeChallenge, AcmeOptions, ClientTls};
 use hub_proxy::{Program, Proxy as PublicProxy, ProxyOptions, RouteTable, Sockets};
 use tracing::info;
 use url::Url;
 
-use crate::internal_ssl::InternalSsl;
+use crate::internal_ssl::ProxySsl;
 use crate::routing::Mark;
 
 /// Runs the proxy alone, with the REST API by which a hub feeds it.
@@ -24,13 +24,14 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
             "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token that the hub uses"
         );
     };
-    let api_url = Url::parse(&config.proxy.api_url)
-        .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
+    let api_url = config.proxy_api_url();
+    let api_url = Url::parse(&api_url).with_context(|| format!("proxy.api_url: {api_url:?} is no URL"))?;
     let host = api_url.host_str().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
     let api_address = BindUrl::http(host, api_url.port_or_known_default().unwrap_or(8001));
     let api_address = socket_addresses(&api_address, "proxy.api_url")?;
     let api_address = api_address.first().context("proxy.api_url: the host has no address")?;
-    let internal = InternalSsl::open(&config)?;
+    let internal = ProxySsl::find(&config, api_url.scheme() == "https").await?;
+    let (client_tls, tls) = internal.map(|internal| (internal.client, internal.api)).unwrap_or_default();
     let hub = match config.hub.hub_connect_url.as_deref() {
         Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
         None => {
@@ -43,8 +44,7 @@ pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     let host_routing = config.hub.subdomain_host().is_some();
     // Where the hub has a route of its own, what no route fits is not for it.
     let default_target = config.hub.hub_routespec.is_none().then(|| hub.to_string());
-    let proxy = ProxyOptions { default_target, ..proxy_options(&config, &hub, &mark, internal.as_ref())? };
-    let tls = internal.as_ref().filter(|_| api_url.scheme() == "https").map(InternalSsl::proxy_api);
+    let proxy = ProxyOptions { default_target, ..proxy_options(&config, &hub, &mark, client_tls)? };
     let section = config.proxy;
     let program = Program {
         proxy,
@@ -100,11 +100,11 @@ pub(super) fn bind_proxy(
     hub: SocketAddr,
     routes: Arc<RouteTable>,
     mark: &Mark,
-    internal: Option<&InternalSsl>,
+    client_tls: ClientTls,
     inherited: &mut Sockets,
 ) -> anyhow::Result<PublicProxy> {
     let hub = reached_at(&config.hub, hub)?;
-    let options = proxy_options(config, &hub, mark, internal)?;
+    let options = proxy_options(config, &hub, mark, client_tls)?;
     Ok(PublicProxy::bind_inheriting(options, routes, hub_proxy::metrics::Metrics::new(), inherited)?)
 }
 
@@ -113,7 +113,7 @@ fn proxy_options(
     config: &Config,
     hub: &Url,
     mark: &Mark,
-    internal: Option<&InternalSsl>,
+    client_tls: ClientTls,
 ) -> anyhow::Result<ProxyOptions> {
     let section = &config.proxy;
     let listen = socket_addresses(&section.bind_url, "proxy.bind_url")?
@@ -127,7 +127,7 @@ fn proxy_options(
         workers: std::num::NonZeroUsize::new(section.workers as usize),
         error_target: Some(format!("{root}{}hub/error", config.hub.base_url)),
         hub_mark: Some(mark.header()),
-        client_tls: internal.map(InternalSsl::proxy_client).unwrap_or_default(),
+        client_tls,
         ..ProxyOptions::default()
     };
     options.timeouts.keep_alive = section.keep_alive_timeout;

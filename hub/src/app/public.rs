@@ -57,7 +57,8 @@ impl Public {
         let routes = RouteTable::new(config.hub.subdomain_host().is_some());
         let address: SocketAddr = hub.local_addr()?;
         let mark = own_mark(config)?;
-        let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), &mark, internal, inherited)?;
+        let client_tls = internal.map(InternalSsl::proxy_client).unwrap_or_default();
+        let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), &mark, client_tls, inherited)?;
         let handover = config.proxy.handover_socket.clone();
         let estate =
             handover.is_some().then(|| proxy.estate(&[hub.try_clone()?]).map_err(anyhow::Error::new));

@@ -17,10 +17,13 @@ use super::public::{Public, own_mark};
 use super::shutdown::{Reason, Signals};
 use super::tasks::Tasks;
 use super::{Hub, Mode, listen, parts, periodic, shutdown};
-use crate::internal_ssl::InternalSsl;
+use crate::internal_ssl::{self, InternalSsl};
 use crate::registry::Registry;
 use crate::routing::InProcess;
 use crate::web as pages;
+
+/// TLS handshakes that each worker may have under way: after a restart of the hub all servers come at once.
+const HANDSHAKES: usize = 1024;
 
 /// Runs the hub until it is told to stop, or until another process has taken over.
 pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
@@ -35,6 +38,7 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     let socket = config.proxy.handover_socket.as_deref().filter(|_| in_process);
     let (mut succession, mut inherited) = Succession::begin(socket).await?;
     let listener = listen::bind(&config.hub.hub_bind_url, "hub.hub_bind_url", &mut inherited)?;
+    internal_ssl::look(&config, parts::db_options(&config.db)).await?;
     InternalSsl::forget(&config.hub)?;
     let internal = InternalSsl::open(&config)?.map(Arc::new);
     let mut public = if in_process {
@@ -150,6 +154,7 @@ impl Running {
         .workers(workers)
         .disable_signals()
         .shutdown_timeout(2)
+        .max_connection_rate(HANDSHAKES)
         .client_request_timeout(Duration::from_secs(30));
         let server = match tls {
             Some(tls) => server.listen_rustls_0_23(listener, tls),

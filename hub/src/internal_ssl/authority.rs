@@ -8,17 +8,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use sha1::{Digest as _, Sha1};
-use x509_cert::der::Decode as _;
 
 /// How long an authority is good, in days.
 const AUTHORITY_DAYS: i64 = 10 * 365;
 /// How long a certificate is good, in days.
 const CERTIFICATE_DAYS: i64 = 5 * 365;
-/// How long before its end a certificate is worth a warning.
-const SOON: TimeDelta = TimeDelta::days(30);
 /// Longest common name that X.509 allows, in characters.
 const LONGEST_NAME: usize = 64;
 
@@ -97,16 +92,6 @@ fn params(name: &str, now: DateTime<Utc>, days: i64) -> CertificateParams {
     params
 }
 
-/// Whether a certificate is no longer good, or not for long.
-pub(super) fn ends_soon(pem: &str, now: DateTime<Utc>) -> bool {
-    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
-    let ends = certificate.and_then(|der| {
-        let certificate = x509_cert::Certificate::from_der(&der).ok()?;
-        Some(DateTime::<Utc>::from(certificate.tbs_certificate.validity.not_after.to_system_time()))
-    });
-    ends.is_some_and(|ends| ends - now < SOON)
-}
-
 /// `DNS:host` or `IP:address`, as certipy and OpenSSL write them.
 fn alt_name(text: &str) -> Result<SanType, CertificateError> {
     let wrong = || CertificateError(format!("{text:?} is neither DNS:HOST nor IP:ADDRESS"));
@@ -127,9 +112,6 @@ mod tests {
     fn an_authority_signs_when_it_is_read_again_and_names_are_checked() {
         let now = SystemClock.now();
         let made = make("hub-ca", now).unwrap();
-        assert!(
-            !ends_soon(&made.certificate, now) && ends_soon(&made.certificate, now + TimeDelta::days(3630))
-        );
         let authority = Authority::read(&made).unwrap();
         let names = ["DNS:localhost", "IP:127.0.0.1", "IP:::1"].map(str::to_owned);
         let pair = authority.sign(&"long".repeat(40), &names, now).unwrap();

@@ -21,8 +21,9 @@ pub(super) struct Issuer {
 /// Where a service finds its certificate.
 #[derive(Debug)]
 pub(crate) struct ServiceFiles {
-    pub(crate) key: PathBuf,
-    pub(crate) certificate: PathBuf,
+    /// Its key and its certificate, in one file.
+    pub(crate) pair: PathBuf,
+    /// Whom it believes.
     pub(crate) authorities: PathBuf,
 }
 
@@ -30,8 +31,8 @@ impl ServiceFiles {
     /// The variables that tell a service of them.
     pub(crate) fn variables(&self) -> [(String, String); 3] {
         [
-            ("JUPYTERHUB_SSL_KEYFILE", &self.key),
-            ("JUPYTERHUB_SSL_CERTFILE", &self.certificate),
+            ("JUPYTERHUB_SSL_KEYFILE", &self.pair),
+            ("JUPYTERHUB_SSL_CERTFILE", &self.pair),
             ("JUPYTERHUB_SSL_CLIENT_CA", &self.authorities),
         ]
         .map(|(name, path)| (name.to_owned(), path.display().to_string()))

@@ -1,4 +1,4 @@
-//! Under which names hub and proxy are reached.
+//! Under which names hub and proxy are reached. A kept certificate without one of them is made anew.
 
 use hub_config::Config;
 use url::{Host, Url};
@@ -6,7 +6,7 @@ use url::{Host, Url};
 /// Where the kernel tells the name of this machine.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
-/// Those of the proxy.
+/// Those of the proxy towards hub and servers.
 pub(super) fn of_proxy(config: &Config) -> Vec<String> {
     let mut names = ["IP:127.0.0.1", "IP:::1", "DNS:localhost"].map(str::to_owned).to_vec();
     names.extend(config.hub.subdomain_host().and_then(|text| of_url(&text)));
@@ -14,21 +14,30 @@ pub(super) fn of_proxy(config: &Config) -> Vec<String> {
     without_repetition(names)
 }
 
-/// Those of the hub: also the addresses that it gives to others, and the name of the machine.
+/// Those of the proxy's REST API: also the address by which the hub calls it.
+pub(super) fn of_proxy_api(config: &Config) -> Vec<String> {
+    let mut names = of_proxy(config);
+    names.extend(of_url(&config.proxy_api_url()));
+    without_repetition(names)
+}
+
+/// Those of the hub: also the addresses that it gives to others.
 pub(super) fn of_hub(config: &Config) -> Vec<String> {
     let mut names = of_proxy(config);
     let connect = [config.hub.hub_connect_url.as_deref(), config.spawner.hub_connect_url.as_deref()];
     names.extend(connect.into_iter().flatten().filter_map(of_url));
     if let Some(host) = config.hub.hub_bind_url.host().filter(|host| !matches!(*host, "" | "0.0.0.0" | "::"))
     {
-        names.extend(of_url(&format!(
-            "https://{}",
-            if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
-        )));
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        names.extend(of_url(&format!("https://{host}")));
     }
-    let machine = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
-    names.extend(of_url(&format!("https://{}", machine.trim())));
     without_repetition(names)
+}
+
+/// The name of this machine. Of several hubs with one certificate each has another one, so it is none that must be there.
+pub(super) fn of_machine() -> Option<String> {
+    let name = std::fs::read_to_string(HOST_NAME).ok()?;
+    of_url(&format!("https://{}", name.trim()))
 }
 
 /// The host of a URL as the name of a certificate.
@@ -40,7 +49,7 @@ fn of_url(text: &str) -> Option<String> {
     }
 }
 
-fn without_repetition(names: Vec<String>) -> Vec<String> {
+pub(super) fn without_repetition(names: Vec<String>) -> Vec<String> {
     let mut seen = Vec::with_capacity(names.len());
     for name in names {
         if !seen.contains(&name) {
@@ -73,8 +82,11 @@ mod tests {
             "IP:10.0.0.7",
             "IP:fd00::1",
         ];
-        assert_eq!(names.get(..7).unwrap(), local, "{names:?}");
+        assert_eq!(names, local);
         assert_eq!(of_proxy(&config), local[..6]);
+        assert_eq!(of_proxy_api(&config), local[..6]);
+        config.proxy.api_url = Some("https://proxy-api:8001".to_owned());
+        assert_eq!(of_proxy_api(&config).last().unwrap(), "DNS:proxy-api");
         config.hub.hub_bind_url = BindUrl::http("0.0.0.0", 8081);
         assert!(!of_hub(&config).contains(&"IP:0.0.0.0".to_owned()));
     }

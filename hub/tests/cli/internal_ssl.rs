@@ -99,19 +99,128 @@ fn what_is_wrong_with_the_folder_is_told_with_the_remedy() {
     let place = Place::new();
     assert_eq!(start(&place, &[]).0.terminate(), 0);
     fs::remove_file(place.path("internal-ssl/hub-ca/hub-ca.key")).unwrap();
-    let done = place.himalia(&[
-        "serve",
-        "--port",
-        "0",
-        "--set",
-        "hub.hub_bind_url=http://127.0.0.1:0",
-        "--set",
-        "hub.internal_ssl=true",
-    ]);
-    assert_ne!(done.code, 0);
+    let told = refused(&place, &[]);
     for part in ["hub.internal_certs_location", "hub-ca.key is missing", "hub.recreate_internal_certs"] {
-        assert!(done.err.contains(part), "{part}: {}", done.err);
+        assert!(told.contains(part), "{part}: {told}");
     }
+}
+
+/// Starts a hub that is to refuse; what it says.
+fn refused(place: &Place, more: &[&str]) -> String {
+    let mut arguments = vec!["serve", "--port", "0", "--set", "hub.hub_bind_url=http://127.0.0.1:0"];
+    arguments.extend(["--set", "hub.internal_ssl=true"]);
+    arguments.extend(more);
+    let done = place.himalia(&arguments);
+    assert_ne!(done.code, 0, "{}", done.err);
+    done.err
+}
+
+/// Writes into the database that a server runs.
+const RUNNING: &str = r#"
+import json, sqlite3, sys
+db = sqlite3.connect("jupyterhub.sqlite")
+db.execute("INSERT INTO users (id, name, cookie_id) VALUES (77, 'ann', 'c')")
+db.execute("INSERT INTO servers (id, proto, ip, port, base_url) VALUES (77, 'https', '127.0.0.1', 9, '/user/ann/')")
+db.execute("INSERT INTO spawners (user_id, server_id, name, state) VALUES (77, 77, '', ?)", [sys.argv[1]])
+db.commit()
+"#;
+
+fn is_running(place: &Place, state: &str) {
+    let mut command = std::process::Command::new("python3");
+    let written = command.args(["-c", RUNNING, state]).current_dir(place.path("")).output().unwrap();
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+}
+
+#[test]
+fn a_hub_does_not_begin_with_other_authorities_than_those_of_running_servers() {
+    let place = Place::new();
+    let folder = place.path("internal-ssl");
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    let first = files(&folder);
+    // Stock has begun it: nothing is known of it but that it speaks TLS.
+    is_running(&place, r#"{"pid": 1}"#);
+    fs::rename(&folder, place.path("elsewhere")).unwrap();
+    let told = refused(&place, &[]);
+    for part in
+        ["hub.internal_certs_location: 1 running server(s)", "notebooks-ca", "hub.recreate_internal_certs"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!folder.exists(), "nothing is made");
+    // The folder is back, and the hub ends what is not there any more.
+    fs::rename(place.path("elsewhere"), &folder).unwrap();
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    assert_eq!(files(&folder), first);
+}
+
+#[test]
+fn servers_of_other_authorities_are_ended_only_on_demand() {
+    let place = Place::new();
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    is_running(&place, r#"{"pid": 1, "himalia_authorities": {"hub-ca": "0", "notebooks-ca": "0"}}"#);
+    let told = refused(&place, &[]);
+    assert!(told.contains("other authorities (hub-ca, notebooks-ca)"), "{told}");
+    let (running, ..) = start(&place, &["--set", "hub.recreate_internal_certs=true"]);
+    assert_eq!(running.terminate(), 0);
+}
+
+#[tokio::test]
+async fn a_proxy_of_its_own_has_no_key_of_an_authority() {
+    let (place, proxy) = (Place::new(), Place::new());
+    let (proxy, place) =
+        [proxy, place].map(|place| place.env("CONFIGPROXY_AUTH_TOKEN", "token-of-the-test")).into();
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    let (made, given) = (place.path("internal-ssl"), proxy.path("internal-ssl"));
+    for name in ["proxy-client", "proxy-api"] {
+        fs::create_dir_all(given.join(name)).unwrap();
+        for file in
+            [format!("{name}/{name}.key"), format!("{name}/{name}.crt"), format!("{name}-ca_trust.crt")]
+        {
+            fs::copy(made.join(&file), given.join(&file)).unwrap();
+        }
+    }
+    let before = files(&given);
+    let ((port, api), (hub_port, _)) = (free_ports(), free_ports());
+    let api = format!("proxy.api_url=https://127.0.0.1:{api}");
+    let hub = format!("hub.hub_bind_url=http://127.0.0.1:{hub_port}");
+    let port_text = port.to_string();
+    let common = ["--port", &port_text, "--set", &hub, "--set", &api, "--set", "hub.internal_ssl=true"];
+    let proxy_runs = Running::start(&proxy, "himalia", &[&["proxy"], &common[..]].concat());
+    proxy_runs.wait_for("proxy is serving");
+    let hub_runs = Running::start(
+        &place,
+        "himalia",
+        &[&["hub"], &common[..], &["--set", "proxy.should_start=false"]].concat(),
+    );
+    hub_runs.wait_for("now running");
+    let answer = reqwest::get(format!("http://127.0.0.1:{port}/hub/health")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(files(&given), before);
+    assert_eq!((hub_runs.terminate(), proxy_runs.terminate()), (0, 0));
+}
+
+#[test]
+fn commands_show_the_certificate_that_the_environment_names() {
+    let text = "[[services]]\nname = 'asker'\napi_token = 'a-token-of-the-asker-0123456789'\n\
+                [[roles]]\nname = 'asking'\nscopes = ['list:users']\nservices = ['asker']\n";
+    let place = Place::new().file("hub.toml", text);
+    let (running, _, hub_port) = start(&place, &["--config", "hub.toml"]);
+    let folder = place.path("internal-ssl");
+    let file = |name: &str| folder.join(name).display().to_string();
+    let place = place
+        .env("JUPYTERHUB_API_URL", &format!("https://127.0.0.1:{hub_port}/hub/api"))
+        .env("JUPYTERHUB_API_TOKEN", "a-token-of-the-asker-0123456789");
+    let done = place.himalia(&["user", "list"]);
+    assert_ne!(done.code, 0, "{}", done.out);
+    let place = place.env("JUPYTERHUB_SSL_KEYFILE", &file("hub-internal/hub-internal.key"));
+    let done = place.himalia(&["user", "list"]);
+    assert!(done.err.contains("JUPYTERHUB_SSL_CERTFILE"), "{}", done.err);
+    let place = place
+        .env("JUPYTERHUB_SSL_CERTFILE", &file("hub-internal/hub-internal.crt"))
+        .env("JUPYTERHUB_SSL_CLIENT_CA", &file("notebooks-ca_trust.crt"));
+    let done = place.himalia(&["user", "list"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_eq!(running.terminate(), 0);
 }
 
 #[test]

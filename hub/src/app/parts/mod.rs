@@ -33,7 +33,7 @@ use crate::auth::crypt::Crypt;
 use crate::events::Events;
 use crate::events::exchange::Exchange;
 use crate::events::log::EventLog;
-use crate::internal_ssl::InternalSsl;
+use crate::internal_ssl::{InternalSsl, Peer};
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -92,20 +92,10 @@ pub(super) async fn build(
     check_public(&config, auth.authenticator.as_ref(), external)?;
     check_cleanup(&config, external)?;
 
-    let client = || internal_client(internal.as_deref());
+    let client = |peer| internal_client(internal.as_deref(), peer);
     let proxy = match own_proxy {
         Some(own) => Proxy::InProcess(own),
-        None => {
-            let Some(token) = config.proxy.auth_token.clone() else {
-                bail!(
-                    "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token of the proxy at {}",
-                    config.proxy.api_url
-                );
-            };
-            let api_url = Url::parse(&config.proxy.api_url)
-                .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
-            Proxy::External(ExternalProxy::new(ExternalSettings { api_url, auth_token: token }, client()?)?)
-        }
+        None => Proxy::External(external_proxy(&config, client(Peer::ProxyApi)?)?),
     };
     let routing = Arc::new(Routing::new(proxy, Arc::clone(&metrics)));
     let log = match &config.events.log_file {
@@ -148,11 +138,12 @@ pub(super) async fn build(
         events: Arc::clone(&events),
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
-        client: client()?,
+        client: client(Peer::Server)?,
+        authorities: internal.as_deref().map(|internal| internal.fingerprints().clone()),
     })?;
     let service_key = derived::safe_secret(secret.secret.expose_secret(), "tokens of services");
     Ok(Hub {
-        asker: Asker::new(client()?)?,
+        asker: Asker::new(client(Peer::Service)?)?,
         internal,
         first_login,
         events,
@@ -189,11 +180,23 @@ pub(super) async fn build(
     })
 }
 
+/// The proxy in a process of its own.
+fn external_proxy(config: &Config, client: reqwest::ClientBuilder) -> anyhow::Result<ExternalProxy> {
+    let url = config.proxy_api_url();
+    let Some(auth_token) = config.proxy.auth_token.clone() else {
+        bail!(
+            "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token of the proxy at {url}"
+        );
+    };
+    let api_url = Url::parse(&url).with_context(|| format!("proxy.api_url: {url:?} is no URL"))?;
+    Ok(ExternalProxy::new(ExternalSettings { api_url, auth_token }, client)?)
+}
+
 /// What the hub's own clients are made of.
-fn internal_client(internal: Option<&InternalSsl>) -> anyhow::Result<reqwest::ClientBuilder> {
+fn internal_client(internal: Option<&InternalSsl>, peer: Peer) -> anyhow::Result<reqwest::ClientBuilder> {
     let builder = reqwest::Client::builder();
     match internal {
-        Some(internal) => internal.client(builder),
+        Some(internal) => internal.client(builder, peer),
         None => Ok(builder),
     }
 }
@@ -231,7 +234,7 @@ fn crypt(config: &Config) -> anyhow::Result<Arc<Crypt>> {
 }
 
 /// How the configuration wants the database to be reached.
-pub(super) fn db_options(section: &hub_config::DbSection) -> DbOptions {
+pub(in crate::app) fn db_options(section: &hub_config::DbSection) -> DbOptions {
     let mut options = DbOptions::new(section.url.expose_secret().to_owned());
     options.password.clone_from(&section.password);
     options.max_connections = section.max_connections;

@@ -59,12 +59,20 @@ async fn a_pod_gets_a_secret_with_its_certificate_and_a_name_by_which_it_is_reac
         "ann 1: DNS:jupyter-ann.hub.svc.cluster.local DNS:jupyter-ann DNS:jupyter-ann.hub DNS:jupyter-ann.hub.svc"
     );
     assert_eq!(held(&secret, "notebooks-ca_trust.crt"), "trust\n");
-    assert!(fake.object("services", "jupyter-ann").is_some());
+    // In stock's order.
+    let service = fake.object("services", "jupyter-ann").unwrap();
+    let version =
+        |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(version(&secret) < version(&service), "{secret} {service}");
 
     // Another hub finds it at the same address, with the same certificate.
     let next = Hub::new(&fake, Some(&hub), &json!({})).with_certificates(&fake, Numbered::default());
     next.check("ann").await;
     assert_eq!(next.address("ann"), hub.address("ann"));
+    // So does one that has been told to do without TLS since: this pod speaks it.
+    let without = Hub::new(&fake, Some(&hub), &json!({}));
+    without.check("ann").await;
+    assert_eq!(without.address("ann"), hub.address("ann"));
     assert_eq!(next.poll("ann").await.unwrap(), PollStatus::Running);
     assert_eq!(fake.object("secrets", "jupyter-ann"), Some(secret));
 
@@ -75,4 +83,21 @@ async fn a_pod_gets_a_secret_with_its_certificate_and_a_name_by_which_it_is_reac
         (fake.object("pods", "jupyter-ann").unwrap(), fake.object("secrets", "jupyter-ann").unwrap());
     assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], pod["metadata"]["uid"]);
     assert_eq!(held(&secret, "ssl.key"), "key 2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_without_tls_is_not_gone_on_with_by_a_hub_with_it() {
+    let fake = Fake::new();
+    tokio::spawn(fake.clone().run_nodes());
+    let hub = Hub::new(&fake, None, &json!({}));
+    hub.start("ann").await;
+    let before = fake.object("pods", "jupyter-ann").unwrap();
+    // The hub was killed before it stored the address.
+    hub.forget_address("ann");
+    let next = Hub::new(&fake, Some(&hub), &json!({})).with_certificates(&fake, Numbered::default());
+    next.check("ann").await;
+    assert!(next.address("ann").unwrap().starts_with("http://"), "{:?}", next.address("ann"));
+    next.start("ann").await;
+    assert!(next.address("ann").unwrap().starts_with("https://"), "{:?}", next.address("ann"));
+    assert_ne!(fake.object("pods", "jupyter-ann").unwrap()["metadata"]["uid"], before["metadata"]["uid"]);
 }

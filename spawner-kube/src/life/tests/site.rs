@@ -116,6 +116,11 @@ impl Hub {
         self.server(name).address.map(|address| address.to_string())
     }
 
+    /// As a hub that was killed before it stored where a server is.
+    pub(super) fn forget_address(&self, name: &str) {
+        self.rows().get_mut(name).expect("a row").address = None;
+    }
+
     /// How a server fares.
     pub(super) async fn poll(&self, name: &str) -> Result<PollStatus, SpawnError> {
         self.spawner.poll(&self.server(name)).await

@@ -80,7 +80,7 @@ async fn servers_speak_tls_and_are_found_again_after_a_crash_of_the_hub(kind: Ki
     for name in ["JUPYTERHUB_SSL_KEYFILE", "JUPYTERHUB_SSL_CERTFILE", "JUPYTERHUB_SSL_CLIENT_CA"] {
         let file = variable(&hub, name)?;
         let found = std::fs::metadata(&file).with_context(|| format!("{name}={file}"))?;
-        ensure!(!name.ends_with("KEYFILE") || found.mode() & 0o077 == 0, "{file} is open to others");
+        ensure!(!name.ends_with("KEYFILE") || found.mode().trailing_zeros() >= 6, "{file} is open to others");
     }
     let before = hub.mark.with_command("jupyterhub-singleuser");
 
@@ -168,6 +168,47 @@ async fn our_hub_works_with_proxies_of_their_own_over_tls() -> Result<()> {
     let stranger = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build()?;
     ensure!(stranger.get(api).send().await.is_err());
     Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_folder_ends_no_server() -> Result<()> {
+    if !ready(&[Kind::Himalia], &[Needed::Venv61]) {
+        return Ok(());
+    }
+    let mut hub = started(Kind::Himalia, Settings::default(), None).await?;
+    let mut kernel = a_kernel(&hub).await?;
+    let before = hub.mark.with_command("jupyterhub-singleuser");
+    hub.kill().await?;
+    let (folder, elsewhere) = (hub.folder().join("certificates"), hub.folder().join("elsewhere"));
+    std::fs::rename(&folder, &elsewhere)?;
+    let refused = hub.run_to_end().await?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned() + hub.log().as_str();
+    ensure!(!refused.status.success(), "{told}");
+    ensure!(told.contains("hub.internal_certs_location: 1 running server(s)"), "{told}");
+    ensure!(!folder.exists());
+    ensure!(hub.mark.with_command("jupyterhub-singleuser") == before);
+
+    // Nor does the folder of another hub.
+    let other = started(Kind::Himalia, Settings::default(), None).await?;
+    std::fs::rename(other.folder().join("certificates"), &folder)?;
+    drop(other);
+    ensure!(!hub.run_to_end().await?.status.success());
+    ensure!(hub.mark.with_command("jupyterhub-singleuser") == before);
+
+    std::fs::remove_dir_all(&folder)?;
+    std::fs::rename(&elsewhere, &folder)?;
+    hub.start_again().await?;
+    hub.administrator()?.server_is_ready("alice", "").await?;
+    ensure!(hub.mark.with_command("jupyterhub-singleuser") == before);
+    ensure!(kernel_again(&hub, &mut kernel).await? == "43\n");
+    Ok(())
+}
+
+/// The same kernel, after the proxy has begun anew.
+async fn kernel_again(hub: &Hub, kernel: &mut Kernel) -> Result<String> {
+    let alice = hub.logged_in("alice").await?;
+    *kernel = Kernel::connect(&alice, "user/alice/", &kernel.id).await?;
+    kernel.execute("print(answer + 1)").await
 }
 
 #[tokio::test]
