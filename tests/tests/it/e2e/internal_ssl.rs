@@ -207,6 +207,7 @@ async fn a_lost_folder_ends_no_server() -> Result<()> {
 /// The same kernel, after the proxy has begun anew.
 async fn kernel_again(hub: &Hub, kernel: &mut Kernel) -> Result<String> {
     let alice = hub.logged_in("alice").await?;
+    ensure!(alice.follow("user/alice/lab").await?.status == 200);
     *kernel = Kernel::connect(&alice, "user/alice/", &kernel.id).await?;
     kernel.execute("print(answer + 1)").await
 }
