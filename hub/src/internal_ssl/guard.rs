@@ -1,5 +1,5 @@
-//! Servers that run believe the authorities of their start, and have certificates of one of them. A hub with others could
-//! not reach them, and would end them all: it does not begin.
+//! Servers that run believe the authorities of their start, and have certificates of one of them. A hub with others
+//! could not reach them, and would end them all: it does not begin.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! TLS among hub, proxy and servers (`hub.internal_ssl`). Answers to `JupyterHub.init_internal_ssl`.
 //!
-//! Each side has an authority of its own and believes those of the sides that it talks to: the hub all of them, the proxy
-//! and the servers the hub and each other. Who connects shows a certificate too. Beyond JupyterHub, whom the hub calls
-//! has a certificate of just the authority for that, servers as pods do not believe each other, and the authorities of
-//! the system count nowhere.
+//! Each side has an authority of its own and believes those of the sides that it talks to: the hub all of them, the
+//! proxy and the servers the hub and each other. Who connects shows a certificate too. Beyond JupyterHub, whom the hub
+//! calls has a certificate of just the authority for that, servers as pods do not believe each other, and the
+//! authorities of the system count nowhere.
 
 mod authority;
 mod check;
@@ -208,8 +208,8 @@ impl InternalSsl {
         Ok(builder.identity(identity).tls_certs_only(authorities))
     }
 
-    /// The authorities of those who may answer. Servers are the hub's own; services and proxies may be of somebody else,
-    /// who has an authority with a name of its own.
+    /// The authorities of those who may answer. Servers are the hub's own; services and proxies may be of somebody
+    /// else, who has an authority with a name of its own.
     fn answering(&self, peer: Peer) -> String {
         let own = peer.authorities().iter().filter_map(|name| self.authorities.get(name)).map(String::as_str);
         let others = (peer != Peer::Server).then_some(self.others.as_str());

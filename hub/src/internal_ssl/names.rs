@@ -34,7 +34,8 @@ pub(super) fn of_hub(config: &Config) -> Vec<String> {
     without_repetition(names)
 }
 
-/// The name of this machine. Of several hubs with one certificate each has another one, so it is none that must be there.
+/// The name of this machine. Of several hubs with one certificate each has another one, so it is none that must be
+/// there.
 pub(super) fn of_machine() -> Option<String> {
     let name = std::fs::read_to_string(HOST_NAME).ok()?;
     of_url(&format!("https://{}", name.trim()))

@@ -1,5 +1,5 @@
-//! What a proxy in a process of its own needs: its own certificates, and whom it believes. It is given these files alone,
-//! reads them, and writes nothing: the authorities' keys are the hub's.
+//! What a proxy in a process of its own needs: its own certificates, and whom it believes. It is given these files
+//! alone, reads them, and writes nothing: the authorities' keys are the hub's.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, Client, Identity};
 
@@ -21,17 +21,22 @@ fn start(place: &Place, more: &[&str]) -> (Running, u16, u16) {
 }
 
 /// All files of a folder, with their content.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
         } else {
-            found.insert(path.display().to_string(), fs::read(&path).unwrap());
+            let text = fs::read(&path).unwrap();
+            found.insert(path, text);
         }
     }
     found
+}
+
+fn ends_in(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found == ending)
 }
 
 fn identity(folder: &Path, name: &str) -> Identity {
@@ -77,10 +82,10 @@ fn certificates_are_kept_until_they_are_to_be_made_anew() {
     let folder = place.path("internal-ssl");
     assert_eq!(start(&place, &[]).0.terminate(), 0);
     let first = files(&folder);
-    for (path, _) in first.iter().filter(|(path, _)| path.ends_with(".key")) {
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{path}");
+    for (path, _) in first.iter().filter(|(path, _)| ends_in(path, "key")) {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
     }
-    assert_eq!(first.keys().filter(|path| path.ends_with(".key")).count(), 8, "{:?}", first.keys());
+    assert_eq!(first.keys().filter(|path| ends_in(path, "key")).count(), 8, "{:?}", first.keys());
     assert_eq!(start(&place, &[]).0.terminate(), 0);
     assert_eq!(files(&folder), first);
 
@@ -88,8 +93,8 @@ fn certificates_are_kept_until_they_are_to_be_made_anew() {
     let anew = ["--set", "hub.recreate_internal_certs=true"];
     assert_eq!(start(&place, &anew).0.terminate(), 0);
     let second = files(&folder);
-    for (path, text) in first.iter().filter(|(path, _)| path.ends_with(".crt")) {
-        assert_ne!(second.get(path), Some(text), "{path}");
+    for (path, text) in first.iter().filter(|(path, _)| ends_in(path, "crt")) {
+        assert_ne!(second.get(path), Some(text), "{path:?}");
     }
     assert!(folder.join("mine").exists());
 }
