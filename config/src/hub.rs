@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::addresses::{BaseUrlText, BindUrl};
 use crate::durations::{OptionalDurationText, WaitText};
+use crate::internal_ssl::AuthorityFiles;
 
 /// The hub itself: addresses, sessions, limits, API.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +40,21 @@ pub struct HubSection {
     /// The address under which servers, services and an external proxy reach the hub, where it differs from
     /// `hub_bind_url` (containers, several machines). Without path.
     pub hub_connect_url: Option<String>,
+    /// Has hub, proxy and servers speak TLS among each other, each with a certificate that the others demand. The
+    /// authorities and certificates are made when they are missing. Switch it while no server runs.
+    pub internal_ssl: bool,
+    /// Folder of the authorities and certificates of `internal_ssl`, made when it is missing. One that JupyterHub made
+    /// can be used. Hubs that share a database share it too. While servers run that were begun with others, the hub does
+    /// not start.
+    pub internal_certs_location: PathBuf,
+    /// Makes all of them anew when the hub starts, which ends servers that run. For one start.
+    pub recreate_internal_certs: bool,
+    /// Names under which hub, proxy and local servers are reached besides those that are known, for their certificates:
+    /// `DNS:hub.example.org`, `IP:10.0.0.7`.
+    pub trusted_alt_names: Vec<String>,
+    /// Authorities that somebody else made, by name. One named `hub-ca`, `notebooks-ca`, `proxy-api-ca`,
+    /// `proxy-client-ca` or `services-ca` takes the place of the hub's own; of others the hub believes clients.
+    pub external_ssl_authorities: BTreeMap<String, AuthorityFiles>,
     /// How long a request that starts a server waits for it, before it is answered with the "starting" page or
     /// status 202; the start goes on.
     #[serde(with = "DurationText")]
@@ -255,6 +271,11 @@ impl Default for HubSection {
             hub_port: None,
             hub_connect_url: None,
             hub_routespec: None,
+            internal_ssl: false,
+            internal_certs_location: PathBuf::from("internal-ssl"),
+            recreate_internal_certs: false,
+            trusted_alt_names: Vec::new(),
+            external_ssl_authorities: BTreeMap::new(),
             slow_spawn_timeout: Duration::from_secs(10),
             slow_stop_timeout: Duration::from_secs(10),
             user_redirect_limit: 4,

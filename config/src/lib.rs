@@ -12,6 +12,7 @@ mod cookie_secret;
 pub mod db;
 pub mod durations;
 pub mod hub;
+pub mod internal_ssl;
 mod layers;
 mod load;
 pub mod logging;
@@ -46,6 +47,7 @@ pub use cookie_secret::{
 };
 pub use db::DbSection;
 pub use hub::{BeyondLimit, ExistingInvalidNames, HubSection, ServerNames};
+pub use internal_ssl::AuthorityFiles;
 pub use layers::{FileSource, KnownPlugins, Override, Sources};
 pub use load::{Loaded, Origins, load};
 pub use logging::{LogFormat, LogLevel, LoggingSection};
@@ -101,4 +103,15 @@ pub struct Config {
     pub events: EventsSection,
     /// The audit log.
     pub audit: AuditSection,
+}
+
+/// Host and port of the proxy's REST API where none is given.
+const PROXY_API: &str = "127.0.0.1:8001";
+
+impl Config {
+    /// Address of the proxy's REST API.
+    pub fn proxy_api_url(&self) -> String {
+        let scheme = if self.hub.internal_ssl { "https" } else { "http" };
+        self.proxy.api_url.clone().unwrap_or_else(|| format!("{scheme}://{PROXY_API}"))
+    }
 }

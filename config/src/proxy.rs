@@ -95,8 +95,9 @@ pub struct ProxySection {
     /// Whether the hub's process also runs the proxy. `false` uses one that runs elsewhere (`himalia proxy` or
     /// configurable-http-proxy) through its REST API.
     pub should_start: bool,
-    /// Address of the proxy's REST API.
-    pub api_url: String,
+    /// Address of the proxy's REST API: `http://127.0.0.1:8001`, or with `internal_ssl` of `[hub]`
+    /// `https://127.0.0.1:8001`, where none is given.
+    pub api_url: Option<String>,
     /// Token of that REST API. Needed when `should_start` is false.
     #[serde(skip_serializing)]
     #[schemars(with = "Option<SecretText>")]
@@ -170,7 +171,7 @@ impl Default for ProxySection {
             ip: None,
             port: None,
             should_start: true,
-            api_url: "http://127.0.0.1:8001".to_owned(),
+            api_url: None,
             auth_token: None,
             ssl_key: None,
             ssl_cert: None,

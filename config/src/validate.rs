@@ -17,6 +17,7 @@ use crate::spawner::SpawnerSection;
 
 mod acme;
 mod embed;
+mod internal_ssl;
 mod people;
 mod workspaces;
 
@@ -49,6 +50,7 @@ pub(crate) fn validate(config: &Config, plugins: &KnownPlugins) -> Findings {
     }
     buckets(&config.metrics, &mut rules);
     embed::check(config, &mut rules);
+    internal_ssl::check(config, &mut rules);
     people::check(config, &mut rules);
     workspaces::check(config, &mut rules);
     for (index, path) in config.templates.paths.iter().enumerate() {
@@ -125,9 +127,6 @@ fn hub(hub: &HubSection, rules: &mut Rules) {
                 "must be / where hub.subdomain_host is set: the hub answers on every host",
             );
         }
-    }
-    if hub.hub_bind_url.tls {
-        rules.wrong("hub.hub_bind_url", "the hub's own listener speaks plain HTTP; TLS belongs to the proxy");
     }
     if hub.hub_bind_url.path != "/" {
         rules.wrong_but("hub.hub_bind_url", "may not have a path", "set hub.base_url");
@@ -249,7 +248,7 @@ fn proxy(config: &Config, rules: &mut Rules) {
     if config.proxy.max_connections == 0 {
         rules.wrong("proxy.max_connections", "must be at least 1");
     }
-    let api = rules.http_url("proxy.api_url", &config.proxy.api_url);
+    let api = rules.http_url("proxy.api_url", &config.proxy_api_url());
     if !config.proxy.should_start && config.proxy.auth_token.is_none() {
         let at = api.map_or_else(String::new, |url| format!(" at {url}"));
         rules.wrong_but(

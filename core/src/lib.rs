@@ -5,6 +5,7 @@
 //! algebra, and the three traits that plugins implement: [`Spawner`], [`Authenticator`], [`SpawnHook`].
 
 pub mod authenticator;
+pub mod certificates;
 pub mod clock;
 pub mod dns;
 pub mod hook;
@@ -22,6 +23,7 @@ pub use authenticator::{
     Account, AuthError, AuthRoute, Authenticator, ClosedAccounts, Identity, LoginForm, LoginMethod,
     LoginRequest, LoginStep, Refresh, Revocation, StepCookie, WayIn,
 };
+pub use certificates::{CertificateError, CertificateIssuer, ServerCertificate};
 pub use clock::{Clock, SystemClock};
 pub use hook::{HookContext, HookError, SpawnHook};
 pub use names::{NameError, ServerKey, ServerName, UserName};

@@ -21,6 +21,7 @@ pub use options::read_options;
 pub use schema::{DescribeOptions, SecretText, options_schema};
 
 use crate::authenticator::Authenticator;
+use crate::certificates::CertificateIssuer;
 use crate::clock::Clock;
 use crate::spawner::Spawner;
 
@@ -70,6 +71,8 @@ pub struct SpawnerContext {
     pub state_dir: PathBuf,
     /// The hub's own environment, of which spawners may hand on the parts that are meant for servers.
     pub environment: BTreeMap<String, String>,
+    /// Makes the certificates of servers, where hub and servers speak TLS (`hub.internal_ssl`).
+    pub certificates: Option<Arc<dyn CertificateIssuer>>,
     /// Whether the hub runs as root and so can start processes of other accounts.
     pub root: bool,
     /// The program, and arguments to go before the spawner's own, by which this program is entered again for a

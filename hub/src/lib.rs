@@ -8,6 +8,7 @@ pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod events;
+pub mod internal_ssl;
 pub mod known;
 pub mod metrics;
 pub mod notices;

@@ -16,7 +16,7 @@ use crate::options::read;
 use crate::profiles::{Forms, options_from_form};
 use crate::server::{Facts, Server, ServerError};
 use crate::slug;
-use crate::state::SavedState;
+use crate::state::{LAUNCH, SavedState};
 use crate::traits::Traits;
 
 /// Name of the table with the options, and the `kind` of the spawner.
@@ -32,6 +32,8 @@ pub struct Blueprint {
     /// The `environment` that the hub has put into every start already.
     shared_env: Map<String, Value>,
     hub_namespace: String,
+    /// Whether servers speak TLS.
+    tls: bool,
     forms: Forms,
 }
 
@@ -86,7 +88,7 @@ impl Blueprint {
             Some(Value::Object(env)) => env.clone(),
             _ => Map::new(),
         };
-        Ok(Self { traits, shared_env, hub_namespace, forms })
+        Ok(Self { traits, shared_env, hub_namespace, tls: cx.certificates.is_some(), forms })
     }
 
     /// The options before any change.
@@ -131,7 +133,14 @@ impl Blueprint {
     pub fn existing(&self, server: &ServerRef) -> Result<Server, SpawnError> {
         let owner = Owner { id: 0, admin: false, groups: Vec::new(), auth_state: None };
         let mut found = self.named(&server.key, &owner, &BTreeMap::new(), String::new()).map_err(failure)?;
-        found.load(&SavedState::read(&server.state));
+        let saved = SavedState::read(&server.state);
+        found.facts.tls = match &server.address {
+            Some(address) => address.scheme() == "https",
+            // Of stock's starts nothing is known before there is an address.
+            None if saved.other.contains_key(LAUNCH) => saved.speaks_tls(),
+            None => self.tls,
+        };
+        found.load(&saved);
         Ok(found)
     }
 
@@ -154,7 +163,7 @@ impl Blueprint {
             hub_namespace: self.hub_namespace.clone(),
             extra: BTreeMap::from([(WORKSPACE.to_owned(), workspace)]),
         };
-        Server::new(self.traits.clone(), Facts { subject, prefix, tls: false, versions: VERSIONS })
+        Server::new(self.traits.clone(), Facts { subject, prefix, tls: self.tls, versions: VERSIONS })
     }
 
     /// The hub's variables without those of `environment` that a group or profile has taken away.
@@ -256,6 +265,7 @@ mod tests {
             env_keep: None,
             state_dir: PathBuf::new(),
             environment: BTreeMap::new(),
+            certificates: None,
             root: false,
             reenter: Vec::new(),
         }

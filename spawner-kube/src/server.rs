@@ -331,6 +331,17 @@ impl Server {
         Ok(parts?.join("."))
     }
 
+    /// The name by which the hub reaches it, where an option says so, for its certificate.
+    pub(crate) fn connect_name(&self) -> Result<Option<String>, ServerError> {
+        if self.traits.pod_connect_ip.is_empty() {
+            return Ok(None);
+        }
+        let host = self.connect_host()?;
+        let kind =
+            if host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
+        Ok(Some(format!("{kind}:{}", host.trim_matches(['[', ']']))))
+    }
+
     /// Names in the server's certificate.
     pub fn alt_names(&self) -> Vec<String> {
         let Names { namespace, pod, dns, .. } = &self.names;

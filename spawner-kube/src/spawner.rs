@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hub_core::spawner::{Exit, Volumes, WatchHealth};
 use hub_core::{
-    Adoption, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent, ServerRef, SpawnError,
-    Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode, UserName,
+    Adoption, CertificateIssuer, FormContext, OptionsForm, PluginError, PollStatus, Problem, ServerEvent,
+    ServerRef, SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode, UserName,
 };
 use serde_json::{Map, Value};
 
@@ -32,6 +32,8 @@ pub struct KubeSpawner {
     pub(crate) locks: Locks,
     pub(crate) suspects: tokio::sync::Mutex<Suspects>,
     pub(crate) archives: Archives,
+    /// Makes certificates, where servers speak TLS.
+    pub(crate) certificates: Option<Arc<dyn CertificateIssuer>>,
     /// The name by which this hub knows its own pods; none when it has none.
     pub(crate) hub: Option<String>,
 }
@@ -49,16 +51,16 @@ impl KubeSpawner {
         PluginError::check(misplaced.collect())?;
         let blueprint = Blueprint::new(options, cx, own_namespace())?;
         let cluster = Cluster::new(blueprint.traits());
-        Ok(Self::of(blueprint, cluster))
+        Ok(Self::of(blueprint, cluster, cx))
     }
 
     /// The same over a cluster that is given.
     #[cfg(test)]
     pub(crate) fn over(options: Value, cx: &SpawnerContext, cluster: Cluster) -> Result<Self, PluginError> {
-        Ok(Self::of(Blueprint::new(options, cx, own_namespace())?, cluster))
+        Ok(Self::of(Blueprint::new(options, cx, own_namespace())?, cluster, cx))
     }
 
-    fn of(blueprint: Blueprint, cluster: Cluster) -> Self {
+    fn of(blueprint: Blueprint, cluster: Cluster, cx: &SpawnerContext) -> Self {
         let traits = blueprint.traits();
         let cluster = Arc::new(cluster);
         let hub = match traits.hub_id.as_str() {
@@ -72,6 +74,7 @@ impl KubeSpawner {
             locks: Locks::default(),
             suspects: tokio::sync::Mutex::default(),
             archives: Archives::default(),
+            certificates: cx.certificates.clone(),
             hub,
             blueprint,
         }

@@ -8,11 +8,15 @@ pub(crate) const LAUNCH: &str = "himalia_launch";
 /// Key of the digest of the options that it was made with.
 pub(crate) const OPTIONS: &str = "himalia_options";
 
+/// Key that says that the pod speaks TLS. Stock needs none: all pods of a hub do, or none.
+pub(crate) const TLS: &str = "himalia_tls";
+
 /// A state without what belongs to one run only: what stock would keep of it.
 pub(crate) fn shown(mut state: Value) -> Value {
     if let Value::Object(map) = &mut state {
         map.remove(LAUNCH);
         map.remove(OPTIONS);
+        map.remove(TLS);
     }
     state
 }
@@ -67,6 +71,11 @@ impl SavedState {
             return self.kubespawner_version.clone();
         }
         (*self != Self::default()).then(|| "unknown".to_owned())
+    }
+
+    /// Whether a start of ours made a pod that speaks TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.other.get(TLS).and_then(Value::as_bool).unwrap_or_default()
     }
 
     /// As JSON.

@@ -3,7 +3,7 @@
 //! | Cause | A retry may help |
 //! | --- | --- |
 //! | `command-not-found`, `not-executable`, `permission-denied`, `cwd-missing`, `storage-unavailable` | no |
-//! | `no-such-user`, `root-refused`, `name-unusable`, `bad-environment`, `arguments-too-long` | no |
+//! | `no-such-user`, `root-refused`, `name-unusable`, `bad-environment`, `bad-configuration`, `arguments-too-long` | no |
 //! | `exited-at-once` | only after a signal |
 //! | `too-many-processes`, `too-many-files`, `out-of-memory`, `port-taken` | yes |
 //! | `user-database`, `log-unwritable`, `launch-failed` | yes |
@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 use hub_core::spawner::Exit;
-use hub_core::{SpawnError, UserName};
+use hub_core::{CertificateError, SpawnError, UserName};
 use nix::errno::Errno;
 
 use crate::launcher::{Failure, Step};
@@ -188,6 +188,14 @@ pub(crate) fn exited_at_once(exit: &Exit, log: Vec<String>) -> SpawnError {
     error.with_log(log)
 }
 
+pub(crate) fn no_certificate(error: &CertificateError) -> SpawnError {
+    SpawnError::broken(
+        "bad-configuration",
+        format!("Your server is not set up correctly. {ASK}"),
+        format!("hub.internal_ssl: {error}"),
+    )
+}
+
 /// What the helper told about a command, an account or a directory.
 pub(crate) fn launch_failure(failure: &Failure, command: &str, person: &UserName) -> SpawnError {
     let subject = &failure.subject;
@@ -212,6 +220,14 @@ pub(crate) fn launch_failure(failure: &Failure, command: &str, person: &UserName
             "cwd-missing",
             format!("Your home directory cannot be made or entered. {ASK}"),
             format!("home directory {subject} cannot be made or entered: {why}"),
+        ),
+        Step::Certificates => SpawnError::broken(
+            "storage-unavailable",
+            format!("The files of your server cannot be put in their place. {ASK}"),
+            format!(
+                "the server's certificate cannot be written to {subject} ({why}): with hub.internal_ssl every person \
+                 needs a home that is theirs"
+            ),
         ),
         Step::Link => SpawnError::broken(
             "storage-unavailable",
@@ -314,6 +330,7 @@ mod tests {
             (Step::Reach, Errno::EACCES, "permission-denied", false),
             (Step::Home, Errno::ENOENT, "cwd-missing", false),
             (Step::Link, Errno::EEXIST, "storage-unavailable", false),
+            (Step::Certificates, Errno::EACCES, "storage-unavailable", false),
             (Step::SwitchUser, Errno::EPERM, "permission-denied", false),
             (Step::SwitchUser, Errno::EAGAIN, "too-many-processes", true),
             (Step::Exec, Errno::EAGAIN, "too-many-processes", true),

@@ -24,6 +24,8 @@ use nix::errno::Errno;
 use nix::unistd::{self, AccessFlags, Gid, Uid};
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::CertificateFiles;
+
 /// The first argument that asks for the helper.
 pub const HELPER_ARGUMENT: &str = "__run-singleuser";
 
@@ -52,6 +54,9 @@ pub(crate) struct Spec {
     /// Links below the home directory, made when the user has been switched to.
     #[serde(default)]
     pub(crate) links: Vec<Link>,
+    /// The server's certificate, written below `home` when the user has been switched to.
+    #[serde(default)]
+    pub(crate) certificates: Option<CertificateFiles>,
 }
 
 /// A link below the home directory.
@@ -92,6 +97,8 @@ pub(crate) enum Step {
     Link,
     /// Making the home directory or entering it.
     Home,
+    /// Writing the server's certificate.
+    Certificates,
     /// Becoming the user.
     SwitchUser,
     /// No such command.
@@ -154,6 +161,11 @@ fn prepare(spec: &Spec) -> Result<PathBuf, Failure> {
         make_home(home, spec.switch.as_ref()).map_err(|error| io_failure(Step::Home, home, &error))?;
     }
     become_user_of(spec)?;
+    if let Some(certificates) = &spec.certificates {
+        certificates
+            .write(home)
+            .map_err(|error| io_failure(Step::Certificates, &CertificateFiles::folder(home), &error))?;
+    }
     let own = spec.below.as_ref().map(|below| home.join(below));
     if let Some(own) = &own {
         DirBuilder::new().recursive(true).create(own).map_err(|error| io_failure(Step::Home, own, &error))?;

@@ -16,7 +16,7 @@ use crate::binding::reachable;
 use crate::launcher::LAUNCH_VARIABLE;
 use crate::log::ServerLog;
 use crate::procfs::{self, Environ, Process};
-use crate::spawner::{LocalSpawner, blocking};
+use crate::spawner::{LocalSpawner, blocking, scheme};
 use crate::start::address;
 use crate::state::ServerState;
 use crate::watch;
@@ -49,8 +49,9 @@ impl LocalSpawner {
             return Ok(None);
         }
         let uid = account.uid();
-        let (prefix, ip) = (job.prefix.clone(), self.binding.ip);
-        let found = blocking(move || find(&wanted, &prefix, uid)).await?;
+        let (ip, tls) = (self.binding.ip, self.certificates.is_some());
+        let (scheme, prefix) = (scheme(tls), job.prefix.clone());
+        let found = blocking(move || find(&wanted, scheme, &prefix, uid)).await?;
         let Some(left) = found else { return Ok(None) };
         let log = ServerLog::new(&self.log_directory, &job.key, self.options.log_size);
         let state = ServerState {
@@ -61,6 +62,7 @@ impl LocalSpawner {
             log: Some(log.path().to_string_lossy().into_owned()),
             ip: Some(reachable(ip).to_string()),
             port: Some(left.port),
+            tls,
         };
         let registry = &self.registry;
         if !registry.knows(&job.key, left.process) {
@@ -69,13 +71,13 @@ impl LocalSpawner {
         }
         registry.announce(&job.key, left.process);
         info!(server = %job.key, pid = left.process.pid, "a server of this name runs already; taking it over");
-        let address = address(reachable(ip), left.port)?;
+        let address = address(scheme, reachable(ip), left.port)?;
         Ok(Some(Started { address, state: state.write(), api_token: Some(SecretString::from(left.token)) }))
     }
 }
 
 /// Looks through the processes.
-fn find(wanted: &[(&str, String)], prefix: &str, uid: u32) -> io::Result<Option<Left>> {
+fn find(wanted: &[(&str, String)], scheme: &str, prefix: &str, uid: u32) -> io::Result<Option<Left>> {
     let all: Vec<_> = procfs::all()?.into_iter().filter(procfs::Stat::is_alive).collect();
     let mut leaders: Vec<_> =
         all.iter().filter(|stat| stat.session == stat.process.pid).map(|stat| stat.process).collect();
@@ -86,7 +88,7 @@ fn find(wanted: &[(&str, String)], prefix: &str, uid: u32) -> io::Result<Option<
         if !wanted.iter().all(|(name, value)| environ.get(name) == Some(value.as_str())) {
             continue;
         }
-        let port = environ.get("JUPYTERHUB_SERVICE_URL").and_then(|url| port_of(url, prefix));
+        let port = environ.get("JUPYTERHUB_SERVICE_URL").and_then(|url| port_of(url, scheme, prefix));
         let token = environ.get("JUPYTERHUB_API_TOKEN").filter(|token| !token.is_empty());
         let (Some(launch), Some(port), Some(token)) = (environ.get(LAUNCH_VARIABLE), port, token) else {
             continue;
@@ -107,8 +109,8 @@ fn find(wanted: &[(&str, String)], prefix: &str, uid: u32) -> io::Result<Option<
 }
 
 /// The port of a service URL, `http://127.0.0.1:8001/user/ann/` or `http://:8001/user/ann/`, of a server at `prefix`.
-fn port_of(url: &str, prefix: &str) -> Option<u16> {
-    let rest = url.strip_prefix("http://")?.strip_suffix(prefix)?;
+fn port_of(url: &str, scheme: &str, prefix: &str) -> Option<u16> {
+    let rest = url.strip_prefix(scheme)?.strip_prefix("://")?.strip_suffix(prefix)?;
     rest.rsplit_once(':')?.1.parse().ok()
 }
 
@@ -127,7 +129,8 @@ mod tests {
             ("https://127.0.0.1:8001/user/ann/", None),
             ("http://127.0.0.1/user/ann/", None),
         ] {
-            assert_eq!(port_of(url, "/user/ann/"), port, "{url}");
+            assert_eq!(port_of(url, "http", "/user/ann/"), port, "{url}");
         }
+        assert_eq!(port_of("https://127.0.0.1:8001/user/ann/", "https", "/user/ann/"), Some(8001));
     }
 }

@@ -14,6 +14,7 @@
 
 mod account;
 mod binding;
+mod certificates;
 mod faults;
 mod launch;
 pub mod launcher;

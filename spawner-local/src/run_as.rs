@@ -101,6 +101,11 @@ impl RunAs {
         self.switch.is_some()
     }
 
+    /// User and group of the account, where it is another than the hub's own.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        self.switch.as_ref().map(|switch| (switch.uid, switch.gid))
+    }
+
     /// `USER`, `HOME` and `SHELL`, the last two where the account has them.
     pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
         let all = [("USER", &self.name), ("HOME", &self.home), ("SHELL", &self.shell)];
@@ -136,6 +141,7 @@ impl RunAs {
             make_home: false,
             below: None,
             links: Vec::new(),
+            certificates: None,
         };
         let refusal = match pipes {
             Some(pipes) => pipes.become_it(&spec).await.err(),
@@ -159,7 +165,7 @@ impl RunAs {
             Step::Find | Step::Executable | Step::Reach | Step::Exec => {
                 RunAsError::Command { name, subject: failure.subject, errno }
             }
-            Step::Streams | Step::Link | Step::Home => {
+            Step::Streams | Step::Link | Step::Home | Step::Certificates => {
                 RunAsError::Helper(format!("{}: {}", failure.subject, errno.desc()))
             }
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hub_core::spawner::Exit;
 use hub_core::{
-    Adoption, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef, SpawnError, Spawner,
-    SpawnerContext, StartJob, StartSink, Started, StopMode,
+    Adoption, CertificateIssuer, PluginError, PollStatus, Problem, ServerEvent, ServerKey, ServerRef,
+    SpawnError, Spawner, SpawnerContext, StartJob, StartSink, Started, StopMode,
 };
 use serde_json::Value;
 use tracing::{info, warn};
@@ -55,6 +55,8 @@ pub struct LocalSpawner {
     pub(crate) environment: Arc<BTreeMap<String, String>>,
     pub(crate) reenter: Vec<OsString>,
     pub(crate) log_directory: PathBuf,
+    /// Makes certificates, where servers speak TLS.
+    pub(crate) certificates: Option<Arc<dyn CertificateIssuer>>,
     pub(crate) registry: Arc<Registry>,
 }
 
@@ -98,6 +100,7 @@ impl LocalSpawner {
             environment: Arc::new(cx.environment.clone()),
             reenter: cx.reenter.clone(),
             log_directory: cx.state_dir.join("servers"),
+            certificates: cx.certificates.clone(),
             registry: Arc::new(Registry::default()),
         })
     }
@@ -166,7 +169,7 @@ impl LocalSpawner {
     /// Where a server that was found listens: as stored, as the hub remembers, or as the server was told.
     async fn address_of(&self, server: &ServerRef, state: &ServerState, process: Process) -> Option<Url> {
         if let (Some(Ok(ip)), Some(port)) = (state.ip.as_ref().map(|ip| ip.parse::<IpAddr>()), state.port) {
-            return address(ip, port).ok();
+            return address(scheme(state.tls), ip, port).ok();
         }
         if let Some(url) = &server.address {
             return origin(url);
@@ -180,12 +183,18 @@ impl LocalSpawner {
         match Url::parse(&told) {
             Ok(url) => origin(&url),
             // all addresses: `http://:8001/user/ann/`
-            Err(_) => told
-                .strip_prefix("http://:")
-                .and_then(|rest| rest.split('/').next()?.parse().ok())
-                .and_then(|port| address(reachable(Ipv4Addr::UNSPECIFIED.into()), port).ok()),
+            Err(_) => {
+                let (scheme, rest) = told.split_once("://:")?;
+                let port = rest.split('/').next()?.parse().ok()?;
+                address(scheme, reachable(Ipv4Addr::UNSPECIFIED.into()), port).ok()
+            }
         }
     }
+}
+
+/// Of the address of a server that speaks TLS or does not.
+pub(crate) fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
 }
 
 fn origin(url: &Url) -> Option<Url> {
@@ -246,6 +255,7 @@ impl Spawner for LocalSpawner {
         state.boot = crate::procfs::boot_id();
         state.ip = address.host_str().map(|host| host.trim_matches(['[', ']']).to_owned());
         state.port = address.port_or_known_default();
+        state.tls = address.scheme() == "https";
         if !self.registry.knows(&server.key, process) {
             let exit = watch::stranger(process, self.log_of(server), Arc::clone(&self.registry));
             self.registry.enter(&server.key, process, exit);

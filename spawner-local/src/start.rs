@@ -14,13 +14,14 @@ use url::Url;
 
 use crate::account::{self, Account};
 use crate::binding::reachable;
+use crate::certificates::CertificateFiles;
 use crate::launch::{self, Refusal};
 use crate::launcher::{LAUNCH_VARIABLE, Link, Spec};
 use crate::log::ServerLog;
 use crate::port::Reservation;
 use crate::procfs::{self, Process};
 use crate::registry::ExitReceiver;
-use crate::spawner::{LocalSpawner, blocking};
+use crate::spawner::{LocalSpawner, blocking, scheme};
 use crate::state::ServerState;
 use crate::{faults, stop, watch};
 
@@ -109,7 +110,10 @@ impl LocalSpawner {
         let reservation = Reservation::take(ip, self.binding.port, hold)
             .map_err(|error| faults::port(&ip.to_string(), self.binding.port, &error))?;
         let port = reservation.port;
-        let spec = self.spec(job, account, port);
+        let issuer = self.certificates.as_deref();
+        let certificates = issuer.map(|issuer| CertificateFiles::issue(issuer, &job.key, reachable(ip)));
+        let certificates = certificates.transpose().map_err(|error| faults::no_certificate(&error))?;
+        let spec = self.spec(job, account, port, certificates);
         let log = ServerLog::new(&self.log_directory, &job.key, self.options.log_size);
         let output = blocking({
             let log = log.clone();
@@ -122,6 +126,7 @@ impl LocalSpawner {
             log: Some(log.path().to_string_lossy().into_owned()),
             ip: Some(reachable(ip).to_string()),
             port: Some(port),
+            tls: self.certificates.is_some(),
             ..ServerState::default()
         };
         sink.save_state(state.write()).await?;
@@ -153,7 +158,7 @@ impl LocalSpawner {
         if let Some(exit) = ended {
             return self.ended_early(job, &state, process, &exit, &log).await;
         }
-        let address = address(reachable(ip), port)?;
+        let address = address(scheme(state.tls), reachable(ip), port)?;
         self.registry.announce(&job.key, process);
         Ok(Outcome::Up(Started { address, state: state.write(), api_token: None }))
     }
@@ -184,7 +189,13 @@ impl LocalSpawner {
     }
 
     /// Command, environment and account of the server.
-    fn spec(&self, job: &StartJob, account: &Account, port: u16) -> Spec {
+    fn spec(
+        &self,
+        job: &StartJob,
+        account: &Account,
+        port: u16,
+        certificates: Option<CertificateFiles>,
+    ) -> Spec {
         let below = own_directory(job);
         let home =
             below.as_ref().map_or_else(|| account.home.clone(), |own| format!("{}/{own}", account.home));
@@ -199,7 +210,9 @@ impl LocalSpawner {
         if let Some(shell) = &account.shell {
             env.insert("SHELL".to_owned(), shell.clone());
         }
-        env.insert("JUPYTERHUB_SERVICE_URL".to_owned(), job.service_url(&self.binding.service_host(), port));
+        env.extend(certificates.iter().flat_map(|files| files.variables(&account.home)));
+        let url = job.service_url(scheme(certificates.is_some()), &self.binding.service_host(), port);
+        env.insert("JUPYTERHUB_SERVICE_URL".to_owned(), url);
         env.insert(LAUNCH_VARIABLE.to_owned(), job.launch.clone());
         Spec {
             argv: command(&self.options.shell_cmd, &job.command),
@@ -209,6 +222,7 @@ impl LocalSpawner {
             make_home: account.make_home,
             below,
             links: links(job),
+            certificates,
         }
     }
 }
@@ -270,8 +284,8 @@ fn quote(word: &str) -> String {
 }
 
 /// Scheme, host and port as one address.
-pub(crate) fn address(ip: IpAddr, port: u16) -> Result<Url, SpawnError> {
-    Url::parse(&format!("http://{}", std::net::SocketAddr::new(ip, port)))
+pub(crate) fn address(scheme: &str, ip: IpAddr, port: u16) -> Result<Url, SpawnError> {
+    Url::parse(&format!("{scheme}://{}", std::net::SocketAddr::new(ip, port)))
         .map_err(|error| faults::helper_failed(&format!("address of the server: {error}")))
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct ServerState {
     pub(crate) ip: Option<String>,
     /// Its port.
     pub(crate) port: Option<u16>,
+    /// Whether it speaks TLS there.
+    pub(crate) tls: bool,
 }
 
 /// The part that stock knows.
@@ -52,6 +54,7 @@ impl ServerState {
             log: text("log"),
             ip: text("ip"),
             port: value.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()),
+            tls: value.get("tls").and_then(Value::as_bool).unwrap_or_default(),
         }
     }
 
@@ -65,6 +68,7 @@ impl ServerState {
             ("log", self.log.clone().map(Value::from)),
             ("ip", self.ip.clone().map(Value::from)),
             ("port", self.port.map(Value::from)),
+            ("tls", self.tls.then_some(Value::Bool(true))),
         ];
         let known: Map<String, Value> =
             fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
@@ -147,6 +151,7 @@ mod tests {
             log: Some("/x.log".to_owned()),
             ip: Some("127.0.0.1".to_owned()),
             port: Some(8001),
+            tls: true,
         };
         let value = state.write();
         assert_eq!(value.get("pid"), Some(&json!(4711)));

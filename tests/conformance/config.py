@@ -23,11 +23,12 @@ HUB = set(
     " api_page_default_limit api_page_max_limit api_tokens authenticate_prometheus beyond_spawn_limit cleanup_proxy"
     " cleanup_servers concurrent_spawn_limit cookie_host_prefix_enabled cookie_max_age cookie_max_age_days"
     " cookie_options cookie_secret cookie_secret_file crypt_keys csp default_server_name default_url embed_from"
-    " extra_user_scopes headers hub_connect_url hub_routespec implicit_spawn_seconds init_spawners_timeout"
-    " last_activity_interval named_server_limit_per_user oauth_require_pkce oauth_token_expires_in proxy_networks"
-    " public_url redirect_to_server server_names service_check_interval service_poll_interval service_tokens"
+    " external_ssl_authorities extra_user_scopes headers hub_connect_url hub_routespec implicit_spawn_seconds"
+    " init_spawners_timeout internal_certs_location internal_ssl last_activity_interval named_server_limit_per_user"
+    " oauth_require_pkce oauth_token_expires_in proxy_networks public_url recreate_internal_certs redirect_to_server"
+    " server_names service_check_interval service_poll_interval service_tokens"
     " shutdown_on_logout slow_spawn_timeout slow_stop_timeout subdomain_hook subdomain_host token_expires_in_max token_expires_in_max_seconds"
-    " trust_user_provided_tokens trusted_downstream_ips use_legacy_stopped_server_status_code user_redirect_limit"
+    " trust_user_provided_tokens trusted_alt_names trusted_downstream_ips use_legacy_stopped_server_status_code user_redirect_limit"
     " xsrf_anonymous_id_headers xsrf_anonymous_ip_cidrs xsrf_cookie_kwargs".split()
 )
 # what the run sets by itself

@@ -48,6 +48,8 @@ pub struct Settings {
     pub separate_proxy: bool,
     /// Whether that process is the other hub's usual proxy: configurable-http-proxy for ours, ours for stock.
     pub foreign_proxy: bool,
+    /// Has hub, proxy and servers speak TLS among each other, with certificates in this folder.
+    pub internal_ssl: Option<PathBuf>,
     /// Lets the next process of our hub take over from the one that runs.
     pub handover: bool,
     /// Stops the servers when the hub is stopped in an orderly way.
@@ -103,6 +105,7 @@ impl Default for Settings {
             cookie_secret_file: None,
             separate_proxy: false,
             foreign_proxy: false,
+            internal_ssl: None,
             handover: false,
             cleanup_servers: false,
             admins: vec!["admin".to_owned()],
@@ -190,6 +193,10 @@ impl Settings {
         self.database.clone().unwrap_or_else(file)
     }
 
+    fn internal_scheme(&self) -> &'static str {
+        if self.internal_ssl.is_some() { "https" } else { "http" }
+    }
+
     fn secret_file(&self, place: Place<'_>) -> PathBuf {
         self.cookie_secret_file.clone().unwrap_or_else(|| place.folder.join("cookie_secret"))
     }
@@ -263,7 +270,7 @@ impl Settings {
         }
         let mut proxy = json!({
             "bind_url": format!("http://127.0.0.1:{}", ports.public),
-            "api_url": format!("http://127.0.0.1:{}", ports.api),
+            "api_url": format!("{}://127.0.0.1:{}", self.internal_scheme(), ports.api),
             "should_start": !self.separate_proxy,
         });
         if self.handover {
@@ -291,6 +298,10 @@ impl Settings {
         if self.subdomains {
             whole["hub"]["subdomain_host"] = json!(format!("http://{HOST}:{}", ports.public));
         }
+        if let Some(certificates) = &self.internal_ssl {
+            whole["hub"]["internal_ssl"] = json!(true);
+            whole["hub"]["internal_certs_location"] = json!(certificates);
+        }
         for (key, value) in &self.hub {
             whole["hub"][key] = value.clone();
         }
@@ -308,7 +319,14 @@ impl Settings {
             "JupyterHub.bind_url",
             json!(format!("http://127.0.0.1:{}{}", ports.public, self.base_url.replace(' ', "%20"))),
         );
-        set("JupyterHub.hub_bind_url", json!(format!("http://127.0.0.1:{}", ports.hub)));
+        set(
+            "JupyterHub.hub_bind_url",
+            json!(format!("{}://127.0.0.1:{}", self.internal_scheme(), ports.hub)),
+        );
+        if let Some(certificates) = &self.internal_ssl {
+            set("JupyterHub.internal_ssl", json!(true));
+            set("JupyterHub.internal_certs_location", json!(certificates));
+        }
         set("JupyterHub.cookie_secret_file", json!(self.secret_file(place)));
         set("JupyterHub.db_url", json!(self.database_url(place)));
         set("JupyterHub.allow_named_servers", json!(true));
@@ -357,7 +375,10 @@ impl Settings {
             |service| json!({ "name": service.name, "scopes": service.scopes, "services": [service.name] }),
         );
         set("JupyterHub.load_roles", roles.chain(self.further_roles.iter().cloned()).collect());
-        set("ConfigurableHTTPProxy.api_url", json!(format!("http://127.0.0.1:{}", ports.api)));
+        set(
+            "ConfigurableHTTPProxy.api_url",
+            json!(format!("{}://127.0.0.1:{}", self.internal_scheme(), ports.api)),
+        );
         set("ConfigurableHTTPProxy.should_start", json!(!self.separate_proxy));
         set("ConfigurableHTTPProxy.command", json!([Needed::Chp.path()]));
         // Keys are bytes, which JSON does not have.

@@ -127,10 +127,10 @@ impl StartJob {
         }
     }
 
-    /// The value of `JUPYTERHUB_SERVICE_URL` for a server that binds `host` and `port`.
-    pub fn service_url(&self, host: &str, port: u16) -> String {
+    /// The value of `JUPYTERHUB_SERVICE_URL` for a server that binds `host` and `port`; `scheme` is `http` or `https`.
+    pub fn service_url(&self, scheme: &str, host: &str, port: u16) -> String {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        format!("http://{host}:{port}{}", self.prefix)
+        format!("{scheme}://{host}:{port}{}", self.prefix)
     }
 }
 

@@ -132,6 +132,40 @@ pub async fn active(db: &impl ConnectionTrait) -> Result<Vec<Spawner>, DbError> 
     with_servers(db, rows).await
 }
 
+/// What a hub asks of the servers that run before it looks after them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begun {
+    /// Saved state.
+    pub state: Option<Json>,
+    /// Whether its address is one of `https`.
+    pub tls: bool,
+}
+
+/// Every server that has an address, as far as all versions of the schema have it. Two queries.
+pub async fn begun(db: &impl ConnectionTrait) -> Result<Vec<Begun>, DbError> {
+    let tls: HashSet<i32> = servers::Entity::find()
+        .filter(servers::Column::Proto.eq("https"))
+        .select_only()
+        .column(servers::Column::Id)
+        .into_tuple()
+        .all(db)
+        .await?
+        .into_iter()
+        .collect();
+    let rows: Vec<(Option<i32>, Option<JsonDict>)> = spawners::Entity::find()
+        .filter(spawners::Column::ServerId.is_not_null())
+        .select_only()
+        .columns([spawners::Column::ServerId, spawners::Column::State])
+        .into_tuple()
+        .all(db)
+        .await?;
+    let begun = rows.into_iter().map(|(server, state)| Begun {
+        state: state.map(|state| state.0),
+        tls: server.is_some_and(|server| tls.contains(&server)),
+    });
+    Ok(begun.collect())
+}
+
 /// The ids of all spawners that have a server.
 pub async fn active_ids(db: &impl ConnectionTrait) -> Result<Vec<i32>, DbError> {
     let ids = spawners::Entity::find()

@@ -4,56 +4,59 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use hub_config::{AccessLogFormat, AcmeSection, BindUrl, Config, Listen, Loaded};
+use hub_config::{AccessLogFormat, AcmeSection, BindUrl, Config, HubSection, Listen, Loaded};
 use hub_core::secret::ExposeSecret as _;
 use hub_proxy::api::ApiOptions;
-use hub_proxy::options::{AccessLog, AcmeChallenge, AcmeOptions};
+use hub_proxy::options::{AccessLog, AcmeChallenge, AcmeOptions, ClientTls};
 use hub_proxy::{Program, Proxy as PublicProxy, ProxyOptions, RouteTable, Sockets};
 use tracing::info;
 use url::Url;
 
+use crate::internal_ssl::ProxySsl;
 use crate::routing::Mark;
 
 /// Runs the proxy alone, with the REST API by which a hub feeds it.
 pub(super) async fn run_proxy(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let program = program(&config)?;
+    let program = program(&config).await?;
     info!(api = %program.api.listen, "the proxy will serve {}", show(&config.proxy.bind_url));
     Box::pin(program.run()).await?;
     Ok(())
 }
 
 /// What `[proxy]` says of a proxy alone.
-fn program(config: &Config) -> anyhow::Result<Program> {
+async fn program(config: &Config) -> anyhow::Result<Program> {
     let Some(token) = config.proxy.auth_token.as_ref().map(|token| token.expose_secret().to_owned()) else {
         bail!(
             "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token that the hub uses"
         );
     };
-    let api_url = Url::parse(&config.proxy.api_url)
-        .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
+    let api_url = config.proxy_api_url();
+    let api_url = Url::parse(&api_url).with_context(|| format!("proxy.api_url: {api_url:?} is no URL"))?;
     let host = api_url.host_str().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
     let api_address = BindUrl::http(host, api_url.port_or_known_default().unwrap_or(8001));
     let api_address = socket_addresses(&api_address, "proxy.api_url")?;
     let api_address = api_address.first().context("proxy.api_url: the host has no address")?;
+    let internal = ProxySsl::find(config, api_url.scheme() == "https").await?;
+    let (client_tls, tls) = internal.map(|internal| (internal.client, internal.api)).unwrap_or_default();
     let hub = match config.hub.hub_connect_url.as_deref() {
         Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
         None => {
             let bound = socket_addresses(&config.hub.hub_bind_url, "hub.hub_bind_url")?;
             let bound = bound.first().context("hub.hub_bind_url: the host has no address")?;
-            Url::parse(&format!("http://{}", reachable(*bound)))?
+            reached_at(&config.hub, *bound)?
         }
     };
     let mark = Mark::from_secret(token.as_bytes());
     let host_routing = config.hub.subdomain_host().is_some();
     // Where the hub has a route of its own, what no route fits is not for it.
     let default_target = config.hub.hub_routespec.is_none().then(|| hub.to_string());
-    let proxy = ProxyOptions { default_target, ..proxy_options(config, &hub, &mark)? };
+    let proxy = ProxyOptions { default_target, ..proxy_options(config, &hub, &mark, client_tls)? };
     let section = &config.proxy;
     Ok(Program {
         proxy,
-        api: ApiOptions { listen: hub_proxy::Listen::Tcp(*api_address), token: Some(token), tls: None },
+        api: ApiOptions { listen: hub_proxy::Listen::Tcp(*api_address), token: Some(token), tls },
         host_routing,
         metrics: section.metrics_address.map(hub_proxy::Listen::Tcp),
         pid_file: None,
@@ -108,15 +111,21 @@ pub(super) fn bind_proxy(
     hub: SocketAddr,
     routes: Arc<RouteTable>,
     mark: &Mark,
+    client_tls: ClientTls,
     inherited: &mut Sockets,
 ) -> anyhow::Result<PublicProxy> {
-    let hub = Url::parse(&format!("http://{}", reachable(hub)))?;
-    let options = proxy_options(config, &hub, mark)?;
+    let hub = reached_at(&config.hub, hub)?;
+    let options = proxy_options(config, &hub, mark, client_tls)?;
     Ok(PublicProxy::bind_inheriting(options, routes, hub_proxy::metrics::Metrics::new(), inherited)?)
 }
 
 /// Options of the public side. `hub` is where the proxy reaches the hub.
-fn proxy_options(config: &Config, hub: &Url, mark: &Mark) -> anyhow::Result<ProxyOptions> {
+fn proxy_options(
+    config: &Config,
+    hub: &Url,
+    mark: &Mark,
+    client_tls: ClientTls,
+) -> anyhow::Result<ProxyOptions> {
     let section = &config.proxy;
     let listen = match &section.bind_url.listen {
         Listen::Unix(path) => vec![hub_proxy::Listen::Unix(path.clone())],
@@ -131,6 +140,7 @@ fn proxy_options(config: &Config, hub: &Url, mark: &Mark) -> anyhow::Result<Prox
         workers: std::num::NonZeroUsize::new(section.workers as usize),
         error_target: Some(format!("{root}{}hub/error", config.hub.base_url)),
         hub_mark: Some(mark.header()),
+        client_tls,
         ..ProxyOptions::default()
     };
     options.timeouts.keep_alive = section.keep_alive_timeout;
@@ -193,8 +203,14 @@ fn acme_options(section: &AcmeSection) -> AcmeOptions {
     }
 }
 
+/// Where a hub that listens at `bound` is reached on this machine.
+pub(super) fn reached_at(hub: &HubSection, bound: SocketAddr) -> anyhow::Result<Url> {
+    let scheme = if hub.internal_ssl { "https" } else { "http" };
+    Ok(Url::parse(&format!("{scheme}://{}", reachable(bound)))?)
+}
+
 /// The address at which a listener is reached on this machine.
-pub(super) fn reachable(bound: SocketAddr) -> SocketAddr {
+fn reachable(bound: SocketAddr) -> SocketAddr {
     let mut address = bound;
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {

@@ -24,6 +24,7 @@ use crate::activity::Activity;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::events::Events;
+use crate::internal_ssl::InternalSsl;
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -31,6 +32,7 @@ use crate::rbac::Rbac;
 use crate::render::{Language, Renderer, StaticFiles};
 use crate::routing::Routing;
 use crate::servers::Servers;
+use crate::services::answers::Asker;
 use crate::sessions::Sessions;
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
@@ -93,6 +95,10 @@ pub struct Hub {
     pub activity: Activity,
     /// How to get in for the first time, when the hub made that up.
     pub first_login: Option<first_admin::FirstLogin>,
+    /// TLS with proxy, servers and services, where it is wanted.
+    pub internal: Option<Arc<InternalSsl>>,
+    /// What asks services whether they answer.
+    pub asker: Asker,
     /// Processes of services that the hub runs.
     pub managed: crate::services::managed::Managed,
     /// The order to end.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{listen, shutdown};
+use crate::internal_ssl::InternalSsl;
 use crate::routing::{InProcess, Mark};
 
 /// How long the next process may take from the end of the hub here until it serves. It starts a hub in that time, with
@@ -47,11 +48,17 @@ pub(super) struct Public {
 
 impl Public {
     /// Binds the public address, or uses the socket of the process before. `hub` is the socket of the hub beside it.
-    pub(super) fn bind(config: &Config, hub: &TcpListener, inherited: &mut Sockets) -> anyhow::Result<Self> {
+    pub(super) fn bind(
+        config: &Config,
+        hub: &TcpListener,
+        internal: Option<&InternalSsl>,
+        inherited: &mut Sockets,
+    ) -> anyhow::Result<Self> {
         let routes = RouteTable::new(config.hub.subdomain_host().is_some());
         let address: SocketAddr = hub.local_addr()?;
         let mark = own_mark(config)?;
-        let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), &mark, inherited)?;
+        let client_tls = internal.map(InternalSsl::proxy_client).unwrap_or_default();
+        let proxy = listen::bind_proxy(config, address, Arc::clone(&routes), &mark, client_tls, inherited)?;
         let handover = config.proxy.handover_socket.clone();
         let estate =
             handover.is_some().then(|| proxy.estate(&[hub.try_clone()?]).map_err(anyhow::Error::new));

@@ -17,9 +17,13 @@ use super::public::{Public, own_mark};
 use super::shutdown::{Reason, Signals};
 use super::tasks::Tasks;
 use super::{Hub, Mode, listen, parts, periodic, shutdown};
+use crate::internal_ssl::{self, InternalSsl};
 use crate::registry::Registry;
 use crate::routing::InProcess;
 use crate::web as pages;
+
+/// TLS handshakes that each worker may have under way: after a restart of the hub all servers come at once.
+const HANDSHAKES: usize = 1024;
 
 /// Runs the hub until it is told to stop, or until another process has taken over.
 pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
@@ -34,7 +38,14 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     let socket = config.proxy.handover_socket.as_deref().filter(|_| in_process);
     let (mut succession, mut inherited) = Succession::begin(socket).await?;
     let listener = listen::bind(&config.hub.hub_bind_url, "hub.hub_bind_url", &mut inherited)?;
-    let mut public = if in_process { Some(Public::bind(&config, &listener, &mut inherited)?) } else { None };
+    internal_ssl::look(&config, parts::db_options(&config.db)).await?;
+    InternalSsl::forget(&config.hub)?;
+    let internal = InternalSsl::open(&config)?.map(Arc::new);
+    let mut public = if in_process {
+        Some(Public::bind(&config, &listener, internal.as_deref(), &mut inherited)?)
+    } else {
+        None
+    };
     inherited.finish();
     if let Some(public) = &public {
         // The hub of the process before has ended when this returns.
@@ -45,7 +56,7 @@ pub async fn run(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     let reason = loop {
         let began = Instant::now();
         let own = public.as_ref().map(Public::for_hub);
-        let running = Running::start(&config, listener.try_clone()?, own, &runtime).await?;
+        let running = Running::start(&config, listener.try_clone()?, internal.clone(), own, &runtime).await?;
         if let Some(public) = public.as_mut().filter(|_| after.is_none()) {
             public.serve(&runtime, None).await?;
         }
@@ -122,11 +133,14 @@ impl Running {
     async fn start(
         config: &Arc<Config>,
         listener: TcpListener,
+        internal: Option<Arc<InternalSsl>>,
         own_proxy: Option<InProcess>,
         runtime: &Handle,
     ) -> anyhow::Result<Self> {
         let (bound, tasks) = (listener.local_addr()?, Tasks::on(runtime.clone()));
-        let hub = parts::build(Arc::clone(config), bound, own_proxy, tasks, &Registry::built_in()).await?;
+        let tls = internal.as_deref().map(InternalSsl::listener).transpose()?;
+        let registry = Registry::built_in();
+        let hub = parts::build(Arc::clone(config), bound, internal, own_proxy, tasks, &registry).await?;
         let hub = web::Data::new(hub);
         hub.init().await?;
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
@@ -140,10 +154,13 @@ impl Running {
         .workers(workers)
         .disable_signals()
         .shutdown_timeout(2)
-        .client_request_timeout(Duration::from_secs(30))
-        .listen(listener)
-        .context("cannot serve the hub")?
-        .run();
+        .max_connection_rate(HANDSHAKES)
+        .client_request_timeout(Duration::from_secs(30));
+        let server = match tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls),
+            None => server.listen(listener),
+        };
+        let server = server.context("cannot serve the hub")?.run();
         let handle = server.handle();
         let serving = runtime.spawn(server);
         hub.open_routes().await?;
@@ -195,7 +212,7 @@ pub async fn without_sockets(
     let tasks = Tasks::on(tokio::runtime::Handle::current());
     let routes = RouteTable::new(config.hub.subdomain_host().is_some());
     let own_proxy = InProcess { routes, scissors: None, mark: own_mark(&config)? };
-    let hub = parts::build(Arc::new(config), bound, Some(own_proxy), tasks, registry).await?;
+    let hub = parts::build(Arc::new(config), bound, None, Some(own_proxy), tasks, registry).await?;
     hub.init().await?;
     hub.open_routes().await?;
     hub.begin().await?;

@@ -143,7 +143,7 @@ fn refuse(arguments: &Arguments) -> Result<(), Failure> {
         (
             arguments.generate_certs,
             "--generate-certs",
-            "TLS between hub and servers (internal_ssl) does not exist here",
+            "with hub.internal_ssl = true they are made when the hub starts",
         ),
         (arguments.show_config_json, "--show-config-json", "use --show-config, which prints TOML"),
     ];
@@ -299,7 +299,7 @@ mod tests {
     fn a_trait_without_counterpart_is_refused() {
         let mut settings = Settings { files: Vec::new(), overrides: Vec::new(), profile: Profile::Plain };
         for (name, value) in
-            [("JupyterHub.internal_ssl", "True"), ("JupyterHub.authenticator_class", "my.Own")]
+            [("JupyterHub.tornado_settings", "{}"), ("JupyterHub.authenticator_class", "my.Own")]
         {
             assert!(matches!(put_trait(&mut settings, name, value), Err(Failure::Usage { .. })), "{name}");
         }

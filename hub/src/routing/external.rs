@@ -47,9 +47,9 @@ pub struct ExternalProxy {
 }
 
 impl ExternalProxy {
-    /// A client; nothing is sent yet.
-    pub fn new(settings: ExternalSettings) -> Result<Self, RoutingError> {
-        let client = reqwest::Client::builder()
+    /// A client, made of `client`; nothing is sent yet.
+    pub fn new(settings: ExternalSettings, client: reqwest::ClientBuilder) -> Result<Self, RoutingError> {
+        let client = client
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(20))
             .redirect(reqwest::redirect::Policy::none())

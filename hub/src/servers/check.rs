@@ -122,8 +122,9 @@ impl Servers {
         found: Started,
     ) {
         let key = &entry.live.key;
-        // Spawners keep what they know, and do not know which of them the hub has chosen.
-        let found = Started { state: mark(found.state, profile_of(&record.state)), ..found };
+        // Spawners keep what they know, and do not know which of them the hub has chosen, nor with which authorities.
+        let authorities = self.authorities.as_ref().filter(|_| found.address.scheme() == "https");
+        let found = Started { state: mark(found.state, profile_of(&record.state), authorities), ..found };
         // After a restart of the hub nearly all are as they were: no write for each of them.
         if !record.is_at(&found.address, &found.state)
             && let Err(error) =

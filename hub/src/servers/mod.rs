@@ -44,6 +44,7 @@ use self::store::Store;
 use self::supervisor::{Entries, Entry, Intent, StartOrder, StopOrder};
 use crate::app::tasks::Tasks;
 use crate::events::Events;
+use crate::internal_ssl::Fingerprints;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::urls::Urls;
@@ -95,6 +96,8 @@ pub struct Servers {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     http: reqwest::Client,
+    /// The authorities that servers depend on which are started now, where they speak TLS.
+    authorities: Option<Fingerprints>,
     failures: AtomicU32,
     checks: Semaphore,
     /// Requests that may start a server and have not asked for the start yet.
@@ -134,13 +137,18 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Background work.
     pub tasks: Tasks,
+    /// What the client is made of that asks servers.
+    pub client: reqwest::ClientBuilder,
+    /// The authorities that servers depend on which are started now, where they speak TLS.
+    pub authorities: Option<Fingerprints>,
 }
 
 impl Servers {
     /// Puts the parts together; nothing starts yet.
     pub fn new(parts: Parts) -> Result<Arc<Self>, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(2))
+        let http = parts
+            .client
+            .connect_timeout(Duration::from_secs(if parts.authorities.is_some() { 5 } else { 2 }))
             .timeout(Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
@@ -161,6 +169,7 @@ impl Servers {
             clock: parts.clock,
             tasks: parts.tasks,
             http,
+            authorities: parts.authorities,
             failures: AtomicU32::new(0),
             checks: Semaphore::new(CHECKS_AT_ONCE),
             admitted: Mutex::default(),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use hub_core::spawner::WatchHealth;
 use hub_core::{ServerName, Spawner};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
+
+use crate::internal_ssl::{self, Fingerprints};
 
 /// Key in `spawners.state` that names the profile whose spawner made the state; absent for the default one.
 /// Stock ignores keys that it does not know.
@@ -126,10 +128,12 @@ pub fn profile_of(state: &Value) -> Option<&str> {
     state.get(STATE_KEY).and_then(Value::as_str)
 }
 
-/// Notes in a state which profile's spawner made it.
-pub fn mark(mut state: Value, profile: Option<&str>) -> Value {
-    if let (Some(profile), Value::Object(map)) = (profile, &mut state) {
-        map.insert(STATE_KEY.to_owned(), profile.into());
+/// Notes in a state which profile's spawner made it, and which authorities its server depends on.
+pub(crate) fn mark(mut state: Value, profile: Option<&str>, authorities: Option<&Fingerprints>) -> Value {
+    if let Value::Object(map) = &mut state {
+        map.extend(profile.map(|profile| (STATE_KEY.to_owned(), profile.into())));
+        map.remove(internal_ssl::STATE_KEY);
+        map.extend(authorities.map(|prints| (internal_ssl::STATE_KEY.to_owned(), json!(prints))));
     }
     state
 }

@@ -61,7 +61,7 @@ impl StartSink for Sink<'_> {
     }
 
     async fn save_state(&self, state: Value) -> Result<(), SpawnError> {
-        let state = mark(state, self.profile);
+        let state = mark(state, self.profile, self.servers.authorities.as_ref());
         let _turn = self.writing.lock().await;
         self.entry.remember(Some(state.clone()));
         self.servers.store.save_state(self.entry.id, self.run, state).await.map_err(database_error)
@@ -203,7 +203,7 @@ impl Servers {
             run: prepared.server_id,
             writing: Mutex::default(),
         };
-        entry.remember(Some(mark(prepared.state.clone(), profile.as_deref())));
+        entry.remember(Some(mark(prepared.state.clone(), profile.as_deref(), self.authorities.as_ref())));
         let settings = self.settings_of(profile.as_deref());
         let settings = settings.for_start(&prepared.groups, &prepared.options)?;
         let mut job = self.job(live, &prepared, &settings);
@@ -245,7 +245,7 @@ impl Servers {
         if let Some(token) = &started.api_token {
             self.store.replace_server_token(entry.id, &prepared.api_token, token).await?;
         }
-        let state = mark(started.state.clone(), sink.profile);
+        let state = mark(started.state.clone(), sink.profile, self.authorities.as_ref());
         {
             let _turn = sink.writing.lock().await;
             entry.remember(Some(state.clone()));

@@ -243,7 +243,7 @@ impl Servers {
         }
         let mut kept = spawner.state_after_stop(server.state);
         if kept.as_object().is_some_and(|map| !map.is_empty()) {
-            kept = mark(kept, profile_of(&record.state));
+            kept = mark(kept, profile_of(&record.state), None);
         }
         match self.store.finish_stop(entry.id, record, kept, entry.queued_start().as_ref()).await {
             Ok(true) => Taken::Gone,

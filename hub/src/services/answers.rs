@@ -1,13 +1,12 @@
 //! Whether services answer at their addresses. Answers to `Server.wait_up` and `check_services_health`.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use hub_config::ServiceSection;
 use hub_db::repo;
-use reqwest::Client;
 use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use url::Url;
@@ -19,11 +18,16 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How many services are asked at once by a look at all.
 const AT_ONCE: usize = 16;
 
-/// Where a redirect leads is nobody's business here: it is an answer. Nor is a connection kept until the next look.
-static ASKER: LazyLock<Client> = LazyLock::new(|| {
-    let client = Client::builder().redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0);
-    client.build().expect("a client without files of its own can be made")
-});
+/// What asks services.
+#[derive(Debug)]
+pub struct Asker(Client);
+
+impl Asker {
+    /// Where a redirect leads is nobody's business here: it is an answer. Nor is a connection kept until the next look.
+    pub fn new(builder: ClientBuilder) -> Result<Self, reqwest::Error> {
+        Ok(Self(builder.redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0).build()?))
+    }
+}
 
 /// The page of a service that is behind its prefix. None for what is no URL.
 fn front(hub: &Hub, name: &str, url: &str) -> Option<Url> {
@@ -38,7 +42,7 @@ pub(crate) async fn wait_up(hub: &Hub, name: &str, url: &str, limit: Duration) -
     let Some(url) = front(hub, name, url) else { return false };
     let asking = async {
         loop {
-            match ASKER.get(url.clone()).timeout(limit).send().await {
+            match hub.asker.0.get(url.clone()).timeout(limit).send().await {
                 Ok(answer) if answer.status().as_u16() < 500 => return,
                 Ok(_) | Err(_) => tokio::time::sleep(ASK_AGAIN).await,
             }

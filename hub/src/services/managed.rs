@@ -146,6 +146,11 @@ async fn launch(hub: &Hub, process: &Process, account: Option<&RunAs>) -> anyhow
     let section = &process.section;
     let own = hub_config::Sources::process_env();
     let mut env = service_env(&hub.config, &hub.urls, section, process.token.expose_secret(), &own);
+    if let Some(internal) = &hub.internal {
+        let owner = account.and_then(RunAs::owner);
+        let files = internal.service(&section.name, owner).context("its certificate cannot be written")?;
+        env.extend(files.variables());
+    }
     env.extend(account.into_iter().flat_map(RunAs::variables));
     let (program, arguments) = section.command.split_first().context("command: is empty")?;
     let found = find(program, own.get("PATH"));

@@ -24,7 +24,7 @@ settings = dict(
 )
 print(config["toml_config"](settings))
 try:
-    config["toml_config"]({**settings, "hub": {"internal_ssl": True}})
+    config["toml_config"]({**settings, "hub": {"extra_log_handlers": []}})
 except config["NoCounterpart"] as error:
     print(f"# {error}")
 "##;
@@ -76,7 +76,7 @@ fn the_settings_of_the_conformance_run_become_a_configuration_without_mistakes()
     let written = std::process::Command::new("python3").args(["-c", PROGRAM, module]).output().unwrap();
     assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
     let text = String::from_utf8(written.stdout).unwrap();
-    assert!(text.contains("# no counterpart for JupyterHub.internal_ssl"), "{text}");
+    assert!(text.contains("# no counterpart for JupyterHub.extra_log_handlers"), "{text}");
     let place = place.file("hub.toml", &text);
     let done = place.himalia(&["config", "check", "hub.toml"]);
     assert_eq!(done.code, 0, "{}\n{text}", done.err);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may end that way")]
 
 mod conformance;
+mod internal_ssl;
 mod proxy;
 mod services;
 mod serving;
@@ -186,7 +187,7 @@ fn as_jupyterhub_it_takes_the_flags_of_stock() {
 fn as_jupyterhub_it_refuses_what_it_cannot_do() {
     let place = Place::new();
     for (arguments, expected) in [
-        (&["--JupyterHub.internal_ssl=True"][..], "--JupyterHub.internal_ssl has no counterpart here"),
+        (&["--JupyterHub.tornado_settings={}"][..], "--JupyterHub.tornado_settings has no counterpart here"),
         (&["--JupyterHub.spawner_class=my.Spawner"], "has no counterpart here"),
         (&["--generate-certs"], "--generate-certs has no counterpart here"),
         (&["--log-file=x"], "2>FILE"),

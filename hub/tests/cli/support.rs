@@ -42,6 +42,11 @@ impl Place {
         self
     }
 
+    /// A path in the directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     pub(crate) fn himalia(&self, arguments: &[&str]) -> Done {
         self.named("himalia", arguments)
     }

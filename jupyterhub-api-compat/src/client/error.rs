@@ -16,6 +16,9 @@ pub enum ClientError {
     /// The token cannot be sent.
     #[error("the token holds characters that cannot be sent in a header; was a whole file meant?")]
     Token,
+    /// The certificate to show, or those to believe, cannot be used.
+    #[error("the certificate to show, or those to believe, cannot be used: {0}")]
+    Tls(String),
     /// Nothing was answered.
     #[error("no answer from {url}: {why}")]
     Network {

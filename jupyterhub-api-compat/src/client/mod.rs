@@ -15,7 +15,7 @@ pub use error::ClientError;
 pub use servers::{StartServer, Started};
 pub use shares::{ShareTo, ShareWanted};
 pub use tokens::TokenWanted;
-pub use transport::Client;
+pub use transport::{Client, TlsMaterial};
 pub use users::UserQuery;
 
 use crate::models::{SelfModel, Version};

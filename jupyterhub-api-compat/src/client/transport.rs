@@ -29,12 +29,26 @@ pub struct Client {
     base: Url,
 }
 
+/// How a client speaks TLS, all in PEM.
+#[derive(Debug, Default)]
+pub struct TlsMaterial {
+    /// Key and certificate that it shows.
+    pub identity: Option<SecretString>,
+    /// The only authorities that it believes.
+    pub authorities: Option<String>,
+}
+
 /// Arguments of the query.
 pub(super) type Query<'a> = Vec<(&'a str, String)>;
 
 impl Client {
     /// A client for the API at `url`, such as `http://127.0.0.1:8000/hub/api`.
     pub fn new(url: &str, token: &SecretString) -> Result<Self> {
+        Self::with_tls(url, token, None)
+    }
+
+    /// The same for a hub that speaks TLS with those of its own certificates (`internal_ssl`).
+    pub fn with_tls(url: &str, token: &SecretString, tls: Option<TlsMaterial>) -> Result<Self> {
         let address = |why: String| ClientError::Address { url: url.to_owned(), why };
         let base = Url::parse(url).map_err(|error| address(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
@@ -46,7 +60,19 @@ impl Client {
         let mut bearer = HeaderValue::from_str(&format!("token {}", token.expose_secret().trim()))
             .map_err(|_| ClientError::Token)?;
         bearer.set_sensitive(true);
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(TlsMaterial { identity, authorities }) = tls {
+            if let Some(pem) = identity {
+                let identity = reqwest::Identity::from_pem(pem.expose_secret().as_bytes());
+                builder = builder.identity(identity.map_err(|error| unusable(&error))?);
+            }
+            if let Some(pem) = authorities {
+                let authorities = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
+                let authorities = authorities.map_err(|error| unusable(&error))?;
+                builder = builder.tls_certs_only(authorities);
+            }
+        }
+        let http = builder
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .connect_timeout(CONNECT)
             .timeout(CALL)
@@ -210,11 +236,21 @@ async fn read(mut answer: Response, url: &str) -> Result<Vec<u8>> {
 /// The innermost reason, which is the one that helps.
 fn unanswered(url: &str, error: reqwest::Error) -> ClientError {
     let error = error.without_url();
-    let mut why = if error.is_timeout() { "it takes too long".to_owned() } else { error.to_string() };
-    let mut source = std::error::Error::source(&error);
+    let own = error.is_timeout().then(|| "it takes too long".to_owned());
+    ClientError::Network { url: url.to_owned(), why: innermost(&error).or(own).unwrap_or(error.to_string()) }
+}
+
+/// What is wrong with a certificate that was given.
+fn unusable(error: &reqwest::Error) -> ClientError {
+    ClientError::Tls(innermost(error).unwrap_or_else(|| error.to_string()))
+}
+
+fn innermost(error: &dyn std::error::Error) -> Option<String> {
+    let mut source = error.source();
+    let mut why = None;
     while let Some(inner) = source {
-        why = inner.to_string();
+        why = Some(inner.to_string());
         source = inner.source();
     }
-    ClientError::Network { url: url.to_owned(), why }
+    why
 }

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod archive;
+mod certificates;
 mod claims;
 mod ending;
 mod locks;

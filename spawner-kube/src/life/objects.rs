@@ -149,7 +149,7 @@ impl KubeSpawner {
         made: &Value,
         until: Instant,
     ) -> Result<(), SpawnError> {
-        if !server.traits.services_enabled {
+        if !(server.traits.services_enabled || server.facts.tls) {
             return Ok(());
         }
         let manifest = server.service_manifest(made, pod::uid(made)).map_err(failure)?;

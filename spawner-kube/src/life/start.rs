@@ -22,7 +22,7 @@ use crate::causes::Trouble;
 use crate::cluster::{ApiError, Kind, Object};
 use crate::server::Server;
 use crate::spawner::KubeSpawner;
-use crate::state::{LAUNCH, OPTIONS, SavedState};
+use crate::state::{LAUNCH, OPTIONS, SavedState, TLS};
 use crate::status::is_running;
 use crate::view::{Follow, Space, pod};
 
@@ -52,6 +52,9 @@ impl Launch {
         let mut state = server.state();
         state.other.insert(LAUNCH.to_owned(), self.id.clone().into());
         state.other.insert(OPTIONS.to_owned(), self.options.clone().into());
+        if server.facts.tls {
+            state.other.insert(TLS.to_owned(), true.into());
+        }
         state.to_json()
     }
 }
@@ -104,6 +107,8 @@ impl KubeSpawner {
         if server.traits.token_secret {
             self.ensure_token(server, job, &made, until).await?;
         }
+        // In stock's order: the secret, then the service.
+        self.ensure_certificates(server, job, &made, until).await?;
         self.ensure_service(server, &job.key, &made, until).await?;
         let wait = Wait {
             cluster: &self.cluster,
@@ -145,7 +150,9 @@ impl KubeSpawner {
         }
         let object = Object { kind: Kind::Pod, namespace: &launch.namespace, name: &launch.pod };
         let found = self.cluster.get(object).await.map_err(|error| failed(error, object))?;
-        let Some(found) = found.filter(usable) else { return Ok(None) };
+        // One that was made before `internal_ssl` was switched cannot talk to this hub.
+        let speaks_tls = |found: &Value| pod::has_certificates(found) == self.certificates.is_some();
+        let Some(found) = found.filter(|found| usable(found) && speaks_tls(found)) else { return Ok(None) };
         let token = self.token_of(&found).await.map_err(|error| failed(error, object))?;
         // Without its token the server could not be let in.
         Ok(token.is_some().then_some(found))
@@ -178,13 +185,14 @@ async fn ready(
     }
 }
 
-/// The launch of a job. A hub that was killed during a start left its launch in the state: with the same options, it
-/// goes on under the same names.
+/// The launch of a job. A hub that was killed during a start left its launch in the state: with the same options, and
+/// with TLS or without it as before, it goes on under the same names.
 fn take_names(server: &mut Server, job: &StartJob) -> Launch {
     let saved = SavedState::read(&job.state);
     let options = digest(&job.options);
     let text = |key: &str| saved.other.get(key).and_then(Value::as_str);
-    let begun = text(LAUNCH).filter(|_| text(OPTIONS) == Some(options.as_str()));
+    let same = text(OPTIONS) == Some(options.as_str()) && saved.speaks_tls() == server.facts.tls;
+    let begun = text(LAUNCH).filter(|_| same);
     if begun.is_some() {
         if let Some(name) = &saved.pod_name {
             server.names.pod.clone_from(name);

@@ -15,6 +15,7 @@ pub use claim::pvc;
 pub use env::{EnvFacts, environment};
 pub use labels::{Marks, Versions};
 pub use owned::{Certificates, namespace, notebook_port, owner_reference, secret, service};
+pub(crate) use pod::CERTIFICATES;
 pub use pod::{PodParts, pod};
 
 pub(crate) use model::{Model, build, canonical};

@@ -9,7 +9,7 @@ use crate::fields::Expander;
 use crate::traits::{Items, Traits};
 
 /// Volume with the certificates of `internal_ssl`.
-const CERTIFICATES: &str = "jupyterhub-internal-certs";
+pub(crate) const CERTIFICATES: &str = "jupyterhub-internal-certs";
 
 /// What a pod is made of besides the options.
 #[derive(Debug, Clone)]

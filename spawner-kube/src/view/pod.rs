@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hub_core::{ServerKey, ServerName, UserName};
 use serde_json::{Map, Value};
 
+use crate::manifest::CERTIFICATES;
 use crate::status::{crash_loop, end_of};
 
 /// Annotations that tell whose a pod is.
@@ -108,6 +109,12 @@ pub(crate) fn key(pod: &Value) -> Option<ServerKey> {
 /// Whether an object, by its annotations, belongs to this server. Everything else is foreign and is left alone.
 pub(crate) fn belongs_to(object: &Value, key: &ServerKey) -> bool {
     self::key(object).is_some_and(|found| found == *key)
+}
+
+/// Whether a pod, whole as the cluster has it, has a certificate.
+pub(crate) fn has_certificates(pod: &Value) -> bool {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+    volumes.into_iter().flatten().any(|volume| text(volume, "/name") == CERTIFICATES)
 }
 
 /// Whether the cluster has been asked to delete it.

@@ -78,6 +78,7 @@ pub(crate) fn context(directory: &Path, root: bool) -> SpawnerContext {
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ("HUB_SECRET".to_owned(), "stays with the hub".to_owned()),
         ]),
+        certificates: None,
         root,
         reenter: vec![OsString::from(env!("CARGO_BIN_EXE_local-launch"))],
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hub_config::{AcmeChallenge as Challenge, ProxySection};
 use hub_proxy::Listen as Public;
-use hub_proxy::options::{ClientTls, Limits, Timeouts, TlsFiles};
+use hub_proxy::options::{Limits, Timeouts, TlsFiles};
 use serde_json::json;
 
 use super::*;
@@ -19,7 +19,7 @@ fn section() -> ProxySection {
         ip: Some("127.0.0.2".to_owned()),
         port: Some(8443),
         should_start: false,
-        api_url: "http://127.0.0.3:9001".to_owned(),
+        api_url: Some("http://127.0.0.3:9001".to_owned()),
         auth_token: Some("token-of-the-test".into()),
         ssl_key: Some("k.pem".into()),
         ssl_cert: Some("c.pem".into()),
@@ -47,7 +47,7 @@ fn section() -> ProxySection {
 
 fn options(proxy: ProxySection) -> anyhow::Result<ProxyOptions> {
     let config = Config { proxy, ..Config::default() };
-    proxy_options(&config, &Url::parse(HUB).unwrap(), &Mark::from_secret(b"x"))
+    proxy_options(&config, &Url::parse(HUB).unwrap(), &Mark::from_secret(b"x"), ClientTls::default())
 }
 
 fn tcp(text: &str) -> Public {
@@ -114,10 +114,10 @@ fn every_key_of_the_section_reaches_the_option_that_it_is_about() {
     assert_eq!(format!("{client_tls:?}"), format!("{:?}", ClientTls::default()));
 }
 
-#[test]
-fn a_proxy_alone_gets_what_is_about_it_as_well() {
+#[tokio::test]
+async fn a_proxy_alone_gets_what_is_about_it_as_well() {
     let Program { proxy, api, host_routing, metrics, pid_file, state_file, handover } =
-        program(&Config { proxy: section(), ..Config::default() }).unwrap();
+        program(&Config { proxy: section(), ..Config::default() }).await.unwrap();
     assert_eq!(proxy.listen, [tcp("127.0.0.2:8443")]);
     assert_eq!(proxy.default_target.as_deref(), Some("http://127.0.0.1:8081/"));
     assert_eq!(api.listen, tcp("127.0.0.3:9001"));

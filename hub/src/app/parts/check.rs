@@ -16,7 +16,7 @@ use crate::registry::Registry;
 pub(in crate::app) fn check(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     let mut problems = Vec::new();
     // Whoever checks a configuration need not be who runs the hub: the rights of root are taken for granted.
-    let spawners = spawners(config, &std::env::current_dir()?, true, registry).map(drop);
+    let spawners = spawners(config, &std::env::current_dir()?, true, None, registry).map(drop);
     let cleanup = check_cleanup(config, !config.proxy.should_start).map_err(anyhow::Error::from);
     for checked in [spawners, check_authenticator(config, registry), cleanup] {
         match checked.map_err(anyhow::Error::downcast::<PluginError>) {

@@ -24,7 +24,7 @@ use self::auth::{build_auth, check_cleanup, check_public, spawn_hooks};
 use self::spawners::{build_spawners, profile_settings, server_settings};
 use self::web::{build_renderer, build_sessions, extra_headers, networks};
 use super::embedding::Embedding;
-use super::listen::reachable;
+use super::listen::reached_at;
 use super::tasks::Tasks;
 use super::{Hub, derived, first_admin, shutdown};
 use crate::activity::Activity;
@@ -33,6 +33,7 @@ use crate::auth::crypt::Crypt;
 use crate::events::Events;
 use crate::events::exchange::Exchange;
 use crate::events::log::EventLog;
+use crate::internal_ssl::{InternalSsl, Peer};
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -42,6 +43,7 @@ use crate::render::StaticFiles;
 use crate::routing::{ExternalProxy, ExternalSettings, InProcess, Proxy, Routing};
 use crate::servers::store::{GrantSettings, Store};
 use crate::servers::{Parts, Servers};
+use crate::services::answers::Asker;
 use crate::urls::Urls;
 use crate::web::api::{Description, Idempotency};
 use crate::web::facts::Senders;
@@ -51,6 +53,7 @@ use crate::workspaces::Workspaces;
 pub(super) async fn build(
     config: Arc<Config>,
     bound: SocketAddr,
+    internal: Option<Arc<InternalSsl>>,
     own_proxy: Option<InProcess>,
     tasks: Tasks,
     registry: &Registry,
@@ -89,19 +92,10 @@ pub(super) async fn build(
     check_public(&config, auth.authenticator.as_ref(), external)?;
     check_cleanup(&config, external)?;
 
+    let client = |peer| internal_client(internal.as_deref(), peer);
     let proxy = match own_proxy {
         Some(own) => Proxy::InProcess(own),
-        None => {
-            let Some(token) = config.proxy.auth_token.clone() else {
-                bail!(
-                    "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token of the proxy at {}",
-                    config.proxy.api_url
-                );
-            };
-            let api_url = Url::parse(&config.proxy.api_url)
-                .with_context(|| format!("proxy.api_url: {:?} is no URL", config.proxy.api_url))?;
-            Proxy::External(ExternalProxy::new(ExternalSettings { api_url, auth_token: token })?)
-        }
+        None => Proxy::External(external_proxy(&config, client(Peer::ProxyApi)?)?),
     };
     let routing = Arc::new(Routing::new(proxy, Arc::clone(&metrics)));
     let log = match &config.events.log_file {
@@ -134,7 +128,7 @@ pub(super) async fn build(
     );
     let servers = Servers::new(Parts {
         store,
-        spawners: build_spawners(&config, &db, registry)?,
+        spawners: build_spawners(&config, &db, internal.as_deref(), registry)?,
         settings: server_settings(&config, &config.spawner, &embedding),
         profiles: profile_settings(&config, &embedding),
         hooks: spawn_hooks(workspaces.as_ref(), auth.authenticator.as_ref()),
@@ -144,9 +138,13 @@ pub(super) async fn build(
         events: Arc::clone(&events),
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
+        client: client(Peer::Server)?,
+        authorities: internal.as_deref().map(|internal| internal.fingerprints().clone()),
     })?;
     let service_key = derived::safe_secret(secret.secret.expose_secret(), "tokens of services");
     Ok(Hub {
+        asker: Asker::new(client(Peer::Service)?)?,
+        internal,
         first_login,
         events,
         audit,
@@ -182,11 +180,32 @@ pub(super) async fn build(
     })
 }
 
+/// The proxy in a process of its own.
+fn external_proxy(config: &Config, client: reqwest::ClientBuilder) -> anyhow::Result<ExternalProxy> {
+    let url = config.proxy_api_url();
+    let Some(auth_token) = config.proxy.auth_token.clone() else {
+        bail!(
+            "proxy.auth_token is missing: set it, or CONFIGPROXY_AUTH_TOKEN, to the token of the proxy at {url}"
+        );
+    };
+    let api_url = Url::parse(&url).with_context(|| format!("proxy.api_url: {url:?} is no URL"))?;
+    Ok(ExternalProxy::new(ExternalSettings { api_url, auth_token }, client)?)
+}
+
+/// What the hub's own clients are made of.
+fn internal_client(internal: Option<&InternalSsl>, peer: Peer) -> anyhow::Result<reqwest::ClientBuilder> {
+    let builder = reqwest::Client::builder();
+    match internal {
+        Some(internal) => internal.client(builder, peer),
+        None => Ok(builder),
+    }
+}
+
 /// Where the hub is found. `bound` is the address that it listens on.
 fn urls(config: &Config, bound: SocketAddr) -> anyhow::Result<Urls> {
     let connect = match config.hub.hub_connect_url.as_deref().or(config.spawner.hub_connect_url.as_deref()) {
         Some(text) => Url::parse(text).with_context(|| format!("hub.hub_connect_url: {text:?} is no URL"))?,
-        None => Url::parse(&format!("http://{}", reachable(bound)))?,
+        None => reached_at(&config.hub, bound)?,
     };
     let public = config
         .hub
@@ -215,7 +234,7 @@ fn crypt(config: &Config) -> anyhow::Result<Arc<Crypt>> {
 }
 
 /// How the configuration wants the database to be reached.
-pub(super) fn db_options(section: &hub_config::DbSection) -> DbOptions {
+pub(in crate::app) fn db_options(section: &hub_config::DbSection) -> DbOptions {
     let mut options = DbOptions::new(section.url.expose_secret().to_owned());
     options.password.clone_from(&section.password);
     options.max_connections = section.max_connections;

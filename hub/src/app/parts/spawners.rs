@@ -10,22 +10,29 @@ use hub_core::{Spawner, SpawnerContext};
 use hub_db::Db;
 
 use crate::app::embedding::Embedding;
+use crate::internal_ssl::InternalSsl;
 use crate::registry::Registry;
 use crate::servers::ServerSettings;
 use crate::servers::changes::Changes;
 use crate::servers::env::EnvSettings;
 use crate::servers::spawners::Spawners;
 
-pub(super) fn build_spawners(config: &Config, db: &Db, registry: &Registry) -> anyhow::Result<Spawners> {
+pub(super) fn build_spawners(
+    config: &Config,
+    db: &Db,
+    internal: Option<&InternalSsl>,
+    registry: &Registry,
+) -> anyhow::Result<Spawners> {
     let directory = db.file().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
     let directory = directory.map_or_else(std::env::current_dir, std::path::absolute)?;
-    spawners(config, &directory, nix::unistd::geteuid().is_root(), registry)
+    spawners(config, &directory, nix::unistd::geteuid().is_root(), internal, registry)
 }
 
 pub(super) fn spawners(
     config: &Config,
     directory: &Path,
     root: bool,
+    internal: Option<&InternalSsl>,
     registry: &Registry,
 ) -> anyhow::Result<Spawners> {
     let build = |section: &SpawnerSection, path: &str| -> anyhow::Result<Arc<dyn Spawner>> {
@@ -38,6 +45,7 @@ pub(super) fn spawners(
             env_keep: section.env_keep.clone(),
             state_dir: directory.join("himalia-servers"),
             environment: hub_config::Sources::process_env(),
+            certificates: internal.map(InternalSsl::issuer),
             root,
             reenter: vec!["/proc/self/exe".into()],
         };

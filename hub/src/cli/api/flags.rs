@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use hub_core::secret::SecretString;
-use jupyterhub_api_compat::client::{Client, ClientError};
+use jupyterhub_api_compat::client::{Client, ClientError, TlsMaterial};
 
 use crate::cli::failure::Failure;
 
@@ -26,6 +26,15 @@ pub(in crate::cli) struct ApiFlags {
     /// File that holds the API token and nothing else
     #[arg(long, value_name = "FILE", env = "JUPYTERHUB_API_TOKEN_FILE", global = true)]
     token_file: Option<PathBuf>,
+    /// File with the private key to show, where the hub speaks TLS with those alone who have a certificate
+    #[arg(long, value_name = "FILE", env = "JUPYTERHUB_SSL_KEYFILE", global = true)]
+    ssl_key: Option<PathBuf>,
+    /// File with the certificate to show
+    #[arg(long, value_name = "FILE", env = "JUPYTERHUB_SSL_CERTFILE", global = true)]
+    ssl_cert: Option<PathBuf>,
+    /// File with the only authorities to believe
+    #[arg(long, value_name = "FILE", env = "JUPYTERHUB_SSL_CLIENT_CA", global = true)]
+    ssl_ca: Option<PathBuf>,
     /// Print the models of the REST API as JSON
     #[arg(long, global = true)]
     pub(in crate::cli) json: bool,
@@ -54,6 +63,35 @@ impl ApiFlags {
         Ok(SecretString::from(text.trim()))
     }
 
+    /// What to show to the hub and whom to believe; what is not given is as anywhere else.
+    fn tls(&self) -> Result<Option<TlsMaterial>, Failure> {
+        let given = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let read = |path: PathBuf| {
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let identity = match (given(&self.ssl_key), given(&self.ssl_cert)) {
+            (Some(key), Some(certificate)) => {
+                // Both may be one file.
+                let both = if key == certificate {
+                    read(key)?
+                } else {
+                    format!("{}\n{}", read(key)?.trim_end(), read(certificate)?)
+                };
+                Some(SecretString::from(both))
+            }
+            (None, None) => None,
+            _ => {
+                return Err(Failure::usage(
+                    "a key is nothing without its certificate",
+                    "set both JUPYTERHUB_SSL_KEYFILE and JUPYTERHUB_SSL_CERTFILE, or neither",
+                ));
+            }
+        };
+        let authorities = given(&self.ssl_ca).map(read).transpose()?;
+        let any = identity.is_some() || authorities.is_some();
+        Ok(any.then_some(TlsMaterial { identity, authorities }))
+    }
+
     /// Runs what speaks to the hub.
     pub(super) fn run<W, F>(&self, work: W) -> Result<(), Failure>
     where
@@ -68,7 +106,7 @@ impl ApiFlags {
         };
         // A second provider cannot be installed, and is not needed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::new(url, &self.token()?)?;
+        let client = Client::with_tls(url, &self.token()?, self.tls()?)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -80,7 +118,7 @@ impl ApiFlags {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match &error {
-            ClientError::Address { .. } | ClientError::Token => {
+            ClientError::Address { .. } | ClientError::Token | ClientError::Tls(_) => {
                 Self::Usage { message: error.to_string(), hint: None }
             }
             _ => Self::Runtime(anyhow::Error::new(error)),

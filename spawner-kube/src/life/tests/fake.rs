@@ -206,6 +206,11 @@ impl Fake {
         pods.map(|((_, name), pod)| (name.clone(), pod["metadata"]["uid"].to_string())).collect()
     }
 
+    /// An object, if it is there.
+    pub(super) fn object(&self, kind: &str, name: &str) -> Option<Value> {
+        self.world().objects.get(&(kind.to_owned(), name.to_owned())).cloned()
+    }
+
     /// Somebody else deletes a pod, at once.
     pub(super) fn lose(&self, name: &str) {
         self.change(|world| world.remove("pods", name));

@@ -3,6 +3,7 @@
 //! pods.
 
 mod archive;
+mod certificates;
 mod fake;
 mod ownership;
 mod site;

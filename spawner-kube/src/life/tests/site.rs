@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use hub_core::secret::{SecretString, random_hex32};
 use hub_core::spawner::{Overrides, Owner, Resources, Volumes};
 use hub_core::{
-    Adoption, PollStatus, Progress, ServerKey, ServerName, ServerRef, SpawnError, Spawner, SpawnerContext,
-    StartJob, StartSink, StopMode, UserName,
+    Adoption, CertificateIssuer, PollStatus, Progress, ServerKey, ServerName, ServerRef, SpawnError, Spawner,
+    SpawnerContext, StartJob, StartSink, StopMode, UserName,
 };
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -85,7 +85,7 @@ fn key(name: &str) -> ServerKey {
 }
 
 /// A spawner with some options besides those of all.
-fn spawner(fake: &Fake, more: &Value) -> Arc<Shared> {
+fn spawner(fake: &Fake, more: &Value, certificates: Option<Arc<dyn CertificateIssuer>>) -> Arc<Shared> {
     let context = SpawnerContext {
         section: "spawner".to_owned(),
         ip: String::new(),
@@ -94,6 +94,7 @@ fn spawner(fake: &Fake, more: &Value) -> Arc<Shared> {
         env_keep: None,
         state_dir: PathBuf::new(),
         environment: BTreeMap::new(),
+        certificates,
         root: false,
         reenter: Vec::new(),
     };
@@ -108,7 +109,22 @@ impl Hub {
     /// A hub with the rows of another one, or with none.
     pub(super) fn new(fake: &Fake, rows: Option<&Hub>, options: &Value) -> Self {
         let rows = rows.map(|hub| Arc::clone(&hub.rows)).unwrap_or_default();
-        Self { spawner: spawner(fake, options), rows, busy: Arc::default() }
+        Self { spawner: spawner(fake, options, None), rows, busy: Arc::default() }
+    }
+
+    /// The same hub whose servers get certificates.
+    pub(super) fn with_certificates(self, fake: &Fake, issuer: impl CertificateIssuer + 'static) -> Self {
+        Self { spawner: spawner(fake, &json!({}), Some(Arc::new(issuer))), ..self }
+    }
+
+    /// Where a server is reached.
+    pub(super) fn address(&self, name: &str) -> Option<String> {
+        self.server(name).address.map(|address| address.to_string())
+    }
+
+    /// As a hub that was killed before it stored where a server is.
+    pub(super) fn forget_address(&self, name: &str) {
+        self.rows().get_mut(name).expect("a row").address = None;
     }
 
     /// How a server fares.

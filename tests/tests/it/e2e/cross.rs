@@ -1,6 +1,5 @@
 //! Each hub with the other one's proxy, real servers behind it.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -67,23 +66,11 @@ async fn with_our_command(internal_ssl: bool) -> Result<Hub> {
     let mut hub = Hub::prepare(Kind::Stock, Settings::default())?;
     let link = hub.folder().join("configurable-http-proxy");
     std::os::unix::fs::symlink(Needed::Himalia.path(), &link)?;
-    let mut extra = format!(
+    hub.settings.extra = format!(
         "c.ConfigurableHTTPProxy.command = [{:?}]\nc.ConfigurableHTTPProxy.check_running_interval = 1\n",
         link.display().to_string()
     );
-    if internal_ssl {
-        let (api, certificates) = (hub.ports.api, hub.folder().join("certificates"));
-        write!(
-            extra,
-            "c.JupyterHub.internal_ssl = True\n\
-             c.JupyterHub.internal_certs_location = {:?}\n\
-             c.JupyterHub.hub_bind_url = 'https://127.0.0.1:{}'\n\
-             c.ConfigurableHTTPProxy.api_url = 'https://127.0.0.1:{api}'\n",
-            certificates.display().to_string(),
-            hub.ports.hub,
-        )?;
-    }
-    hub.settings.extra = extra;
+    hub.settings.internal_ssl = internal_ssl.then(|| hub.folder().join("certificates"));
     hub.start_again().await?;
     Ok(hub)
 }

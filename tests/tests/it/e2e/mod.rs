@@ -12,6 +12,7 @@ mod crash;
 mod cross;
 mod hundred;
 mod interchange;
+mod internal_ssl;
 mod keycloak;
 mod multiplexed;
 mod openhexa;

@@ -16,6 +16,7 @@ mod causes;
 mod choices;
 mod cluster;
 mod crash;
+mod internal_ssl;
 mod kept;
 mod life;
 mod long;

@@ -1,0 +1,132 @@
+//! Whether what is said around `hub.internal_ssl` fits together.
+
+use std::net::IpAddr;
+
+use super::{Rules, child};
+use crate::Config;
+use crate::hub::HubSection;
+
+pub(super) fn check(config: &Config, rules: &mut Rules) {
+    let hub = &config.hub;
+    alt_names(hub, rules);
+    for (name, files) in &hub.external_ssl_authorities {
+        let key = child("hub.external_ssl_authorities", name);
+        if files.cert.as_os_str().is_empty() {
+            rules.wrong(format!("{key}.cert"), "is missing: the file with the authority's certificate");
+        }
+        if name.is_empty() || name.starts_with('.') || name.contains('/') {
+            rules.wrong(key, "must be a name that a folder can have");
+        }
+    }
+    if !hub.internal_ssl {
+        if hub.hub_bind_url.tls {
+            let text =
+                "says https, which the hub's own listener speaks with certificates of its own making only";
+            rules.wrong_but("hub.hub_bind_url", text, "set hub.internal_ssl = true, or begin with http://");
+        }
+        return;
+    }
+    let connect = [
+        ("hub.hub_connect_url", hub.hub_connect_url.as_deref()),
+        ("spawner.hub_connect_url", config.spawner.hub_connect_url.as_deref()),
+    ];
+    for (key, url) in connect {
+        if url.is_some_and(|url| url.starts_with("http://")) {
+            rules.wrong(key, "must begin with https:// where hub.internal_ssl is on");
+        }
+    }
+    if !config.proxy.should_start && config.proxy_api_url().starts_with("http://") {
+        let text = "is not encrypted although hub.internal_ssl is on: begin with https://";
+        rules.doubt("proxy.api_url", text);
+    }
+    if hub.recreate_internal_certs {
+        let text = "makes all certificates anew at each start of the hub: servers that run lose touch with it, and \
+                    several hubs cannot share the folder; set it for one start only";
+        rules.doubt("hub.recreate_internal_certs", text);
+    }
+}
+
+fn alt_names(hub: &HubSection, rules: &mut Rules) {
+    for (index, name) in hub.trusted_alt_names.iter().enumerate() {
+        let fits = match name.split_once(':') {
+            Some(("DNS", host)) => !host.is_empty() && host.is_ascii(),
+            Some(("IP", address)) => address.parse::<IpAddr>().is_ok(),
+            _ => false,
+        };
+        if !fits {
+            let text = format!("{name:?} is neither DNS:HOST nor IP:ADDRESS");
+            rules.wrong(format!("hub.trusted_alt_names[{index}]"), text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BindUrl;
+    use crate::internal_ssl::AuthorityFiles;
+
+    fn findings(change: impl FnOnce(&mut Config)) -> (Vec<String>, Vec<String>) {
+        let mut config = Config::default();
+        config.hub.internal_ssl = true;
+        change(&mut config);
+        let mut rules = Rules::default();
+        check(&config, &mut rules);
+        let keys = |found: Vec<crate::Problem>| found.into_iter().map(|problem| problem.key).collect();
+        (keys(rules.0.problems), keys(rules.0.warnings))
+    }
+
+    #[test]
+    fn names_are_those_of_certificates() {
+        let (wrong, _) = findings(|config| {
+            config.hub.trusted_alt_names =
+                ["DNS:hub", "IP:10.0.0.1", "IP:::1", "hub", "IP:hub", "DNS:", "email:a@b"]
+                    .map(str::to_owned)
+                    .to_vec();
+        });
+        assert_eq!(wrong, [3, 4, 5, 6].map(|index| format!("hub.trusted_alt_names[{index}]")));
+    }
+
+    #[test]
+    fn what_says_http_does_not_fit_and_https_needs_the_switch() {
+        let (wrong, doubts) = findings(|config| {
+            config.hub.hub_connect_url = Some("http://hub:8081".to_owned());
+            config.proxy.should_start = false;
+            config.proxy.api_url = Some("http://127.0.0.1:8001".to_owned());
+            config.hub.recreate_internal_certs = true;
+        });
+        assert_eq!(wrong, ["hub.hub_connect_url"]);
+        assert_eq!(doubts, ["proxy.api_url", "hub.recreate_internal_certs"]);
+        let (wrong, _) = findings(|config| {
+            config.hub.hub_bind_url = BindUrl { tls: true, ..BindUrl::http("127.0.0.1", 8081) };
+            config.hub.internal_ssl = false;
+        });
+        assert_eq!(wrong, ["hub.hub_bind_url"]);
+    }
+
+    #[test]
+    fn the_proxys_api_is_encrypted_unless_it_is_said_otherwise() {
+        let mut config = Config::default();
+        assert_eq!(config.proxy_api_url(), "http://127.0.0.1:8001");
+        config.hub.internal_ssl = true;
+        assert_eq!(config.proxy_api_url(), "https://127.0.0.1:8001");
+        let (wrong, doubts) = findings(|config| config.proxy.should_start = false);
+        assert!(wrong.is_empty() && doubts.is_empty(), "{wrong:?} {doubts:?}");
+        config.proxy.api_url = Some("http://proxy:1".to_owned());
+        assert_eq!(config.proxy_api_url(), "http://proxy:1");
+    }
+
+    #[test]
+    fn an_authority_has_a_name_and_a_certificate() {
+        let (wrong, _) = findings(|config| {
+            let files = AuthorityFiles { cert: "ca.crt".into(), ..AuthorityFiles::default() };
+            config.hub.external_ssl_authorities = [
+                ("mine".to_owned(), files.clone()),
+                ("../x".to_owned(), files),
+                ("none".to_owned(), AuthorityFiles::default()),
+            ]
+            .into();
+        });
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+    }
+}
