@@ -9,11 +9,11 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use hub_core::{Clock as _, SystemClock};
 use hub_db::repo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::scripted_login::{SERVICES, browser, hub, hub_with, is_in, log_in, log_in_with};
-use crate::support::TestHub;
+use crate::support::{Client, TestHub};
 use himalia::routing::{MARK_HEADER, Mark};
 
 #[actix_web::test]

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use himalia::render::{
     CommonContext, ErrorPage, HomePage, Language, LoginPage, LogoutPage, NotRunningPage, RenderOptions,
-    Renderer, ServiceLink, SpawnPage, SpawnPendingPage, TemplateError, TokenPage,
+    Renderer, ServiceLink, SpawnPendingPage, TemplateError,
 };
 use serde_json::json;
 
-use crate::samples::{self, FRENCH, HOSTILE};
+use crate::samples;
 use crate::templates::page;
 
 fn overrides(name: &str) -> PathBuf {

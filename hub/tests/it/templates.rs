@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use himalia::render::{
     CommonContext, ErrorPage, HomePage, Language, LoginPage, LogoutPage, NotRunningPage, RenderOptions,
-    Renderer, ServiceLink, SpawnPage, SpawnPendingPage, TemplateError, TokenPage,
+    Renderer, SpawnPage, TokenPage,
 };
 use serde_json::json;
 
