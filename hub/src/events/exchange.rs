@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hub_core::Clock;
 use hub_db::repo::events::{self, KEPT, NewEvent, Place};
@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const AWAY: Duration = Duration::from_secs(2);
 /// How often events are tried that the database refuses for a reason which may never go.
 const TRIES: u32 = 5;
+/// Most events a second that are mentioned only.
+const MENTIONS: u32 = 20;
 /// Stands in the database for nothing, and for what nobody was told.
 const NOTHING: &str = "null";
 const GAP: &str = "\"gap\"";
@@ -65,6 +67,8 @@ struct Line {
     gap: Option<NewEvent>,
     /// How many have left it since the last time that events were deleted; none if that was never.
     since_prune: Option<usize>,
+    /// Since when mentions are counted, and how many there were.
+    mentions: Option<(Instant, u32)>,
 }
 
 impl Exchange {
@@ -113,10 +117,10 @@ impl Exchange {
         }
     }
 
-    /// Tells what can be had elsewhere as well: where so much is on its way that this could push out what cannot, nobody
-    /// is told.
+    /// Tells what can be had elsewhere as well, a few such events a second at most: they must neither push out what
+    /// cannot nor keep the database from its work.
     pub fn mention(self: &Arc<Self>, event: &ServerEvent) {
-        if self.line().events.len() < BATCH {
+        if self.line().may_mention(Instant::now()) {
             self.tell(event);
         }
     }
@@ -266,6 +270,14 @@ impl Exchange {
 }
 
 impl Line {
+    /// Whether one more may be mentioned.
+    fn may_mention(&mut self, now: Instant) -> bool {
+        let recent = self.mentions.filter(|(since, _)| now.duration_since(*since) < Duration::from_secs(1));
+        let (since, count) = recent.unwrap_or((now, 0));
+        self.mentions = Some((since, count + 1));
+        count < MENTIONS
+    }
+
     /// One more. Behind so many the first would be kept no more.
     fn join(&mut self, event: NewEvent) {
         if self.events.len() as u64 >= KEPT {
@@ -311,6 +323,14 @@ fn told(text: &str) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_so_many_are_mentioned_in_a_second() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        let after = |milliseconds| now + Duration::from_millis(milliseconds);
+        let mut mentioned = |at| (0..100).filter(|_| line.may_mention(at)).count();
+        assert_eq!([mentioned(now), mentioned(after(900)), mentioned(after(1_100))], [20, 0, 20]);
+    }
 
     #[test]
     fn those_that_leave_the_line_untold_leave_a_gap_before_the_others() {

@@ -21,7 +21,7 @@ const WATCH_SECONDS: std::ops::Range<u64> = 50..70;
 const GRACE: Duration = Duration::from_secs(10);
 /// Pauses between two tries. The longest one is short, because people wait for the end of an outage.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A watch that lived for less than this counts as a failed try, so that an API server which ends every watch at once
 /// is not asked without a pause.
 const SHORTEST: Duration = Duration::from_secs(1);
