@@ -34,6 +34,8 @@ pub struct KubeSpawner {
     pub(crate) archives: Archives,
     /// The name by which this hub knows its own pods; none when it has none.
     pub(crate) hub: Option<String>,
+    /// Where its options stand.
+    pub(crate) section: String,
 }
 
 impl KubeSpawner {
@@ -49,16 +51,16 @@ impl KubeSpawner {
         PluginError::check(misplaced.collect())?;
         let blueprint = Blueprint::new(options, cx, own_namespace())?;
         let cluster = Cluster::new(blueprint.traits());
-        Ok(Self::of(blueprint, cluster))
+        Ok(Self::of(blueprint, cluster, cx))
     }
 
     /// The same over a cluster that is given.
     #[cfg(test)]
     pub(crate) fn over(options: Value, cx: &SpawnerContext, cluster: Cluster) -> Result<Self, PluginError> {
-        Ok(Self::of(Blueprint::new(options, cx, own_namespace())?, cluster))
+        Ok(Self::of(Blueprint::new(options, cx, own_namespace())?, cluster, cx))
     }
 
-    fn of(blueprint: Blueprint, cluster: Cluster) -> Self {
+    fn of(blueprint: Blueprint, cluster: Cluster, cx: &SpawnerContext) -> Self {
         let traits = blueprint.traits();
         let cluster = Arc::new(cluster);
         let hub = match traits.hub_id.as_str() {
@@ -73,6 +75,7 @@ impl KubeSpawner {
             suspects: tokio::sync::Mutex::default(),
             archives: Archives::default(),
             hub,
+            section: cx.section.clone(),
             blueprint,
         }
     }
