@@ -36,6 +36,8 @@ pub struct KubeSpawner {
     pub(crate) certificates: Option<Arc<dyn CertificateIssuer>>,
     /// The name by which this hub knows its own pods; none when it has none.
     pub(crate) hub: Option<String>,
+    /// Where its options stand.
+    pub(crate) section: String,
 }
 
 impl KubeSpawner {
@@ -76,6 +78,7 @@ impl KubeSpawner {
             archives: Archives::default(),
             certificates: cx.certificates.clone(),
             hub,
+            section: cx.section.clone(),
             blueprint,
         }
     }

@@ -52,10 +52,11 @@ pub(crate) async fn remove(hub: &Hub, user: &users::Model, belongings: Belonging
     tx.commit().await?;
     let tokens: Vec<_> = known.into_iter().map(|known| known.token).collect();
     hub.cut_tokens(&tokens).await;
+    if belongings == Belongings::Deleted {
+        // At once: a spawner may take its time over each, and what is to go should be known before anybody has the name.
+        join_all(servers.iter().map(|state| delete_forever(hub, &state.record))).await;
+    }
     for state in servers {
-        if belongings == Belongings::Deleted {
-            delete_forever(hub, &state.record).await;
-        }
         hub.servers.entries.forget(state.record.id);
     }
     Ok(true)

@@ -103,6 +103,7 @@ impl KubeSpawner {
             steps.detail(Phase::Preparing, "Making the pod of the server.");
             self.ensure_pod(&job.key, &launch, manifest, &mut follow, &mut steps).await?
         };
+        self.keep_mounted(&launch.namespace, &made).await?;
         let server = &planned.server;
         if server.traits.token_secret {
             self.ensure_token(server, job, &made, until).await?;

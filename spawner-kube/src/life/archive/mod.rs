@@ -1,98 +1,35 @@
-//! Claims that go once their content is kept as a snapshot. That a claim is to go stands in the cluster, as a secret
-//! beside it without data: whichever hub looks next goes on where another one stopped, until the snapshot can be relied
-//! on and the claim is gone. Nobody uses the claim in between.
+//! Claims that go once their content is kept as a snapshot. That a claim is to go stands in the cluster, as a note:
+//! whichever hub looks next goes on where another one stopped, until the snapshot can be relied on and the claim is gone.
+//!
+//! A claim is deleted only when a snapshot of it is ready, no pod has mounted it since it was given up, and the note still
+//! stands. Each step asks the cluster anew.
 
+mod note;
 mod rounds;
+mod start;
+mod users;
 
 use std::time::Duration;
 
 use hub_core::{ServerRef, SpawnError};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 pub(crate) use rounds::Archives;
 
+use self::note::{ARCHIVE, Keeper, Note};
+use self::users::Use;
 use super::ending::failed;
-use super::steps::Steps;
-use crate::blueprint::failure;
-use crate::causes::{Passing, Trouble};
 use crate::cluster::{ApiError, Kind, Object};
-use crate::server::Server;
 use crate::spawner::KubeSpawner;
-use crate::traits::Traits;
 use crate::view::pod;
 
-/// Label of notes, and annotation of snapshots with the id of their note.
-const ARCHIVE: &str = "hub.jupyter.org/himalia-archive";
-/// Annotations of a note: the claim, by name and id.
-const CLAIM: &str = "hub.jupyter.org/himalia-claim";
-const CLAIM_UID: &str = "hub.jupyter.org/himalia-claim-uid";
-/// How long whoever deletes a server waits for the archive. After that the hub goes on with it beside.
+/// How long whoever deletes a server, or starts the next one of its name, waits for the archive. After that the hub goes
+/// on with it beside.
 const AT_FIRST: Duration = Duration::from_secs(10);
 /// Pause between two looks while somebody waits.
 const LOOK: Duration = Duration::from_secs(1);
-/// Digits of a note's id in the name of its snapshot: each deletion has a snapshot of its own.
-const DIGITS: usize = 8;
-
-/// That a claim is to go, as the cluster has it.
-#[derive(Debug, Clone)]
-struct Note {
-    namespace: String,
-    name: String,
-    uid: String,
-    claim: String,
-    claim_uid: String,
-    user: String,
-    server: String,
-}
-
-impl Note {
-    fn read(namespace: &str, secret: &Value) -> Self {
-        let annotation = |name: &str| pod::annotation(secret, name).to_owned();
-        Self {
-            namespace: namespace.to_owned(),
-            name: pod::name(secret).to_owned(),
-            uid: pod::uid(secret).to_owned(),
-            claim: annotation(CLAIM),
-            claim_uid: annotation(CLAIM_UID),
-            user: annotation(pod::USER),
-            server: annotation(pod::SERVER),
-        }
-    }
-
-    fn object(&self) -> Object<'_> {
-        Object { kind: Kind::Secret, namespace: &self.namespace, name: &self.name }
-    }
-
-    fn claim(&self) -> Object<'_> {
-        Object { kind: Kind::Claim, namespace: &self.namespace, name: &self.claim }
-    }
-
-    /// The snapshot. It says whose it is, as the claim does.
-    fn snapshot(&self, traits: &Traits) -> Value {
-        let id: String = self.uid.chars().filter(char::is_ascii_alphanumeric).take(DIGITS).collect();
-        let mut spec = json!({ "source": { "persistentVolumeClaimName": self.claim } });
-        if let Some(class) = &traits.archive_snapshot_class {
-            spec["volumeSnapshotClassName"] = class.as_str().into();
-        }
-        json!({
-            "apiVersion": "snapshot.storage.k8s.io/v1",
-            "kind": "VolumeSnapshot",
-            "metadata": {
-                "name": format!("{}-{id}", self.claim),
-                "labels": traits.common_labels,
-                "annotations": { (pod::USER): self.user, (pod::SERVER): self.server, (ARCHIVE): self.uid },
-            },
-            "spec": spec,
-        })
-    }
-}
-
-/// Name of the note about a claim.
-fn note_name(claim: &str) -> String {
-    format!("{claim}-archive")
-}
 
 /// Whether anything can ever have been written to a claim: none is bound to a volume before its first pod where the
 /// cluster waits for that.
@@ -107,6 +44,10 @@ impl KubeSpawner {
         traits.archive_pvc && traits.delete_pvc
     }
 
+    fn keeper(&self) -> Keeper<'_> {
+        Keeper { hub: self.hub.as_deref().unwrap_or_default(), spawner: &self.section }
+    }
+
     /// Writes down that a claim is to go, and waits a little for its end.
     pub(super) async fn archive(
         &self,
@@ -114,7 +55,7 @@ impl KubeSpawner {
         claim: Object<'_>,
         found: &Value,
     ) -> Result<(), SpawnError> {
-        let note = self.note(claim, found).await?;
+        let note = self.write_note(claim, found).await?;
         let until = Instant::now() + AT_FIRST;
         loop {
             let left = self.go_on(&note).await;
@@ -132,71 +73,92 @@ impl KubeSpawner {
         }
     }
 
-    /// The note about a claim, made where there is none.
-    async fn note(&self, claim: Object<'_>, found: &Value) -> Result<Note, SpawnError> {
-        let name = note_name(claim.name);
-        let object = Object { kind: Kind::Secret, name: &name, ..claim };
+    /// Makes the note about a claim that is found.
+    async fn write_note(&self, claim: Object<'_>, found: &Value) -> Result<Note, SpawnError> {
+        let manifest = note::manifest(claim, found, self.keeper(), self.blueprint.traits());
+        let home = self.blueprint.usual_namespace();
+        let object = Object { kind: Kind::Secret, namespace: home, name: pod::name(&manifest) };
         let told = |error: ApiError| {
             let mut error = failed(error, object);
             error.operator.push_str("; so nothing tells that the claim is to be archived, and it is kept");
             error
         };
-        let mut labels = self.blueprint.traits().common_labels.clone();
-        labels.insert(ARCHIVE.to_owned(), "pending".into());
-        let manifest = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": name,
-                "labels": labels,
-                "annotations": {
-                    (pod::USER): pod::annotation(found, pod::USER),
-                    (pod::SERVER): pod::annotation(found, pod::SERVER),
-                    (pod::HUB): self.hub.as_deref().unwrap_or_default(),
-                    (CLAIM): claim.name,
-                    (CLAIM_UID): pod::uid(found),
-                },
-            },
-        });
-        // One about an earlier claim of the name makes way.
+        // An earlier one makes way: each deletion has a note, and so a snapshot, of its own.
         let until = Instant::now() + AT_FIRST;
         loop {
-            let error = match self.cluster.create(Kind::Secret, claim.namespace, &manifest).await {
-                Ok(made) => return Ok(Note::read(claim.namespace, &made)),
+            let error = match self.cluster.create(Kind::Secret, home, &manifest).await {
+                Ok(made) => {
+                    let unread = || told(ApiError::Unreachable(format!("{made} is not what was made")));
+                    return Note::read(home, &made).ok_or_else(unread);
+                }
                 Err(error) if error.status() == Some(409) => error,
                 Err(error) => return Err(told(error)),
             };
-            if let Some(there) = self.cluster.get(object).await.map_err(told)? {
-                let note = Note::read(claim.namespace, &there);
-                if note.claim_uid == pod::uid(found) {
-                    return Ok(note);
+            let there = self.cluster.get(object).await.map_err(told)?;
+            let there = there.map(|there| Note::read(home, &there));
+            match there {
+                // Whatever else has that name is left alone.
+                Some(None) => return Err(told(error)),
+                // The claim may have been in use since, and an earlier snapshot not have all of it.
+                Some(Some(note)) => {
+                    self.cluster.delete(object, None, Some(&note.uid)).await.map_err(told)?;
                 }
-                if note.claim != claim.name || Instant::now() >= until {
-                    return Err(told(error));
-                }
-                self.cluster.delete(object, None, Some(&note.uid)).await.map_err(told)?;
+                // 409 is also said when a quota was counted by two at once.
+                None => {}
+            }
+            if Instant::now() >= until {
+                return Err(told(error));
             }
             sleep(LOOK).await;
         }
     }
 
-    /// One step more; none when claim and note are gone, else what is waited for.
+    /// The note about a claim, if there is one.
+    async fn find_note(&self, claim: Object<'_>) -> Result<Option<Note>, ApiError> {
+        let (name, home) = (note::name(claim), self.blueprint.usual_namespace());
+        let found = self.cluster.get(Object { kind: Kind::Secret, namespace: home, name: &name }).await?;
+        Ok(found.and_then(|found| Note::read(home, &found)).filter(|note| note.is_about(claim)))
+    }
+
+    /// Whether a note stands that was read before: who wants the claim back deletes it.
+    async fn stands(&self, note: &Note) -> Result<bool, SpawnError> {
+        let found = self.cluster.get(note.object()).await.map_err(|error| failed(error, note.object()))?;
+        Ok(found.is_some_and(|found| pod::uid(&found) == note.uid))
+    }
+
+    /// Takes a note away; true when it was there.
+    async fn forget(&self, note: &Note) -> Result<bool, SpawnError> {
+        let deleted = self.cluster.delete(note.object(), None, Some(&note.uid)).await;
+        deleted.map_err(|error| failed(error, note.object()))
+    }
+
+    /// One step more; none when nothing is left to do, else what is waited for.
     async fn go_on(&self, note: &Note) -> Result<Option<String>, SpawnError> {
+        if !self.stands(note).await? {
+            return Ok(None);
+        }
         let claim = note.claim();
         let found = self.cluster.get(claim).await.map_err(|error| failed(error, claim))?;
         let is_meant = |found: &Value| {
             pod::uid(found) == note.claim_uid && pod::annotation(found, pod::USER) == note.user
         };
         let Some(found) = found.filter(is_meant) else {
-            let deleted = self.cluster.delete(note.object(), None, Some(&note.uid)).await;
-            deleted.map_err(|error| failed(error, note.object()))?;
+            // Also where snapshots are not to be had at all: then somebody has given the files up.
+            let kept = self.snapshot_of(note).await.is_ok_and(|kept| kept.is_some_and(|kept| is_ready(&kept, note)));
+            if !kept {
+                warn!(%claim, user = note.user, server = note.server, "the claim is gone, and its files were not archived");
+            }
+            self.forget(note).await?;
             return Ok(None);
         };
         if !pod::is_ending(&found) {
-            if has_content(&found)
-                && let Some(why) = self.keep(note).await?
-            {
-                return Ok(Some(why));
+            let kept = if has_content(&found) { self.keep(note).await? } else { May::Go };
+            // Nobody has had it meanwhile, nor wants it back.
+            let may = if matches!(kept, May::Go) { self.is_free(note).await? } else { kept };
+            match may {
+                May::Go if self.stands(note).await? => {}
+                May::Go | May::Never => return Ok(None),
+                May::Wait(why) => return Ok(Some(why)),
             }
             let deleted = self.cluster.delete(claim, None, Some(&note.claim_uid)).await;
             if deleted.map_err(|error| failed(error, claim))? {
@@ -206,18 +168,67 @@ impl KubeSpawner {
         Ok(Some(format!("{claim} is being deleted")))
     }
 
-    /// Makes the snapshot of a claim; none when it can be relied on, else what is wrong.
-    async fn keep(&self, note: &Note) -> Result<Option<String>, SpawnError> {
+    /// Whether no pod has a claim. One that is in use again is not to go any more.
+    async fn is_free(&self, note: &Note) -> Result<May, SpawnError> {
+        let claim = note.claim();
+        match self.use_of(note).await.map_err(|error| failed(error, claim))? {
+            Use::None => Ok(May::Go),
+            Use::Ending(pod) => {
+                Ok(May::Wait(format!("{claim} is in use by pod {pod}, which is being ended")))
+            }
+            Use::Again(pod) => {
+                warn!(%claim, pod, user = note.user, server = note.server,
+                    "the claim of a server that was deleted for ever is in use by a pod: it is neither archived nor deleted");
+                self.forget(note).await?;
+                Ok(May::Never)
+            }
+        }
+    }
+
+    async fn snapshot_of(&self, note: &Note) -> Result<Option<Value>, SpawnError> {
+        let name = note.snapshot_name();
+        let object = Object { kind: Kind::Snapshot, name: &name, ..note.claim() };
+        self.cluster.get(object).await.map_err(|error| failed(error, object))
+    }
+
+    /// Makes the snapshot of a claim, and tells whether it can be relied on.
+    async fn keep(&self, note: &Note) -> Result<May, SpawnError> {
+        let name = note.snapshot_name();
+        let object = Object { kind: Kind::Snapshot, name: &name, ..note.claim() };
+        let made = match self.snapshot_of(note).await? {
+            Some(made) => made,
+            None => match self.is_free(note).await? {
+                May::Go => self.make_snapshot(note, object).await?,
+                not => return Ok(not),
+            },
+        };
+        if is_ready(&made, note) {
+            return Ok(May::Go);
+        }
+        let reason = match pod::text(&made, "/status/error/message") {
+            _ if pod::annotation(&made, ARCHIVE) != note.uid => {
+                "it is another one's; remove it, or give it another name"
+            }
+            "" => "no reason is told",
+            reason => reason,
+        };
+        Ok(May::Wait(format!(
+            "{object} is not ready: {reason}. {} is kept until it is; if the snapshot itself is wrong, delete it, and \
+             another one is made",
+            note.claim()
+        )))
+    }
+
+    async fn make_snapshot(&self, note: &Note, object: Object<'_>) -> Result<Value, SpawnError> {
         let manifest = note.snapshot(self.blueprint.traits());
-        let object = Object { kind: Kind::Snapshot, namespace: &note.namespace, name: pod::name(&manifest) };
-        let made = match self.cluster.create(object.kind, object.namespace, &manifest).await {
+        match self.cluster.create(object.kind, object.namespace, &manifest).await {
             Ok(made) => {
                 info!(snapshot = %object, claim = %note.claim(), "keeping the content of a claim");
-                Some(made)
+                Ok(made)
             }
-            // An earlier try has made it.
+            // Another hub has made it meanwhile.
             Err(error) if error.status() == Some(409) => {
-                self.cluster.get(object).await.map_err(|error| failed(error, object))?
+                self.snapshot_of(note).await?.ok_or_else(|| failed(error, object))
             }
             Err(error) => {
                 let mut error = failed(error, object);
@@ -225,86 +236,23 @@ impl KubeSpawner {
                     "; `archive_pvc` needs the snapshot API of the cluster and rights on it. The claim is kept, and \
                      this is tried again",
                 );
-                return Err(error);
+                Err(error)
             }
-        };
-        let made = made.unwrap_or_default();
-        let is_ours = made.is_null() || pod::annotation(&made, ARCHIVE) == note.uid;
-        let is_ready = made.pointer("/status/readyToUse") == Some(&Value::Bool(true));
-        if is_ours && is_ready && !pod::is_ending(&made) {
-            return Ok(None);
         }
-        let reason = match pod::text(&made, "/status/error/message") {
-            _ if !is_ours => "it is another one's; remove it, or give it another name",
-            "" => "no reason is told",
-            reason => reason,
-        };
-        Ok(Some(format!(
-            "{object} is not ready: {reason}. {} is kept until it is; if the snapshot itself is wrong, delete it, and \
-             another one is made",
-            note.claim()
-        )))
-    }
-
-    /// Before a server is given a claim: waits for the end of an earlier one of its name, which belonged to a server that
-    /// is deleted for ever.
-    pub(super) async fn leave_archived(
-        &self,
-        server: &Server,
-        until: Instant,
-        steps: &mut Steps<'_>,
-    ) -> Result<(), SpawnError> {
-        if !self.archives_claims() || !server.traits.storage_pvc_ensure {
-            return Ok(());
-        }
-        let legacy = server.legacy_pvc().map_err(failure)?;
-        for claim in std::iter::once(&server.names.pvc).chain(&legacy) {
-            let (namespace, name) = (server.names.namespace.as_str(), note_name(claim));
-            let object = Object { kind: Kind::Secret, namespace, name: &name };
-            let found = self.cluster.get(object).await.map_err(|error| failed(error, object))?;
-            // Whatever else has that name is nothing to us.
-            let Some(found) = found.filter(|found| pod::annotation(found, CLAIM) == claim) else { continue };
-            let note = Note::read(namespace, &found);
-            loop {
-                let (why, has_failed) = match self.go_on(&note).await {
-                    Ok(None) => break,
-                    Ok(Some(why)) => (why, false),
-                    Err(error) => (error.operator, true),
-                };
-                let trouble = being_archived(format!("{why}. To use the claim again, delete {object}"));
-                if has_failed || Instant::now() >= until {
-                    return Err(trouble.into_error());
-                }
-                steps.trouble(Some(&trouble));
-                sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
-            }
-            steps.trouble(None);
-        }
-        Ok(())
     }
 }
 
-fn being_archived(operator: String) -> Trouble {
-    let user = "The files of an earlier server of this name are still being archived. Try again in a while.";
-    Trouble::new("archiving", Passing::Perhaps, user, operator)
+/// Whether the next step may be made.
+enum May {
+    Go,
+    /// Not yet, and why.
+    Wait(String),
+    /// The claim is in use again.
+    Never,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshot_is_of_one_deletion_and_says_whose_it_is() {
-        let note = json!({ "metadata": { "name": "claim-ann-archive", "uid": "0123-4567-89ab", "annotations": {
-            "hub.jupyter.org/username": "ann", "hub.jupyter.org/servername": "",
-            "hub.jupyter.org/himalia-claim": "claim-ann", "hub.jupyter.org/himalia-claim-uid": "1" } } });
-        let note = Note::read("ns", &note);
-        let made = note.snapshot(&Traits::default());
-        assert_eq!(pod::name(&made), "claim-ann-01234567");
-        assert_eq!(pod::annotation(&made, pod::USER), "ann");
-        assert_eq!(made["spec"], json!({ "source": { "persistentVolumeClaimName": "claim-ann" } }));
-        let class = Some("slow".to_owned());
-        let made = note.snapshot(&Traits { archive_snapshot_class: class, ..Traits::default() });
-        assert_eq!(made["spec"]["volumeSnapshotClassName"], "slow");
-    }
+/// Whether a snapshot is that of a note and can be relied on.
+fn is_ready(snapshot: &Value, note: &Note) -> bool {
+    let is_ready = snapshot.pointer("/status/readyToUse") == Some(&Value::Bool(true));
+    is_ready && pod::annotation(snapshot, ARCHIVE) == note.uid && !pod::is_ending(snapshot)
 }

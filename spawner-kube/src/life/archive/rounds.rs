@@ -1,46 +1,57 @@
 //! What a hub does about archives beside: it looks for those that are not done, its own of before and those of hubs that
 //! were killed over them, and goes on with each after growing pauses.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::{ARCHIVE, Note};
+use super::note::{ARCHIVE, Note};
 use crate::cluster::{ApiError, Kind, Query};
 use crate::pause::Pause;
 use crate::spawner::KubeSpawner;
-use crate::view::pod;
 
-/// Pauses between two tries beside.
+/// Pauses between two tries beside, and between two lists that failed.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
-/// How long nobody looks for notes where there was none: another hub's, that was killed over them.
+/// The longest time between two looks for notes: another hub's, that was killed over them.
 const IDLE: Duration = Duration::from_mins(10);
-/// Notes of one page, and most that are read of one namespace in one round.
+/// How long one round may hold up what the hub does after it.
+const ROUND: Duration = Duration::from_mins(1);
+/// Notes of one page, and most that are gone on with in one round.
 const PAGE: u32 = 250;
 const MOST: usize = 1_000;
-/// Archives, and namespaces, that are looked at at once.
+/// Archives that are gone on with at once.
 const TOGETHER: usize = 8;
 
 /// When archives are looked at again.
 #[derive(Debug, Default)]
 pub(crate) struct Archives(Mutex<Plan>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Plan {
     /// By the id of the note.
     tries: HashMap<String, Try>,
     /// When notes are looked for; none at once.
     look: Option<Instant>,
+    /// Until the next list where one failed.
+    failed: Pause,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { tries: HashMap::new(), look: None, failed: Pause::new(FIRST_PAUSE, IDLE) }
+    }
 }
 
 #[derive(Debug)]
 struct Try {
     pause: Pause,
+    /// When the last one was.
+    made: Instant,
     due: Instant,
 }
 
@@ -52,81 +63,109 @@ impl Archives {
 }
 
 impl Plan {
-    /// One more try has not come to the end.
+    /// One more try is made, or has not come to the end.
     pub(super) fn put_off(&mut self, note: &Note) {
-        let first = || Try { pause: Pause::new(FIRST_PAUSE, LONGEST_PAUSE), due: Instant::now() };
+        let now = Instant::now();
+        let first = || Try { pause: Pause::new(FIRST_PAUSE, LONGEST_PAUSE), made: now, due: now };
         let next = self.tries.entry(note.uid.clone()).or_insert_with(first);
-        next.due = Instant::now() + next.pause.next();
-        self.look = None;
+        (next.made, next.due) = (now, now + next.pause.next());
+        self.look = self.look.map(|look| look.min(next.due));
     }
 
     fn is_due(&self, note: &Note) -> bool {
         self.tries.get(&note.uid).is_none_or(|next| next.due <= Instant::now())
     }
+
+    /// Forgets the tries of notes that were not there any more in a list that began then.
+    fn keep_only(&mut self, there: &HashSet<String>, began: Instant) {
+        self.tries.retain(|uid, next| next.made >= began || there.contains(uid));
+    }
+
+    /// When the next archive is due, if that is soon.
+    fn next(&self) -> Instant {
+        let idle = Instant::now() + IDLE;
+        self.tries.values().map(|next| next.due).fold(idle, Instant::min)
+    }
+}
+
+/// This hub's notes in one list.
+struct Found {
+    /// Ids of all.
+    there: HashSet<String>,
+    due: Vec<Note>,
+    /// Whether these are all that are due.
+    is_all: bool,
 }
 
 impl KubeSpawner {
-    /// Goes on with the archives that are due, in the namespaces that are watched.
+    /// Goes on with the archives that are due.
     pub(crate) async fn go_on_archiving(&self) {
-        let traits = self.blueprint.traits();
-        if !self.archives_claims() || self.archives.plan().look.is_some_and(|look| look > Instant::now()) {
+        let now = Instant::now();
+        if !self.archives_claims() || self.archives.plan().look.is_some_and(|look| look > now) {
             return;
         }
-        let mut namespaces: BTreeSet<String> =
-            self.view.spaces().iter().map(|space| space.namespace().to_owned()).collect();
-        if !traits.enable_user_namespaces {
-            namespaces.insert(self.blueprint.usual_namespace().to_owned());
-        }
-        let found: Vec<Option<Vec<Note>>> = stream::iter(namespaces)
-            .map(|namespace| async move {
-                let notes = self.notes_in(&namespace).await;
-                notes.inspect_err(|error| warn!(namespace, %error, "cannot look for claims to archive")).ok()
-            })
-            .buffer_unordered(TOGETHER)
-            .collect()
-            .await;
-        let is_all_known = found.iter().all(Option::is_some);
-        let notes: Vec<Note> = found.into_iter().flatten().flatten().collect();
-        let due: Vec<&Note> = {
-            let mut plan = self.archives.plan();
-            if is_all_known {
-                plan.tries.retain(|uid, _| notes.iter().any(|note| note.uid == *uid));
-                plan.look = notes.is_empty().then(|| Instant::now() + IDLE);
+        let found = match self.find_notes().await {
+            Ok(found) => found,
+            Err(error) => {
+                let mut plan = self.archives.plan();
+                plan.look = Some(Instant::now() + plan.failed.next());
+                drop(plan);
+                let namespace = self.blueprint.usual_namespace();
+                warn!(namespace, %error, "cannot look for claims to archive: `archive_pvc` needs the right to list secrets");
+                return;
             }
-            notes.iter().filter(|note| plan.is_due(note)).collect()
         };
-        stream::iter(due).for_each_concurrent(TOGETHER, |note| self.try_again(note)).await;
+        self.archives.plan().keep_only(&found.there, now);
+        let tries = stream::iter(&found.due).for_each_concurrent(TOGETHER, |note| self.try_again(note));
+        let is_done = timeout(ROUND, tries).await.is_ok() && found.is_all;
+        let mut plan = self.archives.plan();
+        plan.failed.reset();
+        plan.look = is_done.then(|| plan.next());
     }
 
     async fn try_again(&self, note: &Note) {
+        // First, so that one that takes too long for a round does not keep others waiting in the next one.
+        self.archives.plan().put_off(note);
         let why = match self.go_on(note).await {
-            Ok(None) => return,
+            Ok(None) => {
+                self.archives.plan().tries.remove(&note.uid);
+                return;
+            }
             Ok(Some(why)) => why,
             Err(error) => error.operator,
         };
-        self.archives.plan().put_off(note);
         warn!(claim = %note.claim(), user = note.user, server = note.server, why, "files are not archived yet");
     }
 
-    /// This hub's notes.
-    async fn notes_in(&self, namespace: &str) -> Result<Vec<Note>, ApiError> {
+    async fn find_notes(&self) -> Result<Found, ApiError> {
+        let home = self.blueprint.usual_namespace();
         let query = Query {
             kind: Kind::Secret,
-            namespace: namespace.to_owned(),
+            namespace: home.to_owned(),
             labels: ARCHIVE.to_owned(),
             fields: String::new(),
         };
-        let hub = self.hub.as_deref().unwrap_or_default();
-        let (mut notes, mut more) = (Vec::new(), String::new());
+        let mut found = Found { there: HashSet::new(), due: Vec::new(), is_all: true };
+        let (keeper, mut more) = (self.keeper(), String::new());
         loop {
             let page = self.cluster.page(&query, PAGE, &more).await?;
-            let own = page.items.iter().filter(|secret| pod::annotation(secret, pod::HUB) == hub);
-            notes.extend(
-                own.map(|secret| Note::read(namespace, secret)).filter(|note| !note.claim.is_empty()),
-            );
+            let own = page.items.iter().filter(|secret| keeper.is_for(secret));
+            let plan = self.archives.plan();
+            for note in own.filter_map(|secret| Note::read(home, secret)) {
+                found.there.insert(note.uid.clone());
+                if !plan.is_due(&note) {
+                    continue;
+                }
+                if found.due.len() < MOST {
+                    found.due.push(note);
+                } else {
+                    found.is_all = false;
+                }
+            }
+            drop(plan);
             more = page.more;
-            if more.is_empty() || notes.len() >= MOST {
-                return Ok(notes);
+            if more.is_empty() {
+                return Ok(found);
             }
         }
     }

@@ -33,8 +33,10 @@ async fn a_server_is_reached_by_a_service_that_comes_and_goes_with_its_pod(kind:
     let door = Door::open(namespace, port).await?;
     let administrator = hub.administrator()?;
     let alice = hub.logged_in("alice").await?;
+    let passed = || door.passed.load(Ordering::Relaxed);
     let mut last = Value::Null;
     for round in 1..=2 {
+        let before = passed();
         administrator.start_server("alice", "").await?;
         let pod = namespace.find("pods", NAME).await?.context("no pod")?;
         let service = namespace.find("services", NAME).await?.context("no service")?;
@@ -43,10 +45,11 @@ async fn a_server_is_reached_by_a_service_that_comes_and_goes_with_its_pod(kind:
         ensure!(of("/spec/ports/0/port") == json!(port) && of("/spec/type") == "ClusterIP", "{service}");
         ensure!(of("/metadata/uid") != last, "the service of the pod before: {service}");
         last = of("/metadata/uid");
-        let before = door.passed.load(Ordering::Relaxed);
-        ensure!(before > 0, "the hub has not come by the service");
+        let up = passed();
+        ensure!(up > before, "round {round}: the hub has not come by the service");
         let page = alice.follow("user/alice/").await?;
         ensure!(page.status == 200, "round {round}: {} at {}: {}", page.status, page.url, page.text);
+        ensure!(passed() > up, "round {round}: the page has not come by the service");
         administrator.stop_server("alice", "").await?;
         namespace.pod_is_gone(NAME).await?;
         if round == 2 {
