@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use hub_core::Refresh;
 use hub_core::testing::Log;
+use hub_core::{Identity, Refresh};
 use serde_json::{Value, json};
 
 use crate::attempts::{holds_no_secret, refused, shown};

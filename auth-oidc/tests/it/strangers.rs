@@ -1,6 +1,7 @@
 //! Accounts that look like those of others, or of whom the provider does not say enough: refused, with a stable reason
 //! in the log.
 
+use hub_core::testing::Log;
 use serde_json::{Value, json};
 
 use crate::attempts::{attempt, attempt_logged, refused};
