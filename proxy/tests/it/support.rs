@@ -178,6 +178,8 @@ fn pairs<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     read: Vec<u8>,
+    /// A target waits for as long as its connection is kept; it is the client who misses what does not come.
+    waits: bool,
 }
 
 impl Raw {
@@ -187,7 +189,7 @@ impl Raw {
 
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket option");
-        Self { stream, read: Vec::new() }
+        Self { stream, read: Vec::new(), waits: false }
     }
 
     pub(crate) async fn send(&mut self, text: impl AsRef<[u8]>) {
@@ -202,7 +204,8 @@ impl Raw {
     /// More bytes; 0 at the end, an error counting as one.
     pub(crate) async fn fill(&mut self) -> usize {
         let mut buffer = vec![0; 64 * 1024];
-        let count = patiently(self.stream.read(&mut buffer)).await.unwrap_or(0);
+        let reading = self.stream.read(&mut buffer);
+        let count = if self.waits { reading.await } else { patiently(reading).await }.unwrap_or(0);
         self.read.extend_from_slice(&buffer[..count]);
         count
     }
@@ -403,7 +406,8 @@ impl Target {
             let mut number = 0;
             while let Ok((stream, _)) = listener.accept().await {
                 number += 1;
-                let serving = AssertUnwindSafe(serve(Raw::new(stream), number)).catch_unwind();
+                let serving =
+                    AssertUnwindSafe(serve(Raw { waits: true, ..Raw::new(stream) }, number)).catch_unwind();
                 let first = Arc::clone(&first);
                 connections.spawn(async move {
                     if let Err(panic) = serving.await {
