@@ -68,6 +68,16 @@ async fn oversized_heads_are_refused() {
 }
 
 #[tokio::test]
+async fn an_answer_may_have_as_many_header_lines_as_a_request() {
+    for (lines, status) in [(127, 200), (128, 503)] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{}\r\nok", "X: y\r\n".repeat(lines));
+        let target = Target::fixed(answer.leak()).await;
+        let proxy = TestProxy::to(target.address);
+        assert_eq!(proxy.get("/").await.status(), status, "{lines}");
+    }
+}
+
+#[tokio::test]
 async fn a_target_with_an_ambiguous_answer_is_not_trusted() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
