@@ -144,7 +144,8 @@ impl KubeSpawner {
         };
         let Some(found) = found.filter(is_meant) else {
             // Also where snapshots are not to be had at all: then somebody has given the files up.
-            let kept = self.snapshot_of(note).await.is_ok_and(|kept| kept.is_some_and(|kept| is_ready(&kept, note)));
+            let kept =
+                self.snapshot_of(note).await.is_ok_and(|kept| kept.is_some_and(|kept| is_ready(&kept, note)));
             if !kept {
                 warn!(%claim, user = note.user, server = note.server, "the claim is gone, and its files were not archived");
             }

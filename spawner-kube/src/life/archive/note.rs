@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written_and_a_snapshot_is_of_one_deletion() {
-        let found = json!({ "metadata": { "uid": "1", "annotations": { (pod::USER): "ann", (pod::SERVER): "" } } });
+        let found =
+            json!({ "metadata": { "uid": "1", "annotations": { (pod::USER): "ann", (pod::SERVER): "" } } });
         let keeper = Keeper { hub: "this", spawner: "spawner" };
         let mut made = manifest(CLAIM_OF_ANN, &found, keeper, &Traits::default());
         assert!(keeper.is_for(&made) && !Keeper { spawner: "other", ..keeper }.is_for(&made));

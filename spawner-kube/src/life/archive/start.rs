@@ -56,7 +56,11 @@ impl KubeSpawner {
 
     /// After a pod is made: the claims that it mounts are in use again, whoever wanted them to go before, and whether or
     /// not anything is archived now.
-    pub(in crate::life) async fn keep_mounted(&self, namespace: &str, made: &Value) -> Result<(), SpawnError> {
+    pub(in crate::life) async fn keep_mounted(
+        &self,
+        namespace: &str,
+        made: &Value,
+    ) -> Result<(), SpawnError> {
         let keep = claims(made).map(|name| self.keep_claim(Object { kind: Kind::Claim, namespace, name }));
         try_join_all(keep).await.map(drop)
     }

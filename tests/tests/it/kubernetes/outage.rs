@@ -98,9 +98,12 @@ impl Far {
         let truth: BTreeSet<String> = ["ann", "dan", "eve"].map(str::to_owned).into();
         let (far, truth) = (&*self, &truth);
         let what = "the hub's view is the truth";
-        let seen = eventually(what, SEEN_WITHIN, || async move {
-            Ok((far.servers().await? == *truth).then_some(()))
-        });
+        let seen =
+            eventually(
+                what,
+                SEEN_WITHIN,
+                || async move { Ok((far.servers().await? == *truth).then_some(())) },
+            );
         seen.await?;
         self.watches_up(1).await?;
         println!("seen {:?} after the return", back.elapsed());
