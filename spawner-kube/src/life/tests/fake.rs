@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 const SNAPSHOTS: &str = "volumesnapshots";
+const CLAIMS: &str = "persistentvolumeclaims";
 
 type Answer = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -52,8 +53,20 @@ struct World {
     snapshots: Snapshots,
     /// Pods of somebody else that were to be deleted.
     wronged: Vec<String>,
-    /// Requests of each kind that are no watches.
-    asked: BTreeMap<String, usize>,
+    /// Requests of each kind and namespace that are no watches.
+    asked: BTreeMap<(String, String), usize>,
+    files: Files,
+}
+
+/// What is in the volumes of claims, by the id of the claim: how much was written there, and how much of that snapshots
+/// have.
+#[derive(Default)]
+struct Files {
+    writes: u64,
+    written: BTreeMap<String, u64>,
+    kept: BTreeMap<String, u64>,
+    /// Claims that are gone with files that no snapshot has.
+    lost: Vec<String>,
 }
 
 /// What becomes of snapshots.
@@ -86,14 +99,51 @@ impl World {
     /// Claims are bound when there is a pod, and not before.
     fn bind_claims(&mut self) {
         for ((kind, name), object) in &mut self.objects {
-            if kind == "persistentvolumeclaims" {
+            if kind == CLAIMS {
                 object["spec"]["volumeName"] = format!("volume-of-{name}").into();
             }
         }
     }
 
+    /// The ids of the claims that a pod mounts.
+    fn mounted(&self, pod: &Value) -> Vec<String> {
+        let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+        let names = volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+        let claims = names.filter_map(|name| self.objects.get(&(CLAIMS.to_owned(), name.to_owned())));
+        claims.map(|claim| claim["metadata"]["uid"].to_string()).collect()
+    }
+
+    /// Whether a pod has the claim.
+    fn is_in_use(&self, claim: &Value) -> bool {
+        let uid = claim["metadata"]["uid"].to_string();
+        let mut pods = self.objects.iter().filter(|((kind, _), _)| kind == "pods");
+        pods.any(|(_, pod)| self.mounted(pod).contains(&uid))
+    }
+
+    /// A pod that runs writes all the time.
+    fn write(&mut self, pod: &Value) {
+        for claim in self.mounted(pod) {
+            self.files.writes += 1;
+            self.files.written.insert(claim, self.files.writes);
+        }
+    }
+
+    /// A snapshot has what was written until then.
+    fn keep(&mut self, snapshot: &Value) {
+        let name = snapshot.pointer("/spec/source/persistentVolumeClaimName").and_then(Value::as_str);
+        let place = (CLAIMS.to_owned(), name.unwrap_or_default().to_owned());
+        let Some(claim) = self.objects.get(&place) else { return };
+        let uid = claim["metadata"]["uid"].to_string();
+        let written = self.files.written.get(&uid).copied().unwrap_or_default();
+        self.files.kept.insert(uid, written);
+    }
+
     fn remove(&mut self, kind: &str, name: &str) {
         if let Some(object) = self.objects.remove(&(kind.to_owned(), name.to_owned())) {
+            let uid = object["metadata"]["uid"].to_string();
+            if self.files.written.get(&uid) > self.files.kept.get(&uid) {
+                self.files.lost.push(name.to_owned());
+            }
             self.note(kind, "DELETED", object);
         }
     }
@@ -159,7 +209,18 @@ impl Fake {
 
     /// How many requests there were about objects of a kind.
     pub(super) fn asked(&self, kind: &str) -> usize {
-        self.world().asked.get(kind).copied().unwrap_or_default()
+        self.world().asked.iter().filter(|((of, _), _)| of == kind).map(|(_, count)| count).sum()
+    }
+
+    /// The namespaces in which there were requests about objects of a kind.
+    pub(super) fn asked_in(&self, kind: &str) -> Vec<String> {
+        let world = self.world();
+        world.asked.keys().filter(|(of, _)| of == kind).map(|(_, namespace)| namespace.clone()).collect()
+    }
+
+    /// Claims that were deleted though a pod had them, or that are gone with files that no snapshot has.
+    pub(super) fn lost(&self) -> Vec<String> {
+        self.world().files.lost.clone()
     }
 
     /// Names of all objects of a kind.
@@ -213,7 +274,19 @@ impl Fake {
 
     /// Somebody else deletes a pod, at once.
     pub(super) fn lose(&self, name: &str) {
-        self.change(|world| world.remove("pods", name));
+        self.remove("pods", name);
+    }
+
+    /// Somebody else deletes an object, at once.
+    pub(super) fn remove(&self, kind: &str, name: &str) {
+        self.change(|world| world.remove(kind, name));
+    }
+
+    /// Somebody else makes a pod that mounts a claim.
+    pub(super) fn mount(&self, claim: &str, pod: &str) {
+        let volume = json!({"name": "home", "persistentVolumeClaim": {"claimName": claim}});
+        let pod = json!({"metadata": {"name": pod}, "spec": {"volumes": [volume]}});
+        self.change(|world| create(world, "pods", pod));
     }
 
     /// Changes the status of a pod, if it is there.
@@ -238,6 +311,9 @@ impl Fake {
                     .map(|((_, name), pod)| (name.clone(), pod.clone()))
                     .collect();
                 for (name, mut pod) in pods {
+                    if pod.pointer("/status/phase") == Some(&json!("Running")) {
+                        world.write(&pod);
+                    }
                     if pod.pointer("/metadata/deletionTimestamp").is_some() {
                         if !world.stuck {
                             world.remove("pods", &name);
@@ -249,6 +325,14 @@ impl Fake {
                         world.put("pods", &name, "MODIFIED", pod);
                     }
                 }
+                let claims = world.objects.iter().filter(|((kind, _), _)| kind == CLAIMS);
+                let ended = claims.filter(|(_, claim)| {
+                    claim.pointer("/metadata/deletionTimestamp").is_some() && !world.is_in_use(claim)
+                });
+                let ended: Vec<String> = ended.map(|((_, name), _)| name.clone()).collect();
+                for name in ended {
+                    world.remove(CLAIMS, &name);
+                }
             });
         }
     }
@@ -259,9 +343,9 @@ impl Fake {
         let body = body.collect_bytes().await.map_err(io::Error::other)?;
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let path = parts.uri.path().split('/').skip_while(|part| *part != "namespaces");
-        let path: Vec<&str> = path.skip(2).collect();
+        let path: Vec<&str> = path.skip(1).collect();
         let query = parts.uri.query().unwrap_or_default();
-        let (kind, name) = (path[0], path.get(1).copied());
+        let (namespace, kind, name) = (path[0], path[1], path.get(2).copied());
         let outages = {
             let world = self.world();
             if world.away {
@@ -272,7 +356,7 @@ impl Fake {
         if query.contains("watch=1") {
             return Ok(self.watch(kind, query, outages));
         }
-        *self.world().asked.entry(kind.to_owned()).or_default() += 1;
+        *self.world().asked.entry((kind.to_owned(), namespace.to_owned())).or_default() += 1;
         let is_unknown = kind == SNAPSHOTS && self.world().snapshots == Snapshots::Unknown;
         let (status, answer) = match (parts.method, name) {
             _ if is_unknown => (404, json!({"message": "the server could not find the requested resource"})),
@@ -364,6 +448,10 @@ fn create(world: &mut World, kind: &str, mut object: Value) -> (u16, Value) {
     }
     object["metadata"]["uid"] = format!("uid-{}", world.version).into();
     object["metadata"]["namespace"] = "hub".into();
+    object["metadata"]["creationTimestamp"] = format!("{:09}", world.version).into();
+    if kind == SNAPSHOTS {
+        world.keep(&object);
+    }
     if kind == "pods" {
         object["status"] = json!({"phase": "Pending"});
     }
@@ -380,7 +468,11 @@ fn delete(world: &mut World, kind: &str, name: &str, options: &Value) -> (u16, V
     if options.pointer("/preconditions/uid").is_some_and(|uid| *uid != object["metadata"]["uid"]) {
         return (409, json!({"message": "the UID in the precondition does not match"}));
     }
-    if options["gracePeriodSeconds"] == 0 || kind != "pods" {
+    let is_protected = kind == CLAIMS && world.is_in_use(&object);
+    if is_protected {
+        world.files.lost.push(format!("{name} in use"));
+    }
+    if !is_protected && (options["gracePeriodSeconds"] == 0 || kind != "pods") {
         world.remove(kind, name);
     } else {
         object["metadata"]["deletionTimestamp"] = "now".into();

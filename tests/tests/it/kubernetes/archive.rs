@@ -103,7 +103,8 @@ impl Site {
     /// The snapshot is all that stays.
     async fn is_archived(&self) -> Result<()> {
         eventually("claim and note are gone", SOON, || async {
-            let note = self.namespace.find("secrets", "claim-ann-archive").await?;
+            let note = format!("{}.claim-ann.archive", self.namespace.name);
+            let note = self.namespace.find("secrets", &note).await?;
             Ok((self.claim().await?.is_none() && note.is_none()).then_some(()))
         })
         .await?;
