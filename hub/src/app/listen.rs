@@ -1,6 +1,6 @@
 //! Addresses: where the hub and the proxy listen.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -185,10 +185,19 @@ fn acme_options(section: &AcmeSection) -> AcmeOptions {
     }
 }
 
-/// Where a hub that listens at `bound` is reached on this machine.
+/// Where a hub that listens at `bound` is reached on this machine. With TLS a host that was given by its name is called
+/// by that name, which is in the hub's certificate: the address may be another one each time.
 pub(super) fn reached_at(hub: &HubSection, bound: SocketAddr) -> anyhow::Result<Url> {
-    let scheme = if hub.internal_ssl { "https" } else { "http" };
-    Ok(Url::parse(&format!("{scheme}://{}", reachable(bound)))?)
+    if !hub.internal_ssl {
+        return Ok(Url::parse(&format!("http://{}", reachable(bound)))?);
+    }
+    let mut url = Url::parse(&format!("https://{}", reachable(bound)))?;
+    if let Some(name) =
+        hub.hub_bind_url.host().filter(|host| !host.is_empty() && host.parse::<IpAddr>().is_err())
+    {
+        url.set_host(Some(name)).with_context(|| format!("hub.hub_bind_url: {name:?} is no host"))?;
+    }
+    Ok(url)
 }
 
 /// The address at which a listener is reached on this machine.
@@ -202,4 +211,22 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_tls_a_hub_is_called_as_its_certificate_says() {
+        let mut hub = HubSection { internal_ssl: true, ..HubSection::default() };
+        let bound: SocketAddr = "10.0.0.7:8081".parse().unwrap();
+        for (host, called) in [("hub.internal", "hub.internal"), ("10.0.0.7", "10.0.0.7"), ("", "10.0.0.7")] {
+            hub.hub_bind_url = BindUrl::http(host, 8081);
+            assert_eq!(reached_at(&hub, bound).unwrap().as_str(), format!("https://{called}:8081/"));
+        }
+        hub.hub_bind_url = BindUrl::http("hub.internal", 8081);
+        hub.internal_ssl = false;
+        assert_eq!(reached_at(&hub, bound).unwrap().as_str(), "http://10.0.0.7:8081/");
+    }
 }
