@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use rustls_pki_types::DnsName;
+use url::Url;
+
 use super::{Rules, child};
 use crate::Config;
 use crate::hub::HubSection;
@@ -26,16 +29,12 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
         }
         return;
     }
-    let connect = [
-        ("hub.hub_connect_url", hub.hub_connect_url.as_deref()),
-        ("spawner.hub_connect_url", config.spawner.hub_connect_url.as_deref()),
-    ];
-    for (key, url) in connect {
-        if url.is_some_and(|url| url.starts_with("http://")) {
+    for (key, url) in config.hub_connect_urls() {
+        if is_plain(&url) {
             rules.wrong(key, "must begin with https:// where hub.internal_ssl is on");
         }
     }
-    if !config.proxy.should_start && config.proxy_api_url().starts_with("http://") {
+    if !config.proxy.should_start && is_plain(&config.proxy_api_url()) {
         let text = "is not encrypted although hub.internal_ssl is on: begin with https://";
         rules.doubt("proxy.api_url", text);
     }
@@ -46,10 +45,14 @@ pub(super) fn check(config: &Config, rules: &mut Rules) {
     }
 }
 
+fn is_plain(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.scheme() == "http")
+}
+
 fn alt_names(hub: &HubSection, rules: &mut Rules) {
     for (index, name) in hub.trusted_alt_names.iter().enumerate() {
         let fits = match name.split_once(':') {
-            Some(("DNS", host)) => !host.is_empty() && host.is_ascii(),
+            Some(("DNS", host)) => is_name(host),
             Some(("IP", address)) => address.parse::<IpAddr>().is_ok(),
             _ => false,
         };
@@ -60,8 +63,16 @@ fn alt_names(hub: &HubSection, rules: &mut Rules) {
     }
 }
 
+/// Whether somebody can connect to a name, or to one below it where it begins with `*.`.
+fn is_name(host: &str) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    !name.ends_with('.') && DnsName::try_from(name).is_ok() && name.parse::<IpAddr>().is_err()
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::BindUrl;
     use crate::internal_ssl::AuthorityFiles;
@@ -80,11 +91,13 @@ mod tests {
     fn names_are_those_of_certificates() {
         let (wrong, _) = findings(|config| {
             config.hub.trusted_alt_names =
-                ["DNS:hub", "IP:10.0.0.1", "IP:::1", "hub", "IP:hub", "DNS:", "email:a@b"]
+                ["DNS:hub", "IP:10.0.0.1", "IP:::1", "DNS:*.lab.example", "DNS:my_hub"]
+                    .into_iter()
+                    .chain(["hub", "IP:hub", "DNS:", "email:a@b", "DNS:hub.", "DNS:a b", "DNS:10.0.0.1"])
                     .map(str::to_owned)
-                    .to_vec();
+                    .collect();
         });
-        assert_eq!(wrong, [3, 4, 5, 6].map(|index| format!("hub.trusted_alt_names[{index}]")));
+        assert_eq!(wrong, [5, 6, 7, 8, 9, 10, 11].map(|index| format!("hub.trusted_alt_names[{index}]")));
     }
 
     #[test]
@@ -102,6 +115,35 @@ mod tests {
             config.hub.internal_ssl = false;
         });
         assert_eq!(wrong, ["hub.hub_bind_url"]);
+    }
+
+    #[test]
+    fn addresses_of_the_hub_in_tables_of_spawners_count_too() {
+        let (wrong, _) = findings(|config| {
+            config.hub.hub_connect_url = Some("HTTP://hub:8081".to_owned());
+            config.spawner.kind = "kube".to_owned();
+            let table = json!({
+                "hub_connect_url": "http://hub:8081",
+                "profile_list": [
+                    {"kubespawner_override": {"hub_connect_url": "https://hub:8081"}},
+                    {"kubespawner_override": {"hub_connect_url": "Http://hub:8081"}},
+                ],
+            });
+            config.spawner.plugins.insert("kube", table.as_object().unwrap().clone());
+            let mut profile = crate::SpawnerProfile::default();
+            profile.spawner.hub_connect_url = Some("http://hub:8081".to_owned());
+            config.spawner.profiles.insert("big".to_owned(), profile);
+        });
+        let list = "spawner.kube.profile_list[1].kubespawner_override.hub_connect_url";
+        assert_eq!(
+            wrong,
+            [
+                "hub.hub_connect_url",
+                "spawner.kube.hub_connect_url",
+                list,
+                "spawner.profiles.big.hub_connect_url"
+            ]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Names are compared exactly, also where the collation of a MySQL database is not case-sensitive.
 
 pub mod auth_state;
+pub mod authorities;
 pub mod browser_sessions;
 pub mod environments;
 pub mod events;

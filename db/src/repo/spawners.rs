@@ -139,18 +139,24 @@ pub struct Begun {
     pub state: Option<Json>,
     /// Whether its address is one of `https`.
     pub tls: bool,
+    /// Whether it has an address of `http`: those on their way have none yet.
+    pub plain: bool,
 }
 
 /// Every server that has an address, as far as all versions of the schema have it. Two queries.
 pub async fn begun(db: &impl ConnectionTrait) -> Result<Vec<Begun>, DbError> {
-    let tls: HashSet<i32> = servers::Entity::find()
-        .filter(servers::Column::Proto.eq("https"))
+    let known: Vec<(i32, Option<String>, Option<i32>)> = servers::Entity::find()
         .select_only()
-        .column(servers::Column::Id)
+        .columns([servers::Column::Id, servers::Column::Proto, servers::Column::Port])
         .into_tuple()
         .all(db)
-        .await?
+        .await?;
+    let known: HashMap<i32, (bool, bool)> = known
         .into_iter()
+        .map(|(id, proto, port)| {
+            let tls = proto.as_deref() == Some("https");
+            (id, (tls, !tls && port.is_some_and(|port| port != 0)))
+        })
         .collect();
     let rows: Vec<(Option<i32>, Option<JsonDict>)> = spawners::Entity::find()
         .filter(spawners::Column::ServerId.is_not_null())
@@ -159,9 +165,9 @@ pub async fn begun(db: &impl ConnectionTrait) -> Result<Vec<Begun>, DbError> {
         .into_tuple()
         .all(db)
         .await?;
-    let begun = rows.into_iter().map(|(server, state)| Begun {
-        state: state.map(|state| state.0),
-        tls: server.is_some_and(|server| tls.contains(&server)),
+    let begun = rows.into_iter().map(|(server, state)| {
+        let (tls, plain) = server.and_then(|server| known.get(&server).copied()).unwrap_or_default();
+        Begun { state: state.map(|state| state.0), tls, plain }
     });
     Ok(begun.collect())
 }

@@ -1,6 +1,6 @@
 //! Addresses: where the hub and the proxy listen.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -203,10 +203,19 @@ fn acme_options(section: &AcmeSection) -> AcmeOptions {
     }
 }
 
-/// Where a hub that listens at `bound` is reached on this machine.
+/// Where a hub that listens at `bound` is reached on this machine. With TLS a host that was given by its name is called
+/// by that name, which is in the hub's certificate: the address may be another one each time.
 pub(super) fn reached_at(hub: &HubSection, bound: SocketAddr) -> anyhow::Result<Url> {
-    let scheme = if hub.internal_ssl { "https" } else { "http" };
-    Ok(Url::parse(&format!("{scheme}://{}", reachable(bound)))?)
+    if !hub.internal_ssl {
+        return Ok(Url::parse(&format!("http://{}", reachable(bound)))?);
+    }
+    let mut url = Url::parse(&format!("https://{}", reachable(bound)))?;
+    if let Some(name) =
+        hub.hub_bind_url.host().filter(|host| !host.is_empty() && host.parse::<IpAddr>().is_err())
+    {
+        url.set_host(Some(name)).with_context(|| format!("hub.hub_bind_url: {name:?} is no host"))?;
+    }
+    Ok(url)
 }
 
 /// The address at which a listener is reached on this machine.

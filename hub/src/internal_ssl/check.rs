@@ -8,10 +8,12 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 use sha2::{Digest as _, Sha256};
 use x509_cert::Certificate;
+use x509_cert::der::pem::{LineEnding, encode_string};
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::BasicConstraints;
 
@@ -67,10 +69,23 @@ fn in_time(certificate: &Certificate, now: DateTime<Utc>) -> Result<(), Flaw> {
     }
 }
 
+/// The certificates of a text, and nothing else that it holds: keys are nobody's business.
+pub(super) fn certificates(pem: &str) -> Result<String, Flaw> {
+    let encoded = |der: &CertificateDer<'_>| encode_string("CERTIFICATE", LineEnding::LF, der);
+    let all: Result<String, _> = chain(pem)?.iter().map(encoded).collect();
+    all.map_err(|error| format!("it cannot be written again: {error}"))
+}
+
 /// Whether somebody can sign with a pair: an authority, whose time is right.
 pub(super) fn authority(authority: &Pair, now: DateTime<Utc>) -> Result<(), Flaw> {
-    pair(authority, now)?;
-    let certificate = parsed(&authority.certificate)?;
+    fits(authority)?;
+    authority_alone(&authority.certificate, now)
+}
+
+/// Whether a certificate is one of an authority, whose time is right.
+pub(super) fn authority_alone(pem: &str, now: DateTime<Utc>) -> Result<(), Flaw> {
+    let certificate = parsed(pem)?;
+    in_time(&certificate, now)?;
     let constraints = certificate.tbs_certificate.get::<BasicConstraints>();
     let constraints = constraints.map_err(|error| format!("it cannot be read: {error}"))?;
     if constraints.is_some_and(|(_, constraints)| constraints.ca) {
@@ -88,17 +103,23 @@ pub(super) fn leaf(pair: &Pair, authority: &str, names: &[String], now: DateTime
     for certificate in chain(authority)? {
         roots.add(certificate).map_err(|error| format!("its authority cannot be used: {error}"))?;
     }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-    let verifier = verifier.map_err(|error| format!("its authority cannot be used: {error}"))?;
+    let (roots, no_authority) = (Arc::new(roots), |error| format!("its authority cannot be used: {error}"));
+    let server = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider()).build();
+    let client = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+    let (server, client) = (server.map_err(no_authority)?, client.map_err(no_authority)?);
     let (first, others) = own.cert.split_first().ok_or("holds no certificate")?;
-    for name in names {
-        let Some(asked) = server_name(name) else { continue };
-        for at in [now, now + SOON] {
-            let seconds = u64::try_from(at.timestamp()).unwrap_or_default();
-            let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-            let verified = verifier.verify_server_cert(first, others, &asked, &[], at);
+    for at in [now, now + SOON] {
+        let seconds = u64::try_from(at.timestamp()).unwrap_or_default();
+        let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        for name in names {
+            let Some(asked) = server_name(name) else { continue };
+            let verified = server.verify_server_cert(first, others, &asked, &[], at);
             verified.map_err(|error| format!("it does not hold for {name} for the next 30 days: {error}"))?;
         }
+        let verified = client.verify_client_cert(first, others, at);
+        verified.map_err(|error| {
+            format!("it does not hold for who calls others for the next 30 days: {error}")
+        })?;
     }
     Ok(())
 }
@@ -158,6 +179,21 @@ mod tests {
         let mixed = Pair { key: other.key.clone(), certificate: made.certificate.clone() };
         let flaw = leaf(&mixed, &own.certificate, &given, now).unwrap_err();
         assert!(flaw.contains("belongs to another"), "{flaw}");
+    }
+
+    #[test]
+    fn a_leaf_is_for_both_ends_of_a_connection() {
+        let now = SystemClock.now();
+        let own = make("hub-ca", now).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        let signer = rcgen::KeyPair::from_pem(&own.key).unwrap();
+        let issuer = rcgen::Issuer::from_ca_cert_pem(&own.certificate, signer).unwrap();
+        let made = params.signed_by(&key, &issuer).unwrap();
+        let one_end = Pair { key: key.serialize_pem(), certificate: made.pem() };
+        let flaw = leaf(&one_end, &own.certificate, &names(&["DNS:localhost"]), now).unwrap_err();
+        assert!(flaw.contains("who calls others"), "{flaw}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Folder {
     pub(super) fn kept(&self, name: &str) -> anyhow::Result<Kept> {
         let look = || -> anyhow::Result<Kept> {
             let (key, certificate) = (self.key(name), self.certificate(name));
-            Ok(match (read(&key)?, read(&certificate)?) {
+            Ok(match (read_closed(&key)?, read(&certificate)?) {
                 (Some(key), Some(certificate)) => Kept::Whole(Pair { key, certificate }),
                 (None, None) => Kept::Nothing,
                 (None, _) => Kept::Half(key),
@@ -280,7 +280,24 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// The text of a file; none when it is missing.
 fn read(path: &Path) -> anyhow::Result<Option<String>> {
-    present(fs::read_to_string(path)).with_context(|| format!("cannot read {}", path.display()))
+    present(fs::read_to_string(path)).with_context(|| {
+        format!(
+            "hub.internal_certs_location: cannot read {}; let the account of this process read it",
+            path.display()
+        )
+    })
+}
+
+/// The text of a file that must not be open to others; none when it is missing.
+fn read_closed(path: &Path) -> anyhow::Result<Option<String>> {
+    let text = read(path)?;
+    let mode = present(fs::metadata(path))?.map_or(0, |found| found.permissions().mode() & 0o7777);
+    anyhow::ensure!(
+        mode & 0o007 == 0,
+        "hub.internal_certs_location: {} has the mode {mode:04o}, so that others can use the key; run: chmod o= {0}",
+        path.display()
+    );
+    Ok(text)
 }
 
 /// Makes a folder for nobody else.
@@ -385,6 +402,29 @@ mod tests {
         assert_eq!(folder.put_first("hub-ca", pair(3)).unwrap().key, "key 2");
         assert_eq!(folder.put_anew("hub-ca", pair(4)).unwrap().key, "key 4");
         assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_key_that_is_open_to_others_is_not_used() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = open(place.path());
+        folder.put_first("hub-ca", pair(1)).unwrap();
+        fs::set_permissions(folder.key("hub-ca"), Permissions::from_mode(0o644)).unwrap();
+        let error = folder.kept("hub-ca").unwrap_err().to_string();
+        for part in ["hub.internal_certs_location", "hub-ca.key has the mode 0644", "chmod o= "] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        fs::set_permissions(folder.key("hub-ca"), Permissions::from_mode(0o640)).unwrap();
+        folder.kept("hub-ca").unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_with_its_key() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = open(place.path());
+        fs::create_dir_all(folder.key("hub-ca")).unwrap();
+        let error = format!("{:#}", folder.kept("hub-ca").unwrap_err());
+        assert!(error.contains("hub.internal_certs_location: cannot read"), "{error}");
     }
 
     #[test]

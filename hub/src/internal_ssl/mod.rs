@@ -33,7 +33,7 @@ use tracing::{info, warn};
 
 use self::authority::{Authority, Pair};
 use self::folder::{Folder, Kept};
-pub(crate) use self::guard::{Fingerprints, STATE_KEY, look};
+pub(crate) use self::guard::{Fingerprints, STATE_KEY, look, settle};
 use self::issuer::Issuer;
 pub(crate) use self::issuer::ServiceFiles;
 pub(crate) use self::proxy::ProxySsl;
@@ -60,6 +60,12 @@ const TRUST: [(&str, &[&str]); 5] = [
     (SERVERS_AUTHORITY, &[HUB_AUTHORITY, PROXY_AUTHORITY]),
     (SERVICES_AUTHORITY, &[HUB_AUTHORITY, API_AUTHORITY]),
 ];
+
+/// What to do about an authority that is there and cannot be used.
+const REMEDY: &str = "bring it back, or have all certificates made anew by hub.recreate_internal_certs = true for one \
+                      start, after which all servers have to be started again";
+/// How often a certificate is made anew before it is given up: another hub may make it at the same time.
+const TRIES: usize = 5;
 
 /// The authorities that a server which runs depends on: the one of its certificate, and those that it believes.
 const AUTHORITIES_OF_SERVERS: [&str; 3] = [HUB_AUTHORITY, SERVERS_AUTHORITY, PROXY_AUTHORITY];
@@ -108,15 +114,22 @@ struct Known {
 }
 
 impl InternalSsl {
-    /// Takes away all certificates where the configuration says so. To be called when a hub begins.
+    /// Takes away all certificates that the hub has made where the configuration says so. To be called when a hub begins.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// When the folder cannot be written, or a file of an external authority cannot be used: nothing is taken away then.
     pub fn forget(section: &HubSection) -> anyhow::Result<()> {
         if !(section.internal_ssl && section.recreate_internal_certs) {
             return Ok(());
         }
-        let names: Vec<&str> = AUTHORITIES.into_iter().chain(SIGNED.map(|(name, _)| name)).collect();
+        let others = &section.external_ssl_authorities;
+        for (name, files) in others {
+            external(name, files, SystemClock.now())?;
+        }
+        // What an external authority has signed may have been put there by whoever looks after it.
+        let own = |name: &&str| !others.contains_key(*name);
+        let signed = SIGNED.into_iter().filter(|(_, parent)| own(parent)).map(|(name, _)| name);
+        let names: Vec<&str> = AUTHORITIES.into_iter().filter(own).chain(signed).collect();
         open_folder(section)?.clear(&names)
     }
 
@@ -262,23 +275,22 @@ fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
 /// An authority of the hub's own: the one that is there, else a new one. One that is there and cannot be used is never
 /// replaced without a word: servers may depend on it.
 fn own(folder: &Folder, name: &str, now: DateTime<Utc>) -> anyhow::Result<Known> {
-    let remedy = "bring it back, or have all certificates made anew by hub.recreate_internal_certs = true for one start, \
-                  after which all servers have to be started again";
     let pair = match folder.kept(name)? {
         Kept::Whole(pair) => pair,
         Kept::Half(missing) => {
-            bail!("hub.internal_certs_location: {} is missing; {remedy}", missing.display())
+            bail!("hub.internal_certs_location: {} is missing; {REMEDY}", missing.display())
         }
         Kept::Nothing => folder.put_first(name, authority::make(name, now)?)?,
     };
     let path = folder.certificate(name);
-    check::authority(&pair, now).map_err(|flaw| {
-        anyhow!("hub.internal_certs_location: {} cannot be used: {flaw}; {remedy}", path.display())
-    })?;
+    let unusable =
+        |flaw| anyhow!("hub.internal_certs_location: {} cannot be used: {flaw}; {REMEDY}", path.display());
+    check::authority(&pair, now).map_err(unusable)?;
     let signer = Authority::read(&pair).with_context(|| {
-        format!("hub.internal_certs_location: {} cannot be used; {remedy}", path.display())
+        format!("hub.internal_certs_location: {} cannot be used; {REMEDY}", path.display())
     })?;
-    Ok(Known { signer: Some(signer), certificates: pair.certificate })
+    let certificates = check::certificates(&pair.certificate).map_err(unusable)?;
+    Ok(Known { signer: Some(signer), certificates })
 }
 
 /// The certificates of hub and proxy. What was kept and cannot be used, or not for long, is made anew.
@@ -296,45 +308,74 @@ fn leaves(
             PROXY_API => names::of_proxy_api(config),
             _ => names::of_proxy(config),
         };
-        let make = || -> anyhow::Result<Pair> {
-            let key = format!("hub.external_ssl_authorities.{parent}.key");
-            let signer = authority.signer.as_ref();
-            let signer =
-                signer.with_context(|| format!("{key}: is missing, and {name} needs a certificate"))?;
-            let machine = names::of_machine().filter(|_| name == HUB);
-            let all = names::without_repetition(names.iter().cloned().chain(machine).collect());
-            Ok(signer.sign(name, &all, now)?)
-        };
         // A proxy that somebody else looks after has its certificates from there.
         let needed = name == HUB || (name == PROXY && config.proxy.should_start);
-        let flaw = match folder.kept(name)? {
-            Kept::Whole(pair) => match check::leaf(&pair, &authority.certificates, &names, now) {
-                Ok(()) => {
-                    pairs.insert(name, pair);
-                    continue;
-                }
-                Err(flaw) => Some(flaw),
-            },
-            Kept::Half(missing) => Some(format!("{} is missing", missing.display())),
-            Kept::Nothing => None,
-        };
-        match flaw {
-            Some(flaw) if authority.signer.is_none() => bail!(
-                "hub.internal_certs_location: {} cannot be used: {flaw}; put one there that {parent} has signed, or set \
-                 hub.external_ssl_authorities.{parent}.key",
-                folder.certificate(name).display()
-            ),
-            Some(flaw) => {
-                info!(name, flaw, "a certificate of hub.internal_ssl is made anew");
-                pairs.insert(name, folder.put_anew(name, make()?)?);
-            }
-            None if needed || authority.signer.is_some() => {
-                pairs.insert(name, folder.put_first(name, make()?)?);
-            }
-            None => {}
+        let wanted = Leaf { name, parent, names, needed };
+        if let Some(pair) = wanted.find(folder, authority, now)? {
+            pairs.insert(name, pair);
         }
     }
     Ok(pairs)
+}
+
+/// A certificate that hub or proxy should have.
+struct Leaf {
+    name: &'static str,
+    parent: &'static str,
+    /// Names that it must have.
+    names: Vec<String>,
+    /// Whether nothing goes without it.
+    needed: bool,
+}
+
+impl Leaf {
+    /// The one that is kept, once it is one that can be used: what another hub has put there meanwhile is looked at, too.
+    fn find(&self, folder: &Folder, authority: &Known, now: DateTime<Utc>) -> anyhow::Result<Option<Pair>> {
+        let Self { name, parent, .. } = self;
+        let path = folder.certificate(name);
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            let flaw = match folder.kept(name)? {
+                Kept::Whole(pair) => match check::leaf(&pair, &authority.certificates, &self.names, now) {
+                    Ok(()) => return Ok(Some(pair)),
+                    Err(flaw) => Some(flaw),
+                },
+                Kept::Half(missing) => Some(format!("{} is missing", missing.display())),
+                Kept::Nothing => None,
+            };
+            match flaw {
+                Some(flaw) if authority.signer.is_none() => bail!(
+                    "hub.internal_certs_location: {} cannot be used: {flaw}; put one there that {parent} has signed, or \
+                     set hub.external_ssl_authorities.{parent}.key",
+                    path.display()
+                ),
+                Some(flaw) => {
+                    info!(name, flaw, "a certificate of hub.internal_ssl is made anew");
+                    folder.put_anew(name, self.make(authority, now)?)?;
+                    last = flaw;
+                }
+                None if self.needed || authority.signer.is_some() => {
+                    folder.put_first(name, self.make(authority, now)?)?;
+                }
+                None => return Ok(None),
+            }
+        }
+        bail!(
+            "hub.internal_certs_location: {} cannot be used even when it is made anew: {last}; see that all hubs of this \
+             folder have the same names, and start this one again",
+            path.display()
+        )
+    }
+
+    fn make(&self, authority: &Known, now: DateTime<Utc>) -> anyhow::Result<Pair> {
+        let Self { name, parent, .. } = self;
+        let key = format!("hub.external_ssl_authorities.{parent}.key");
+        let signer = authority.signer.as_ref();
+        let signer = signer.with_context(|| format!("{key}: is missing, and {name} needs a certificate"))?;
+        let machine = names::of_machine().filter(|_| *name == HUB);
+        let all = names::without_repetition(self.names.iter().cloned().chain(machine).collect());
+        Ok(signer.sign(name, &all, now)?)
+    }
 }
 
 /// A file of an authority that somebody else made.
@@ -343,19 +384,26 @@ fn read_external(name: &str, key: &str, path: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("hub.external_ssl_authorities.{name}.{key}: cannot read {}", path.display()))
 }
 
-/// An authority that somebody else made.
+/// An authority that somebody else made. Its files may hold more than certificates, a key above all: nothing else is passed
+/// on.
 fn external(name: &str, files: &AuthorityFiles, now: DateTime<Utc>) -> anyhow::Result<Known> {
     let read = |key: &str, path: &Path| read_external(name, key, path);
-    let certificate = read("cert", &files.cert)?;
-    let above = files.ca.as_deref().map(|path| read("ca", path)).transpose()?;
-    let certificates = joined([certificate.as_str()].into_iter().chain(above.as_deref()));
+    let unusable = |key: &str, path: &Path, flaw: String| {
+        anyhow!("hub.external_ssl_authorities.{name}.{key}: {} cannot be used: {flaw}", path.display())
+    };
+    let wrong = |flaw| unusable("cert", &files.cert, flaw);
+    let certificate = check::certificates(&read("cert", &files.cert)?).map_err(wrong)?;
+    check::authority_alone(&certificate, now).map_err(wrong)?;
+    let above = files
+        .ca
+        .as_deref()
+        .map(|path| check::certificates(&read("ca", path)?).map_err(|flaw| unusable("ca", path, flaw)));
+    let certificates = joined([certificate.as_str()].into_iter().chain(above.transpose()?.as_deref()));
     let Some(key) = files.key.as_deref().map(|path| read("key", path)).transpose()? else {
         return Ok(Known { signer: None, certificates });
     };
     let pair = Pair { key, certificate };
-    check::authority(&pair, now).map_err(|flaw| {
-        anyhow!("hub.external_ssl_authorities.{name}: {} cannot be used: {flaw}", files.cert.display())
-    })?;
+    check::authority(&pair, now).map_err(wrong)?;
     let signer = Authority::read(&pair).with_context(|| {
         format!("hub.external_ssl_authorities.{name}: key and certificate cannot be used")
     })?;

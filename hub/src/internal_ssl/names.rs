@@ -24,8 +24,7 @@ pub(super) fn of_proxy_api(config: &Config) -> Vec<String> {
 /// Those of the hub: also the addresses that it gives to others.
 pub(super) fn of_hub(config: &Config) -> Vec<String> {
     let mut names = of_proxy(config);
-    let connect = [config.hub.hub_connect_url.as_deref(), config.spawner.hub_connect_url.as_deref()];
-    names.extend(connect.into_iter().flatten().filter_map(of_url));
+    names.extend(config.hub_connect_urls().iter().filter_map(|(_, url)| of_url(url)));
     if let Some(host) = config.hub.hub_bind_url.host().filter(|host| !matches!(*host, "" | "0.0.0.0" | "::"))
     {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
@@ -88,6 +87,10 @@ mod tests {
         assert_eq!(of_proxy_api(&config), local[..6]);
         config.proxy.api_url = Some("https://proxy-api:8001".to_owned());
         assert_eq!(of_proxy_api(&config).last().unwrap(), "DNS:proxy-api");
+        config.spawner.kind = "kube".to_owned();
+        let table = serde_json::json!({"hub_connect_url": "https://hub.jhub:8081"});
+        config.spawner.plugins.insert("kube", table.as_object().unwrap().clone());
+        assert!(of_hub(&config).contains(&"DNS:hub.jhub".to_owned()));
         config.hub.hub_bind_url = BindUrl::http("0.0.0.0", 8081);
         assert!(!of_hub(&config).contains(&"IP:0.0.0.0".to_owned()));
     }

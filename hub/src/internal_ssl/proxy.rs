@@ -1,10 +1,10 @@
 //! What a proxy in a process of its own needs: its own certificates, and whom it believes. It is given these files
 //! alone, reads them, and writes nothing: the authorities' keys are the hub's.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use hub_config::Config;
 use hub_core::{Clock as _, SystemClock};
 use hub_proxy::options::{ClientTls, TlsFiles};
@@ -46,9 +46,8 @@ impl ProxySsl {
         while let Some(missing) = missing(&folder, &needed)? {
             if Instant::now() >= until {
                 bail!(
-                    "hub.internal_certs_location: {} is missing. The hub makes it: start the hub with the same folder, or \
+                    "hub.internal_certs_location: {missing}. The hub makes it: start the hub with the same folder, or \
                      give this proxy copies of {}",
-                    missing.display(),
                     needed
                         .iter()
                         .map(|(name, authority)| format!("{name}/ and {authority}_trust.crt"))
@@ -57,7 +56,7 @@ impl ProxySsl {
                 );
             }
             if !told {
-                info!(file = %missing.display(), "waiting for the hub to make the proxy's certificates");
+                info!(missing, "waiting for the hub to make the proxy's certificates");
                 told = true;
             }
             tokio::time::sleep(LOOK).await;
@@ -66,23 +65,24 @@ impl ProxySsl {
     }
 }
 
-/// The first file that is missing; an error for a certificate that cannot be used.
-fn missing(folder: &Folder, needed: &[(&str, &str)]) -> anyhow::Result<Option<PathBuf>> {
+/// What is missing first, or cannot be used: while the hub makes a pair anew, the old one is there, or half of each.
+fn missing(folder: &Folder, needed: &[(&str, &str)]) -> anyhow::Result<Option<String>> {
+    let missing = |path: &Path| Ok(Some(format!("{} is missing", path.display())));
     for (name, authority) in needed {
         match folder.kept(name)? {
             Kept::Whole(pair) => {
-                check::pair(&pair, SystemClock.now()).map_err(anyhow::Error::msg).with_context(|| {
-                    format!(
-                        "hub.internal_certs_location: {} cannot be used; start the hub, which makes it anew",
+                if let Err(flaw) = check::pair(&pair, SystemClock.now()) {
+                    return Ok(Some(format!(
+                        "{} cannot be used: {flaw}",
                         folder.certificate(name).display()
-                    )
-                })?;
+                    )));
+                }
             }
-            Kept::Half(path) => return Ok(Some(path)),
-            Kept::Nothing => return Ok(Some(folder.certificate(name))),
+            Kept::Half(path) => return missing(&path),
+            Kept::Nothing => return missing(&folder.certificate(name)),
         }
         if folder.read_trust(authority)?.is_none() {
-            return Ok(Some(folder.trust(authority)));
+            return missing(&folder.trust(authority));
         }
     }
     Ok(None)

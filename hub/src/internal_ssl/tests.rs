@@ -254,3 +254,152 @@ fn an_authority_that_somebody_else_made_is_used_or_believed() {
     let error = format!("{:#}", InternalSsl::open(&config).unwrap_err());
     assert!(error.contains("hub.external_ssl_authorities.notebooks-ca.key: is missing"), "{error}");
 }
+
+/// Files of an authority of somebody else.
+fn theirs(place: &Path, name: &str, certificate: &str) -> AuthorityFiles {
+    let path = place.join(format!("{name}.crt"));
+    fs::write(&path, certificate).unwrap();
+    AuthorityFiles { cert: path, ..AuthorityFiles::default() }
+}
+
+#[test]
+fn the_key_of_an_authority_that_somebody_else_made_is_not_passed_on() {
+    let (place, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut config = config(place.path());
+    let now = SystemClock.now();
+    for (name, key_first) in [(API_AUTHORITY, false), (SERVICES_AUTHORITY, true), ("mine", false)] {
+        let made = authority::make(name, now).unwrap();
+        let combined = if key_first {
+            format!("{}{}", made.key, made.certificate)
+        } else {
+            format!("{}{}", made.certificate, made.key)
+        };
+        let files = theirs(other.path(), name, &combined);
+        let files = AuthorityFiles { ca: Some(files.cert.clone()), ..files };
+        config.hub.external_ssl_authorities.insert(name.to_owned(), files);
+    }
+    let tls = open(&config);
+    for authority in AUTHORITIES {
+        let text = fs::read_to_string(tls.folder.trust(authority)).unwrap();
+        assert!(text.contains("BEGIN CERTIFICATE") && !text.contains("KEY"), "{authority}: {text}");
+    }
+    assert!(!tls.issuer.issue(&UserName::stored("ann"), &[]).unwrap().authorities.contains("KEY"));
+    // Nor that of an own one.
+    let own = pair(&tls, PROXY_AUTHORITY);
+    fs::write(tls.folder.certificate(PROXY_AUTHORITY), format!("{}{}", own.certificate, own.key)).unwrap();
+    let tls = open(&config);
+    let text = fs::read_to_string(tls.folder.trust(SERVERS_AUTHORITY)).unwrap();
+    assert!(text.contains("BEGIN CERTIFICATE") && !text.contains("KEY"), "{text}");
+}
+
+#[test]
+fn an_authority_that_somebody_else_made_is_looked_at() {
+    let (place, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let now = SystemClock.now();
+    let over = authority::make("mine", now - chrono::TimeDelta::days(11 * 365)).unwrap().certificate;
+    let none = Authority::read(&authority::make("mine", now).unwrap()).unwrap();
+    let none = none.sign("x", &["DNS:x".to_owned()], now).unwrap().certificate;
+    for (name, text, flaw) in [
+        ("mine", "", "holds no certificate"),
+        ("mine", over.as_str(), "was good until"),
+        (API_AUTHORITY, none.as_str(), "not the certificate of an authority"),
+    ] {
+        let mut config = config(place.path());
+        config.hub.external_ssl_authorities.insert(name.to_owned(), theirs(other.path(), name, text));
+        let error = format!("{:#}", InternalSsl::open(&config).unwrap_err());
+        let key = format!("hub.external_ssl_authorities.{name}.cert: ");
+        assert!(error.contains(&key) && error.contains(flaw), "{error}");
+    }
+}
+
+#[test]
+fn what_an_authority_of_somebody_else_has_signed_is_not_taken_away() {
+    let (place, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut config = config(place.path());
+    let now = SystemClock.now();
+    let made = authority::make(HUB_AUTHORITY, now).unwrap();
+    let files = theirs(other.path(), HUB_AUTHORITY, &made.certificate);
+    config.hub.external_ssl_authorities.insert(HUB_AUTHORITY.to_owned(), files);
+    let folder = open_folder(&config.hub).unwrap();
+    let signed = Authority::read(&made).unwrap().sign(HUB, &names::of_hub(&config), now).unwrap();
+    folder.put_first(HUB, signed).unwrap();
+    let tls = open(&config);
+    let before = [HUB, PROXY].map(|name| of(&tls, name));
+
+    config.hub.recreate_internal_certs = true;
+    InternalSsl::forget(&config.hub).unwrap();
+    let tls = open(&config);
+    let after = [HUB, PROXY].map(|name| of(&tls, name));
+    assert_eq!(after[0], before[0]);
+    assert_ne!(after[1], before[1]);
+    // Nothing goes while something is wrong with what the operator gives.
+    fs::write(other.path().join(format!("{HUB_AUTHORITY}.crt")), "").unwrap();
+    InternalSsl::forget(&config.hub).unwrap_err();
+    assert_eq!(of(&tls, PROXY), after[1]);
+}
+
+#[test]
+fn many_hubs_that_begin_at_once_have_one_folder() {
+    let place = tempfile::tempdir().unwrap();
+    let config = config(&place.path().join("shared"));
+    let barrier = std::sync::Barrier::new(4);
+    let begun: Vec<InternalSsl> = std::thread::scope(|scope| {
+        let begin = || {
+            scope.spawn(|| {
+                barrier.wait();
+                open(&config)
+            })
+        };
+        let begun: Vec<_> = (0..4).map(|_| begin()).collect();
+        begun.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let now = SystemClock.now();
+    for tls in &begun {
+        assert_eq!(tls.fingerprints(), begun[0].fingerprints());
+        let authority = of(tls, HUB_AUTHORITY);
+        check::leaf(&tls.hub, &authority, &names::of_hub(&config), now).unwrap();
+        check::leaf(&pair(tls, PROXY), &of(tls, PROXY_AUTHORITY), &names::of_proxy(&config), now).unwrap();
+    }
+}
+
+#[test]
+fn a_pair_that_another_hub_has_put_there_meanwhile_is_looked_at() {
+    let place = tempfile::tempdir().unwrap();
+    let config = config(place.path());
+    let (tls, now) = (open(&config), SystemClock.now());
+    let signer = Authority::read(&pair(&tls, HUB_AUTHORITY)).unwrap();
+    let authority = Known { certificates: of(&tls, HUB_AUTHORITY), signer: Some(signer) };
+    let wanted = |host: &str| Leaf {
+        name: HUB,
+        parent: HUB_AUTHORITY,
+        names: vec![format!("DNS:{host}")],
+        needed: true,
+    };
+    // Two hubs with other names, many times: each has what it asked for.
+    std::thread::scope(|scope| {
+        for host in ["one", "two"] {
+            let (wanted, authority, folder) = (wanted(host), &authority, &tls.folder);
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let Ok(found) = wanted.find(folder, authority, now) else { continue };
+                    check::leaf(&found.unwrap(), &authority.certificates, &wanted.names, now).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_waits_for_a_pair_that_is_made_anew() {
+    let place = tempfile::tempdir().unwrap();
+    let config = config(place.path());
+    let tls = open(&config);
+    let good = fs::read(tls.folder.key(PROXY)).unwrap();
+    fs::copy(tls.folder.key(HUB), tls.folder.key(PROXY)).unwrap();
+    let mended = async {
+        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+        fs::write(tls.folder.key(PROXY), good).unwrap();
+    };
+    let (found, ()) = tokio::join!(ProxySsl::find(&config, false), mended);
+    assert!(found.unwrap().is_some());
+}

@@ -19,6 +19,9 @@ use super::supervisor::Entry;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The cause of a failure of servers that run and do not answer.
+pub(super) const NO_ANSWER: &str = "no-answer";
+
 impl Servers {
     /// Waits for the first answer.
     pub(super) async fn answers(
@@ -69,7 +72,7 @@ impl Servers {
                 let seconds = patience.as_secs();
                 let text = format!("Your server runs but did not answer within {seconds} seconds.");
                 let log = spawner.recent_log(server).await;
-                let failure = SpawnError::timed_out("no-answer", text).with_log(log);
+                let failure = SpawnError::timed_out(NO_ANSWER, text).with_log(log);
                 return Err(SpawnError {
                     operator: format!("no answer from {address} in {seconds} s, last: {last}"),
                     ..failure

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use hub_core::{Adoption, SpawnError, Spawner, Started, StopMode};
+use serde_json::Value;
 use tokio::sync::{AcquireError, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use url::Url;
 
 use super::Servers;
+use super::answer::NO_ANSWER;
 use super::live::Failure;
-use super::spawners::{mark, profile_of};
+use super::spawners::{authorities_of, mark, profile_of};
 use super::stop::{LOOK, Taken};
 use super::store::Record;
 use super::supervisor::Entry;
+use crate::internal_ssl::Fingerprints;
 
 /// The right to look at a server; an error when no more are looked at.
 type Turn<'s> = Result<SemaphorePermit<'s>, AcquireError>;
@@ -113,7 +117,8 @@ impl Servers {
     }
 
     /// Takes over a server that was found. It is ended only if it does not answer: that the database or the proxy is
-    /// away for a moment is no fault of a server in which people work.
+    /// away for a moment is no fault of a server in which people work. Nor is it, that this hub is one with other
+    /// authorities than those that the server believes.
     async fn take_over(
         &self,
         entry: &Arc<Entry>,
@@ -121,24 +126,46 @@ impl Servers {
         spawner: &Arc<dyn Spawner>,
         found: Started,
     ) {
-        let key = &entry.live.key;
+        let (key, address) = (&entry.live.key, &found.address);
         // Spawners keep what they know, and do not know which of them the hub has chosen, nor with which authorities.
-        let authorities = self.authorities.as_ref().filter(|_| found.address.scheme() == "https");
-        let found = Started { state: mark(found.state, profile_of(&record.state), authorities), ..found };
+        let (profile, known) = (profile_of(&record.state), authorities_of(&record.state));
+        let state = mark(found.state.clone(), profile, known.as_ref());
         // After a restart of the hub nearly all are as they were: no write for each of them.
-        if !record.is_at(&found.address, &found.state)
-            && let Err(error) =
-                self.store.save_started(entry.id, record.server_id, &found.address, &found.state).await
-        {
-            error!(user = %key.user, server = %key.server, %error, "cannot write down where a server was found; keeping it");
+        if !record.is_at(address, &state) {
+            self.note_found(entry, record, address, &state).await;
         }
-        if let Err(failure) = self.answers(entry, spawner, &found.address, found.state).await {
-            return self.clean_up_lost(entry, record, failure).await;
+        let own = self.authorities.as_ref().filter(|_| address.scheme() == "https");
+        match self.answers(entry, spawner, address, state).await {
+            // It has shown a certificate of these, or none.
+            Ok(()) if own != known.as_ref() => {
+                self.note_found(entry, record, address, &mark(found.state, profile, own)).await;
+            }
+            Ok(()) => {}
+            Err(failure)
+                if failure.cause == NO_ANSWER && self.may_be_unreachable(address, known.as_ref()) =>
+            {
+                warn!(user = %key.user, server = %key.server, error = %failure.operator,
+                    "a server that was not begun with the authorities of this hub does not answer; keeping it");
+            }
+            Err(failure) => return self.clean_up_lost(entry, record, failure).await,
         }
-        if let Err(error) = self.open_route(key, &found.address).await {
+        if let Err(error) = self.open_route(key, address).await {
             error!(user = %key.user, server = %key.server, %error, "cannot open the route to a server; the next check will");
         }
         info!(user = %key.user, server = %key.server, address = %found.address, "server found again");
+    }
+
+    async fn note_found(&self, entry: &Arc<Entry>, record: &Record, address: &Url, state: &Value) {
+        if let Err(error) = self.store.save_started(entry.id, record.server_id, address, state).await {
+            let key = &entry.live.key;
+            error!(user = %key.user, server = %key.server, %error, "cannot write down where a server was found; keeping it");
+        }
+    }
+
+    /// Whether that a server does not answer may be because it speaks TLS with the authorities of another hub.
+    fn may_be_unreachable(&self, address: &Url, known: Option<&Fingerprints>) -> bool {
+        let of_this_hub = known.is_some() && known == self.authorities.as_ref();
+        !self.ends_unreachable && address.scheme() == "https" && !of_this_hub
     }
 
     async fn clean_up_lost(&self, entry: &Arc<Entry>, record: &Record, mut failure: SpawnError) {

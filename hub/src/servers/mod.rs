@@ -98,6 +98,8 @@ pub struct Servers {
     http: reqwest::Client,
     /// The authorities that servers depend on which are started now, where they speak TLS.
     authorities: Option<Fingerprints>,
+    /// Whether servers are ended that were begun with other authorities.
+    ends_unreachable: bool,
     failures: AtomicU32,
     checks: Semaphore,
     /// Requests that may start a server and have not asked for the start yet.
@@ -141,6 +143,8 @@ pub struct Parts {
     pub client: reqwest::ClientBuilder,
     /// The authorities that servers depend on which are started now, where they speak TLS.
     pub authorities: Option<Fingerprints>,
+    /// Whether servers are ended that were begun with other authorities.
+    pub ends_unreachable: bool,
 }
 
 impl Servers {
@@ -170,6 +174,7 @@ impl Servers {
             tasks: parts.tasks,
             http,
             authorities: parts.authorities,
+            ends_unreachable: parts.ends_unreachable,
             failures: AtomicU32::new(0),
             checks: Semaphore::new(CHECKS_AT_ONCE),
             admitted: Mutex::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hub_core::spawner::WatchHealth;
 use hub_core::{ServerName, Spawner};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -126,6 +127,11 @@ impl Spawners {
 /// The profile whose spawner made a state.
 pub fn profile_of(state: &Value) -> Option<&str> {
     state.get(STATE_KEY).and_then(Value::as_str)
+}
+
+/// The authorities that the server of a state depends on, as far as that was noted.
+pub(crate) fn authorities_of(state: &Value) -> Option<Fingerprints> {
+    Fingerprints::deserialize(state.get(internal_ssl::STATE_KEY)?).ok()
 }
 
 /// Notes in a state which profile's spawner made it, and which authorities its server depends on.

@@ -130,10 +130,20 @@ async fn end_leftover(hub: &Hub, process: &Process) {
             None
         }
     };
-    let marks = [("JUPYTERHUB_SERVICE_NAME", name.as_str()), ("JUPYTERHUB_API_URL", hub.urls.api().as_str())];
-    if let Some(leftover) = stored.and_then(|pid| Leftover::find(pid, &marks)) {
+    let found = |pid| {
+        either_scheme(hub.urls.api().as_str()).iter().find_map(|api| {
+            Leftover::find(pid, &[("JUPYTERHUB_SERVICE_NAME", name), ("JUPYTERHUB_API_URL", api.as_str())])
+        })
+    };
+    if let Some(leftover) = stored.and_then(found) {
         leftover.end(name).await;
     }
+}
+
+/// An address of the hub before and after `hub.internal_ssl` was switched.
+fn either_scheme(url: &str) -> [String; 2] {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    ["http", "https"].map(|scheme| format!("{scheme}://{rest}"))
 }
 
 /// The account that a service shall run as; none is the hub's own.
@@ -261,4 +271,16 @@ pub(super) fn address(url: &str, prefix: &str) -> Option<repo::spawners::Address
         port: url.port_or_known_default()?,
         base_url: prefix.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_known_from_before_the_switch_of_tls() {
+        let both = ["http://127.0.0.1:8081/hub/api/", "https://127.0.0.1:8081/hub/api/"];
+        assert_eq!(either_scheme(both[0]), both);
+        assert_eq!(either_scheme(both[1]), both);
+    }
 }

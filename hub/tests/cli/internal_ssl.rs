@@ -146,9 +146,11 @@ fn a_hub_does_not_begin_with_other_authorities_than_those_of_running_servers() {
     is_running(&place, r#"{"pid": 1}"#);
     fs::rename(&folder, place.path("elsewhere")).unwrap();
     let told = refused(&place, &[]);
-    for part in
-        ["hub.internal_certs_location: 1 running server(s)", "notebooks-ca", "hub.recreate_internal_certs"]
-    {
+    for part in [
+        "hub.internal_certs_location (internal-ssl): 1 running server(s)",
+        "notebooks-ca",
+        "hub.recreate_internal_certs",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(!folder.exists(), "nothing is made");
@@ -166,6 +168,45 @@ fn servers_of_other_authorities_are_ended_only_on_demand() {
     let told = refused(&place, &[]);
     assert!(told.contains("other authorities (hub-ca, notebooks-ca)"), "{told}");
     let (running, ..) = start(&place, &["--set", "hub.recreate_internal_certs=true"]);
+    assert_eq!(running.terminate(), 0);
+}
+
+#[test]
+fn tls_is_not_switched_off_under_servers_that_run() {
+    let place = Place::new();
+    assert_eq!(start(&place, &[]).0.terminate(), 0);
+    is_running(&place, r#"{"pid": 1}"#);
+    let told = refused(&place, &["--set", "hub.internal_ssl=false"]);
+    assert!(told.contains("hub.internal_ssl: is off, and 1 running server(s)"), "{told}");
+}
+
+#[test]
+fn a_second_hub_with_a_folder_of_its_own_does_not_begin() {
+    let place = Place::new();
+    let (running, ..) = start(&place, &[]);
+    let other = ["--set", "hub.internal_certs_location=other"];
+    let told = refused(&place, &other);
+    for part in ["hub.internal_certs_location (other)", "the database belongs with other authorities"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!place.path("other").exists(), "nothing is made");
+    assert_eq!(running.terminate(), 0);
+}
+
+#[test]
+fn a_hub_that_listens_under_a_name_is_called_by_it() {
+    let place = Place::new();
+    let (port, hub_port) = free_ports();
+    let (port, hub) = (port.to_string(), format!("hub.hub_bind_url=http://localhost:{hub_port}"));
+    let arguments = ["serve", "--port", &port, "--set", &hub, "--set", "hub.internal_ssl=true"];
+    let running = Running::start(&place, "himalia", &arguments);
+    running.wait_for("now running");
+    let answer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let url = format!("http://127.0.0.1:{port}/hub/health");
+        runtime.block_on(async { reqwest::get(url).await.unwrap().status() })
+    });
+    assert_eq!(answer.join().unwrap(), 200);
     assert_eq!(running.terminate(), 0);
 }
 
@@ -225,6 +266,10 @@ fn commands_show_the_certificate_that_the_environment_names() {
         .env("JUPYTERHUB_SSL_CLIENT_CA", &file("notebooks-ca_trust.crt"));
     let done = place.himalia(&["user", "list"]);
     assert_eq!(done.code, 0, "{}", done.err);
+    let place = place.env("JUPYTERHUB_SSL_CLIENT_CA", &file("proxy-api-ca/proxy-api-ca.crt"));
+    let done = place.himalia(&["user", "list"]);
+    assert_ne!(done.code, 0, "{}", done.out);
+    assert!(done.err.contains("JUPYTERHUB_SSL_CLIENT_CA (--ssl-ca) are believed"), "{}", done.err);
     assert_eq!(running.terminate(), 0);
 }
 

@@ -4,7 +4,7 @@
 //! of a gate) makes the start wait for the gate, `hold_stop` likewise the stop, `mute` keeps the server from
 //! answering until the gate is open, `dead` (name of a gate) lets the server look
 //! evicted once the gate is open. Whoever waits at a gate has opened the gate `NAME reached` before. A server with
-//! `hold_adopt` in its state is looked for until that gate is open.
+//! `hold_adopt` in its state is looked for until that gate is open, one with `runs_at` (a URL) runs there.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,6 +71,10 @@ fn option<'a>(options: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     value.as_str().or_else(|| value.get(0)?.as_str())
 }
 
+fn runs_at(server: &ServerRef) -> Option<&str> {
+    server.state.get("runs_at").and_then(Value::as_str)
+}
+
 async fn wait(options: &Map<String, Value>, name: &str) {
     if let Some(name) = option(options, name) {
         wait_at(name).await;
@@ -127,6 +131,9 @@ impl Spawner for FakeSpawner {
     }
 
     async fn poll(&self, server: &ServerRef) -> Result<PollStatus, SpawnError> {
+        if runs_at(server).is_some() {
+            return Ok(PollStatus::Running);
+        }
         let servers = self.servers.lock().unwrap();
         let Some(running) = servers.get(&server.key.to_string()) else {
             return Ok(PollStatus::Exited(Exit::default()));
@@ -148,6 +155,10 @@ impl Spawner for FakeSpawner {
         }
         if let Some(name) = server.state.get("hold_adopt").and_then(Value::as_str) {
             wait_at(name).await;
+        }
+        if let Some(address) = runs_at(server) {
+            let (address, state) = (address.parse().unwrap(), server.state.clone());
+            return Ok(Adoption::Running(Started { address, state, api_token: None }));
         }
         Ok(Adoption::Gone(Exit::default()))
     }

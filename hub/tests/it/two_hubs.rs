@@ -191,3 +191,39 @@ async fn a_restart_that_the_end_of_a_hub_cut_in_two_is_finished_by_the_next_one(
     assert_eq!(server["state"].as_object().unwrap().len(), 1, "{server}");
     next.root().delete("/users/ada/server", None).await;
 }
+
+#[actix_web::test]
+async fn a_server_that_speaks_tls_with_others_is_kept_and_others_that_do_not_answer_are_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.sqlite");
+    let one = hub(&file).await;
+    one.user("ada").await;
+    one.user("bob").await;
+    let mut rows = Vec::new();
+    for (name, scheme) in [("ada", "https"), ("bob", "http")] {
+        let db = one.hub.db.conn();
+        let user = repo::users::by_name(db, name).await.unwrap().unwrap();
+        let row = repo::spawners::create(db, user.id, "").await.unwrap();
+        let address = repo::spawners::Address {
+            proto: "http".to_owned(),
+            ip: "127.0.0.1".to_owned(),
+            port: 9,
+            base_url: format!("/user/{name}/"),
+        };
+        repo::spawners::set_server(db, row.id, &address).await.unwrap();
+        let state = json!({"runs_at": format!("{scheme}://127.0.0.1:9")});
+        repo::spawners::set_state(db, row.id, Some(state)).await.unwrap();
+        rows.push(row.id);
+    }
+    let url = format!("sqlite:///{}", file.display());
+    let other = TestHub::with(|config| {
+        config.db.url = url.into();
+        config.spawner.http_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let db = other.hub.db.conn();
+    let [ada, bob] = [rows[0], rows[1]];
+    let kept = repo::spawners::by_id(db, ada).await.unwrap().unwrap();
+    assert_eq!(kept.server.unwrap().proto.as_deref(), Some("https"));
+    assert!(repo::spawners::by_id(db, bob).await.unwrap().unwrap().server.is_none());
+}

@@ -167,3 +167,16 @@ fn the_public_side_may_be_a_unix_socket_and_nothing_else_may() {
     let text = bind(&socket, "hub.hub_bind_url", &mut Sockets::default()).unwrap_err().to_string();
     assert!(text.starts_with("hub.hub_bind_url: /run/hub.sock") && text.contains("TCP"), "{text}");
 }
+
+#[test]
+fn with_tls_a_hub_is_called_as_its_certificate_says() {
+    let mut hub = HubSection { internal_ssl: true, ..HubSection::default() };
+    let bound: SocketAddr = "10.0.0.7:8081".parse().unwrap();
+    for (host, called) in [("hub.internal", "hub.internal"), ("10.0.0.7", "10.0.0.7"), ("", "10.0.0.7")] {
+        hub.hub_bind_url = BindUrl::http(host, 8081);
+        assert_eq!(reached_at(&hub, bound).unwrap().as_str(), format!("https://{called}:8081/"));
+    }
+    hub.hub_bind_url = BindUrl::http("hub.internal", 8081);
+    hub.internal_ssl = false;
+    assert_eq!(reached_at(&hub, bound).unwrap().as_str(), "http://10.0.0.7:8081/");
+}

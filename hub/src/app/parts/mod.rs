@@ -33,7 +33,7 @@ use crate::auth::crypt::Crypt;
 use crate::events::Events;
 use crate::events::exchange::Exchange;
 use crate::events::log::EventLog;
-use crate::internal_ssl::{InternalSsl, Peer};
+use crate::internal_ssl::{self, InternalSsl, Peer};
 use crate::known::KnownRows;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -62,6 +62,8 @@ pub(super) async fn build(
     let metrics = Arc::new(Metrics::new(&config.metrics).context("metrics")?);
     let urls = Arc::new(urls(&config, bound)?);
     let db = open_database(&config).await?;
+    let authorities = internal.as_deref().map(|internal| internal.fingerprints().clone());
+    internal_ssl::settle(&config, &db, authorities.as_ref()).await?;
 
     let custom = config.custom_scopes.iter().map(|(name, scope)| CustomScope {
         name: name.clone(),
@@ -139,7 +141,8 @@ pub(super) async fn build(
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
         client: client(Peer::Server)?,
-        authorities: internal.as_deref().map(|internal| internal.fingerprints().clone()),
+        authorities,
+        ends_unreachable: config.hub.internal_ssl && config.hub.recreate_internal_certs,
     })?;
     let service_key = derived::safe_secret(secret.secret.expose_secret(), "tokens of services");
     Ok(Hub {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use hub_core::secret::SecretString;
 use jupyterhub_api_compat::client::{Client, ClientError, TlsMaterial};
@@ -111,8 +111,27 @@ impl ApiFlags {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        runtime.block_on(work(client))
+        runtime.block_on(work(client)).map_err(|failure| self.explained(failure))
     }
+
+    /// Inside a server only the hub's own authorities are believed, which vouch for no public address.
+    fn explained(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Runtime(error) if self.ssl_ca.is_some() && is_distrust(&error) => {
+                Failure::Runtime(anyhow!(
+                    "{error:#}; only the authorities in JUPYTERHUB_SSL_CLIENT_CA (--ssl-ca) are believed: for an address \
+                     that others vouch for, unset it"
+                ))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether it was the certificate of the other side that nobody could believe.
+fn is_distrust(error: &anyhow::Error) -> bool {
+    let network = error.downcast_ref::<ClientError>();
+    matches!(network, Some(ClientError::Network { why, .. }) if why.contains("invalid peer certificate"))
 }
 
 impl From<ClientError> for Failure {
