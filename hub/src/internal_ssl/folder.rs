@@ -292,8 +292,9 @@ fn read(path: &Path) -> anyhow::Result<Option<String>> {
 fn read_closed(path: &Path) -> anyhow::Result<Option<String>> {
     let text = read(path)?;
     let mode = present(fs::metadata(path))?.map_or(0, |found| found.permissions().mode() & 0o7777);
+    let open_to_others = mode & 0o007 != 0;
     anyhow::ensure!(
-        mode & 0o007 == 0,
+        !open_to_others,
         "hub.internal_certs_location: {} has the mode {mode:04o}, so that others can use the key; run: chmod o= {0}",
         path.display()
     );
