@@ -189,7 +189,7 @@ impl KubeSpawner {
     async fn snapshot_of(&self, note: &Note) -> Result<Option<Value>, SpawnError> {
         let name = note.snapshot_name();
         let object = Object { kind: Kind::Snapshot, name: &name, ..note.claim() };
-        self.cluster.get(object).await.map_err(|error| failed(error, object))
+        self.cluster.get(object).await.map_err(|error| unanswered(error, object))
     }
 
     /// Makes the snapshot of a claim, and tells whether it can be relied on.
@@ -231,16 +231,18 @@ impl KubeSpawner {
             Err(error) if error.status() == Some(409) => {
                 self.snapshot_of(note).await?.ok_or_else(|| failed(error, object))
             }
-            Err(error) => {
-                let mut error = failed(error, object);
-                error.operator.push_str(
-                    "; `archive_pvc` needs the snapshot API of the cluster and rights on it. The claim is kept, and \
-                     this is tried again",
-                );
-                Err(error)
-            }
+            Err(error) => Err(unanswered(error, object)),
         }
     }
+}
+
+/// What is told where a snapshot can neither be looked for nor made.
+fn unanswered(error: ApiError, object: Object<'_>) -> SpawnError {
+    let mut error = failed(error, object);
+    error.operator.push_str(
+        "; `archive_pvc` needs the snapshot API of the cluster and rights on it. The claim is kept, and this is tried again",
+    );
+    error
 }
 
 /// Whether the next step may be made.
