@@ -144,14 +144,35 @@ impl Answer {
     }
 }
 
+/// An error with all that is behind it: what a library tells first is often no more than that it could not connect.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut behind = error.source();
+    while let Some(error) = behind {
+        text = format!("{text}: {error}");
+        behind = error.source();
+    }
+    text
+}
+
 /// An error with all that caused it, in one line.
 fn lost(error: reqwest::Error) -> Lost {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut inner = std::error::Error::source(&error);
-    while let Some(error) = inner {
-        text = format!("{text}: {error}");
-        inner = error.source();
-    }
+    let text = with_causes(&error.without_url());
     Lost::NoAnswer(text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_what_is_behind_it() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot connect")]
+        struct Outer(#[source] std::io::Error);
+        assert_eq!(
+            with_causes(&Outer(std::io::Error::other("unknown authority"))),
+            "cannot connect: unknown authority"
+        );
+    }
 }

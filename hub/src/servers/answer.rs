@@ -1,6 +1,5 @@
 //! The first answer of a server that comes up.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +55,7 @@ impl Servers {
                     return Ok(());
                 }
                 Ok(answer) => format!("status {}", answer.status().as_u16()),
-                Err(error) => chain(&error.without_url()),
+                Err(error) => hub_outbound::with_causes(&error.without_url()),
             };
             if let Ok(PollStatus::Exited(exit)) = spawner.poll(server).await {
                 let log = spawner.recent_log(server).await;
@@ -84,17 +83,6 @@ impl Servers {
     }
 }
 
-/// An error with all that is behind it: what a library tells first is often no more than that it could not connect.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut behind = error.source();
-    while let Some(error) = behind {
-        text = format!("{text}: {error}");
-        behind = error.source();
-    }
-    text
-}
-
 fn check_version(server: &ServerRef, answer: &reqwest::Response) {
     let version = answer.headers().get("x-jupyterhub-version").and_then(|v| v.to_str().ok());
     let major = |v: &str| v.split('.').next().map(str::to_owned);
@@ -106,21 +94,5 @@ fn check_version(server: &ServerRef, answer: &reqwest::Response) {
         None => {
             warn!(user = %server.key.user, server = %server.key.server, "server does not tell its version of JupyterHub");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_tells_what_is_behind_it() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot connect")]
-        struct Outer(#[source] std::io::Error);
-        assert_eq!(
-            chain(&Outer(std::io::Error::other("unknown authority"))),
-            "cannot connect: unknown authority"
-        );
     }
 }
